@@ -1,0 +1,247 @@
+"""What a network is made of: frozen, nested as the thing they configure. The presets are at the end.
+
+Source of the AlphaFold 2 values: Jumper et al. 2021, Supplementary Information, section 1, and the published parameter files.
+"""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+    """Sizes of what the network reads (made by `models/inputs.py`).
+
+    Args:
+        max_msa_clusters: Rows of the clustered MSA, template rows included where `reserve_template_rows`.
+        max_extra_msa: Rows of the extra MSA; 0 for a network without the extra stack.
+        max_templates: Templates that are read; 0 for a network without.
+        masked_msa_fraction: Fraction of MSA positions hidden.
+    """
+
+    max_msa_clusters: int = 512
+    max_extra_msa: int = 5120
+    max_templates: int = 4
+    masked_msa_fraction: float = 0.15
+    reserve_template_rows: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockConfig:
+    """One Evoformer, extra-MSA or template block (Suppl. Alg. 6, 16, 18).
+
+    Args:
+        msa_heads: Heads of row and column attention.
+        msa_transition_factor: Widening of the MSA transition.
+        column_attention: `full` (Alg. 8), `global` (Alg. 19) or `none`.
+        outer_product_channels: Channels of each side of the outer product mean.
+        triangle_channels: Hidden channels of the triangle multiplications.
+        triangle_attention: Whether the triangle attentions exist.
+        triangle_heads: Heads of the triangle attentions.
+        pair_transition_factor: Widening of the pair transition.
+        msa_dropout: Rate for row attention, shared over rows; training and sampling only.
+        pair_dropout: Rate for the triangle updates, shared over one axis; training and sampling only.
+    """
+
+    msa_heads: int = 8
+    msa_transition_factor: int = 4
+    column_attention: Literal["full", "global", "none"] = "full"
+    outer_product_channels: int = 32
+    triangle_channels: int = 128
+    triangle_attention: bool = True
+    triangle_heads: int = 4
+    pair_transition_factor: int = 4
+    msa_dropout: float = 0.15
+    pair_dropout: float = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtraMsaConfig:
+    """The extra MSA stack (Suppl. Alg. 18)."""
+
+    blocks: int = 4
+    c_e: int = 64
+    block: BlockConfig = BlockConfig(column_attention="global")
+
+
+@dataclasses.dataclass(frozen=True)
+class TemplateConfig:
+    """The template branch (Suppl. Alg. 16 and 17).
+
+    Args:
+        c_t: Channels of the template pair representation.
+        blocks: Blocks of the template pair stack.
+        block: Its block; the MSA fields are not read.
+        pointwise_heads: Heads of the attention over templates.
+        distogram_bins: Bins of the template distogram, from `distogram_min` to `distogram_max` angstrom.
+        unit_vectors: Whether the unit vectors between backbone frames are given (AlphaFold 2: no).
+        mask_undefined_torsions: Whether sine and cosine of undefined torsions are zero (the published models: no).
+    """
+
+    c_t: int = 64
+    blocks: int = 2
+    block: BlockConfig = BlockConfig(triangle_channels=64, pair_transition_factor=2)
+    pointwise_heads: int = 4
+    distogram_bins: int = 39
+    distogram_min: float = 3.25
+    distogram_max: float = 50.75
+    unit_vectors: bool = False
+    embed_torsions: bool = True
+    mask_undefined_torsions: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class EvoformerConfig:
+    """Input embedding, recycling and the main stack (Suppl. Alg. 3, 4, 6, 32)."""
+
+    c_m: int = 256
+    c_z: int = 128
+    c_s: int = 384
+    blocks: int = 48
+    block: BlockConfig = BlockConfig()
+    extra_msa: ExtraMsaConfig | None = ExtraMsaConfig()
+    template: TemplateConfig | None = TemplateConfig()
+    max_relative_position: int = 32
+    recycle_bins: int = 15
+    recycle_min: float = 3.25
+    recycle_max: float = 20.75
+
+
+@dataclasses.dataclass(frozen=True)
+class StructureConfig:
+    """The structure module (Suppl. Alg. 20-24).
+
+    Args:
+        c: Channels of its single representation (equals `EvoformerConfig.c_s`).
+        layers: Iterations, all with the same weights.
+        heads: Heads of invariant point attention.
+        scalar_channels: Scalar query, key and value channels of a head.
+        query_points: Query and key points of a head.
+        value_points: Value points of a head.
+        torsion_channels: Hidden channels of the side-chain network.
+        transition_layers: Layers of the transition.
+        position_scale: Angstrom per internal unit of length.
+        dropout: Rate after attention and transition; training and sampling only.
+        initial_frames: `origin` (AlphaFold 2) or `distogram`: frames from multidimensional scaling of the predicted
+            distances (`models/scaling.py`).
+    """
+
+    c: int = 384
+    layers: int = 8
+    heads: int = 12
+    scalar_channels: int = 16
+    query_points: int = 4
+    value_points: int = 8
+    torsion_channels: int = 128
+    transition_layers: int = 3
+    position_scale: float = 10.0
+    dropout: float = 0.1
+    initial_frames: Literal["origin", "distogram"] = "origin"
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadsConfig:
+    """The heads (Suppl. 1.9). Bins are equal steps between the given distances in angstrom.
+
+    Args:
+        pae_bins: 0 for a network without the predicted aligned error.
+        handedness: Whether a head predicts the CA pseudo-dihedrals that choose the mirror image of scaled distances.
+    """
+
+    distogram_bins: int = 64
+    distogram_min: float = 2.3125
+    distogram_max: float = 21.6875
+    plddt_bins: int = 50
+    plddt_channels: int = 128
+    pae_bins: int = 64
+    pae_max: float = 31.0
+    masked_msa: bool = True
+    experimentally_resolved: bool = True
+    handedness: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """A whole network."""
+
+    name: str
+    input: InputConfig = InputConfig()
+    evoformer: EvoformerConfig = EvoformerConfig()
+    structure: StructureConfig = StructureConfig()
+    heads: HeadsConfig = HeadsConfig()
+    recycles: int = 3
+
+
+_WITHOUT_TEMPLATES = EvoformerConfig(template=None)
+_INPUTS = {  # the published models differ only in their inputs and in whether they read templates
+    1: (InputConfig(max_extra_msa=5120), EvoformerConfig()),
+    2: (InputConfig(max_extra_msa=1024), EvoformerConfig()),
+    3: (InputConfig(max_extra_msa=5120, max_templates=0, reserve_template_rows=False), _WITHOUT_TEMPLATES),
+    4: (InputConfig(max_extra_msa=5120, max_templates=0, reserve_template_rows=False), _WITHOUT_TEMPLATES),
+    5: (InputConfig(max_extra_msa=1024, max_templates=0, reserve_template_rows=False), _WITHOUT_TEMPLATES),
+}
+
+
+def alphafold2(number: int, *, ptm: bool) -> ModelConfig:
+    """Return the published monomer model 1 to 5, with the predicted aligned error or without."""
+    inputs, evoformer = _INPUTS[number]
+    suffix = "_ptm" if ptm else ""
+    return ModelConfig(f"model_{number}{suffix}", inputs, evoformer, heads=HeadsConfig(pae_bins=64 if ptm else 0))
+
+
+_MINI_BLOCK = BlockConfig(
+    msa_heads=8,
+    msa_transition_factor=4,
+    column_attention="full",
+    outer_product_channels=12,
+    triangle_channels=32,
+    triangle_attention=False,
+    pair_transition_factor=2,
+    msa_dropout=0.0,
+    pair_dropout=0.0,
+)
+
+
+def mini() -> ModelConfig:
+    """Return the small network whose weights are in the repository: a profile instead of MSA rows, triangles without attention."""
+    c_m, c_z, c_s = 192, 48, 192
+    return ModelConfig(
+        name="mini",
+        input=InputConfig(
+            max_msa_clusters=1, max_extra_msa=0, max_templates=2, masked_msa_fraction=0.0, reserve_template_rows=False
+        ),
+        evoformer=EvoformerConfig(
+            c_m=c_m,
+            c_z=c_z,
+            c_s=c_s,
+            blocks=6,
+            block=_MINI_BLOCK,
+            extra_msa=None,
+            template=TemplateConfig(
+                c_t=32,
+                blocks=1,
+                block=dataclasses.replace(_MINI_BLOCK, triangle_channels=32),
+                pointwise_heads=4,
+                mask_undefined_torsions=True,
+            ),
+        ),
+        structure=StructureConfig(
+            c=c_s,
+            layers=4,
+            heads=8,
+            scalar_channels=16,
+            torsion_channels=128,
+            transition_layers=2,
+            dropout=0.0,
+            initial_frames="distogram",
+        ),
+        heads=HeadsConfig(
+            distogram_max=42.0, plddt_channels=96, masked_msa=False, experimentally_resolved=False, handedness=True
+        ),
+        recycles=3,
+    )
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "mini": mini(),
+    **{c.name: c for ptm in (False, True) for c in (alphafold2(i, ptm=ptm) for i in range(1, 6))},
+}

@@ -1,0 +1,1 @@
+"""The stages: files in, files out."""

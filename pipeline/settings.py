@@ -1,0 +1,59 @@
+"""One way from a stage's `Settings` to flags and back: the config section, the command line and the log agree."""
+
+import argparse
+import dataclasses
+import shlex
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def setting(default: Any, help_text: str) -> Any:
+    """Declare a field of a `Settings` dataclass: its default, and a help text that names its unit."""
+    return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
+    """Add a `--flag` for each field of a `Settings` dataclass; `None` defaults are optional values."""
+    hints = typing.get_type_hints(settings)
+    group = parser.add_argument_group("settings")
+    for field in dataclasses.fields(settings):
+        options: dict[str, Any] = {"default": field.default, "help": f"{field.metadata['help']} (default: %(default)s)"}
+        kind = hints[field.name]
+        if isinstance(kind, types.UnionType):
+            kind = next(a for a in typing.get_args(kind) if a is not types.NoneType)
+        if typing.get_origin(kind) is typing.Literal:
+            options |= {"choices": typing.get_args(kind)}
+        elif typing.get_origin(kind) is tuple:
+            options |= {"nargs": "*", "type": typing.get_args(kind)[0]}
+        elif kind is bool:
+            options |= {"action": argparse.BooleanOptionalAction}
+        else:
+            options |= {"type": kind}
+        group.add_argument(_flag(field.name), **options)
+
+
+def from_args(settings: type[T], arguments: argparse.Namespace) -> T:
+    """Make the `Settings` from parsed arguments."""
+    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
+    return settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def to_flags(section: Mapping[str, Any]) -> str:
+    """Write a section of the config as flags, quoted for the shell, in the order of the section; `null` is left out."""
+    words: list[str] = []
+    for name, value in section.items():
+        if isinstance(value, bool):
+            words.append(_flag(name) if value else _flag(f"no_{name}"))
+        elif isinstance(value, list):
+            words += [_flag(name), *map(str, value)]
+        elif value is not None:
+            words += [_flag(name), str(value)]
+    return shlex.join(words)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
