@@ -1,6 +1,6 @@
 """What a network is made of: frozen, nested as the thing they configure. The presets are at the end.
 
-Source of the AlphaFold 2 values: Jumper et al. 2021, Supplementary Information, section 1, and the published parameter files.
+Source of the AlphaFold 2 values: Jumper et al. 2021, Supplementary Information, section 1, and the published parameters.
 """
 
 import dataclasses
@@ -143,10 +143,12 @@ class HeadsConfig:
     """The heads (Suppl. 1.9). Bins are equal steps between the given distances in angstrom.
 
     Args:
+        distogram_atom: The atoms whose distances are predicted (AlphaFold 2: CB, and CA of glycine).
         pae_bins: 0 for a network without the predicted aligned error.
         handedness: Whether a head predicts the CA pseudo-dihedrals that choose the mirror image of scaled distances.
     """
 
+    distogram_atom: Literal["pseudo_beta", "ca"] = "pseudo_beta"
     distogram_bins: int = 64
     distogram_min: float = 2.3125
     distogram_max: float = 21.6875
@@ -202,7 +204,7 @@ _MINI_BLOCK = BlockConfig(
 
 
 def mini() -> ModelConfig:
-    """Return the small network whose weights are in the repository: a profile instead of MSA rows, triangles without attention."""
+    """Return the small network of the embedded weights: a profile instead of MSA rows, triangles without attention."""
     c_m, c_z, c_s = 192, 48, 192
     return ModelConfig(
         name="mini",
@@ -235,7 +237,12 @@ def mini() -> ModelConfig:
             initial_frames="distogram",
         ),
         heads=HeadsConfig(
-            distogram_max=42.0, plddt_channels=96, masked_msa=False, experimentally_resolved=False, handedness=True
+            distogram_atom="ca",
+            distogram_max=42.0,
+            plddt_channels=96,
+            masked_msa=False,
+            experimentally_resolved=False,
+            handedness=True,
         ),
         recycles=3,
     )

@@ -1,7 +1,7 @@
 """Every array of the network, named once.
 
-Axes: `s` MSA rows, `e` extra MSA rows, `t` templates, `n` residues, `c_*` channels. The pair representation and everything
-of its shape is channel-first, so that each projection and each triangle product is one plain matrix product.
+Axes: `s` MSA rows, `e` extra MSA rows, `t` templates, `n` residues, `c_*` channels. The pair representation is
+channel-first, so that each projection and each triangle product is one plain matrix product.
 Masks hold 1 where something is real. Positions are in angstrom.
 """
 
