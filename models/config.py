@@ -1,6 +1,6 @@
 """What a network is made of: frozen, nested as the thing they configure. The presets are at the end.
 
-Source of the AlphaFold 2 values: Jumper et al. 2021, Supplementary Information, section 1, and the published parameters.
+Source of the AlphaFold 2 values: Jumper et al. 2021, Supplementary Information, section 1, and the published files.
 """
 
 import dataclasses

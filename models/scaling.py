@@ -1,9 +1,9 @@
 """Initial backbone frames from predicted distances: weighted multidimensional scaling of the distogram.
 
-A structure module that starts at the origin needs long training before any fold forms. Distances are learned at once, so
-a small network starts from the CA trace that its own distogram implies. No gradient flows through this.
+A structure module that starts at the origin needs long training before any fold forms. Distances are learned at once,
+so a small network starts from the CA trace that its own distogram implies. No gradient flows through this.
 
-Sources: classical scaling, Torgerson 1952, Psychometrika 17, 401; majorisation of weighted stress, de Leeuw 1977 (SMACOF).
+Sources: classical scaling, Torgerson 1952, Psychometrika 17, 401; majorisation of weighted stress, de Leeuw 1977.
 """
 
 import jax
@@ -21,7 +21,7 @@ _ITERATIONS = 40  # the stress of a 300-residue chain changes by less than 1 % a
 
 def frames_from_distogram(
     logits: Float[Array, "n n bins"],
-    bin_edges: Float[Array, "edges"],
+    bin_edges: Float[Array, " edges"],
     handedness: Float[Array, "n 2"],
     residue_index: ResidueIndex,
     seq_mask: SeqMask,
@@ -36,7 +36,7 @@ def frames_from_distogram(
         seq_mask: 1 for real residues.
 
     Returns:
-        Rotations (n, 3, 3) and translations (n, 3) in angstrom, centred at the origin. Masked residues lie at the origin.
+        Rotations (n, 3, 3) and translations (n, 3) in angstrom, centred; masked residues lie at the origin.
     """
     distance, weight = expected_distances(logits, bin_edges, residue_index, seq_mask)
     trace = majorise(classical_scaling(distance, seq_mask), distance, weight, seq_mask)
@@ -47,7 +47,7 @@ def frames_from_distogram(
 
 
 def expected_distances(
-    logits: Float[Array, "n n bins"], bin_edges: Float[Array, "edges"], residue_index: ResidueIndex, seq_mask: SeqMask
+    logits: Float[Array, "n n bins"], bin_edges: Float[Array, " edges"], residue_index: ResidueIndex, seq_mask: SeqMask
 ) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
     """Return mean distances (angstrom) and their weights (inverse variances, 1/angstrom^2; 0 for masked pairs)."""
     step = bin_edges[1] - bin_edges[0]
@@ -95,7 +95,7 @@ def majorise(
 
 
 def pseudo_dihedral(trace: Float[Array, "n 3"]) -> Float[Array, "n 2"]:
-    """Return sine and cosine of the dihedral of points i-1 .. i+2; residues without all four get those of shifted ends."""
+    """Return sine and cosine of the dihedral of points i-1 .. i+2; residues without all four get shifted ends."""
     a, b, c, d = jnp.roll(trace, 1, 0), trace, jnp.roll(trace, -1, 0), jnp.roll(trace, -2, 0)
     axis = (c - b) / (jnp.linalg.norm(c - b + 1e-6, axis=-1, keepdims=True) + 1e-6)
     left, right = jnp.cross(b - a, axis), jnp.cross(axis, d - c)
@@ -115,7 +115,7 @@ def frames_from_trace(trace: Float[Array, "n 3"]) -> tuple[Rotation, Translation
     return geometry.backbone_frames(before, trace, after)
 
 
-def _inner(residue_index: ResidueIndex, seq_mask: SeqMask) -> Float[Array, "n"]:
+def _inner(residue_index: ResidueIndex, seq_mask: SeqMask) -> Float[Array, " n"]:
     """Return 1 where residues i-1 .. i+2 exist and are consecutive."""
     ahead = (jnp.roll(residue_index, -2) - jnp.roll(residue_index, 1)) == 3
     real = seq_mask * jnp.roll(seq_mask, 1) * jnp.roll(seq_mask, -1) * jnp.roll(seq_mask, -2)
