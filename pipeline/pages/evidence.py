@@ -1,0 +1,163 @@
+"""Read what the stages left of a target: every record is optional but the sequence."""
+
+import csv
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import FoldlineError, RecordError
+from pipeline.protein import Protein, read_structure
+from pipeline.records import read_json, read_npz
+
+STAGES = ("search", "featurize", "predict", "relax")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """Everything that is known about a target when the report is written.
+
+    Args:
+        name: Safe name of the target.
+        header: Header as the user wrote it: hostile input.
+        sequence: Normalised one-letter sequence.
+        notes: What the FASTA reader changed or kept, in words.
+        search, templates, confidence, relax: The stages' JSON records; empty where there is none.
+        plddt: Shape (residues,), 0-100, or None.
+        pae: Predicted aligned error, shape (residues, residues), angstrom, or None.
+        predicted, relaxed: The two structures, or None.
+        seconds: Wall time of each stage that has been measured.
+        failure: Why there is no prediction; empty where there is one.
+    """
+
+    name: str
+    header: str
+    sequence: str
+    notes: tuple[str, ...] = ()
+    search: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    templates: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    confidence: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    relax: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    plddt: np.ndarray | None = None
+    pae: np.ndarray | None = None
+    predicted: Protein | None = None
+    relaxed: Protein | None = None
+    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    failure: str = ""
+
+    @property
+    def status(self) -> str:
+        """Return `failed`, `unrelaxed` or `relaxed`."""
+        if self.failure:
+            return "failed"
+        return "relaxed" if self.relax.get("status") == "relaxed" else "unrelaxed"
+
+    @property
+    def model(self) -> Protein | None:
+        """Return the structure that the user takes away: relaxed where there is one."""
+        return self.relaxed or self.predicted
+
+
+def read_evidence(target_dir: Path, run: Path, *, structures: bool = True) -> Evidence:
+    """Read the records of a target.
+
+    Args:
+        target_dir: Folder of the target, `OUT/targets/NAME`.
+        run: Output folder of the run, which holds `benchmarks` and `batches`.
+        structures: Whether to read coordinates and per-residue arrays too.
+
+    Raises:
+        RecordError: The folder holds no `target.fasta`, or a record is damaged.
+    """
+    name = target_dir.name
+    header, sequence = _read_fasta(target_dir / "target.fasta")
+    confidence = _optional_json(target_dir / "confidence.json", "foldline.confidence/1")
+    arrays = _optional_arrays(target_dir / "confidence.npz") if structures else {}
+    predicted = _optional_structure(target_dir / "predicted.cif") if structures else None
+    relaxed = _optional_structure(target_dir / "relaxed.cif") if structures else None
+    return Evidence(
+        name=name,
+        header=header,
+        sequence=sequence,
+        notes=tuple(map(str, _optional_json(target_dir / "target.json", "foldline.target/1").get("notes", ()))),
+        search=_optional_json(target_dir / "search.json", "foldline.search/1"),
+        templates=_optional_json(target_dir / "templates.json", "foldline.templates/1"),
+        confidence=confidence,
+        relax=_optional_json(target_dir / "relax.json", "foldline.relax/1"),
+        plddt=arrays.get("plddt"),
+        pae=_decode_pae(arrays),
+        predicted=predicted,
+        relaxed=relaxed,
+        seconds=_stage_seconds(name, run, confidence),
+        failure="" if confidence else _failure(name, run),
+    )
+
+
+def unreadable(target_dir: Path, error: FoldlineError) -> Evidence:
+    """Return the evidence of a target whose records cannot be read: a failed row, so that one target costs one row."""
+    return Evidence(target_dir.name, target_dir.name, "", failure=str(error))
+
+
+def _read_fasta(path: Path) -> tuple[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise RecordError("expected the target's sequence in FASTA", str(path), "run the workflow first") from error
+    if not lines or not lines[0].startswith(">"):
+        raise RecordError("expected a FASTA record that starts with '>'", str(path))
+    return lines[0][1:], "".join(lines[1:])
+
+
+def _optional_json(path: Path, schema: str) -> dict[str, Any]:
+    return read_json(path, schema) if path.exists() else {}
+
+
+def _optional_arrays(path: Path) -> dict[str, np.ndarray]:
+    return read_npz(path, "foldline.confidence/1") if path.exists() else {}
+
+
+def _optional_structure(path: Path) -> Protein | None:
+    return read_structure(path) if path.exists() else None
+
+
+def _decode_pae(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    if "pae" not in arrays:
+        return None
+    return arrays["pae"].astype(np.float32) * float(arrays.get("pae_scale", np.float32(1)))
+
+
+def _failure(name: str, run: Path) -> str:
+    """Find the reason in the batch records; say where to look when there is none."""
+    for path in sorted((run / "batches").glob("*.json")):
+        for target in read_json(path, "foldline.batch/1").get("targets", ()):
+            if target.get("name") == name and target.get("status") != "ok":
+                return str(target.get("reason") or "the prediction failed without a reason")
+    return "no prediction was written; see the logs of the search, featurize and predict stages"
+
+
+def _stage_seconds(name: str, run: Path, confidence: Mapping[str, Any]) -> dict[str, float]:
+    seconds = {stage: _benchmark_seconds(run / "benchmarks" / stage / f"{name}.tsv") for stage in STAGES}
+    measured = {stage: value for stage, value in seconds.items() if value is not None}
+    if parts := confidence.get("seconds"):
+        measured["predict"] = float(sum(parts.values()))  # a batch shares its benchmark, a target has its own record
+    return {stage: measured[stage] for stage in STAGES if stage in measured}
+
+
+def _benchmark_seconds(path: Path) -> float | None:
+    """Return the mean wall time of Snakemake's benchmark file, in seconds."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            values = [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a benchmark is a convenience: a page without it is still a page
+    return float(np.mean(values)) if values else None
+
+
+def target_folders(run: Path, names: Sequence[str] | None) -> list[Path]:
+    """List the folders of the targets to report, by name; all that hold a sequence when no names are given."""
+    folder = run / "targets"
+    if names is not None:
+        return [folder / name for name in names]
+    return sorted(path.parent for path in folder.glob("*/target.fasta"))
