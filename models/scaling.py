@@ -12,10 +12,14 @@ from jax import Array
 from jaxtyping import Float
 
 from models import geometry
-from models.shapes import ResidueIndex, Rotation, SeqMask, Translation
+from models.shapes import ResidueIndex, SeqMask
 
 CA_CA = 3.80  # angstrom between the CA atoms of a trans peptide (Engh & Huber 1991)
 _BONDED_WEIGHT = 4.0  # 1/A^2: as sure as a distance known to 0.5 A
+_KNOWN = 0.5  # a pair less probable than this to lie within the last edge is far
+_UNREACHED = 1e3  # angstrom
+_DOUBLINGS = 3  # eight steps of up to the last edge: longer than any chain that fits the network
+_FAR_WEIGHT = 0.003  # 1/A^2: keeps far pairs apart, decides nothing else
 _ITERATIONS = 40  # the stress of a 300-residue chain changes by less than 1 % afterwards
 
 
@@ -25,7 +29,7 @@ def frames_from_distogram(
     handedness: Float[Array, "n 2"],
     residue_index: ResidueIndex,
     seq_mask: SeqMask,
-) -> tuple[Rotation, Translation]:
+) -> geometry.Rigid:
     """Return backbone frames whose CA trace fits the distances of a CA distogram.
 
     Args:
@@ -36,7 +40,7 @@ def frames_from_distogram(
         seq_mask: 1 for real residues.
 
     Returns:
-        Rotations (n, 3, 3) and translations (n, 3) in angstrom, centred; masked residues lie at the origin.
+        One frame per residue, angstrom, centred; masked residues lie at the origin.
     """
     distance, weight = expected_distances(logits, bin_edges, residue_index, seq_mask)
     trace = majorise(classical_scaling(distance, seq_mask), distance, weight, seq_mask)
@@ -49,9 +53,12 @@ def frames_from_distogram(
 def expected_distances(
     logits: Float[Array, "n n bins"], bin_edges: Float[Array, " edges"], residue_index: ResidueIndex, seq_mask: SeqMask
 ) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
-    """Return mean distances (angstrom) and their weights (inverse variances, 1/angstrom^2; 0 for masked pairs)."""
+    """Return mean distances (angstrom) and their weights (inverse variances, 1/angstrom^2; 0 for masked pairs).
+
+    A pair that is probably beyond the last edge gets the length of the shortest path over nearer pairs.
+    """
     step = bin_edges[1] - bin_edges[0]
-    centres = jnp.concatenate([bin_edges - step / 2, bin_edges[-1:] + 2 * step])
+    centres = jnp.concatenate([bin_edges - step / 2, bin_edges[-1:] + step / 2])
     probability = jax.nn.softmax(logits, axis=-1)
     distance = probability @ centres
     variance = probability @ centres**2 - distance**2
@@ -61,8 +68,21 @@ def expected_distances(
     bonded = jnp.abs(residue_index[:, None] - residue_index[None, :]) == 1
     distance = jnp.where(bonded, CA_CA, distance)
     weight = jnp.where(bonded, _BONDED_WEIGHT, weight)
-    pair_mask = seq_mask[:, None] * seq_mask[None, :] * (1 - jnp.eye(len(seq_mask)))
+    far = known < _KNOWN
+    pair_mask = seq_mask[:, None] * seq_mask[None, :] * (1 - jnp.eye(len(seq_mask), dtype=seq_mask.dtype))
+    reached = jnp.where(far | (pair_mask == 0), _UNREACHED, distance)
+    distance = jnp.where(far, shortest_paths(reached), distance)
+    weight = jnp.where(far, _FAR_WEIGHT, weight)
     return distance * pair_mask, weight * pair_mask
+
+
+def shortest_paths(distance: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """Return the lengths of the shortest paths of at most 2 to the power of `_DOUBLINGS` steps."""
+
+    def double(_: int, d: Float[Array, "n n"]) -> Float[Array, "n n"]:
+        return jnp.min(d[:, None, :] + d[None, :, :], axis=-1)  # symmetric: d_jk stands for d_kj
+
+    return jax.lax.fori_loop(0, _DOUBLINGS, double, distance)
 
 
 def classical_scaling(distance: Float[Array, "n n"], seq_mask: SeqMask) -> Float[Array, "n 3"]:
@@ -105,7 +125,7 @@ def pseudo_dihedral(trace: Float[Array, "n 3"]) -> Float[Array, "n 2"]:
     return jnp.stack([sine / norm, cosine / norm], -1)
 
 
-def frames_from_trace(trace: Float[Array, "n 3"]) -> tuple[Rotation, Translation]:
+def frames_from_trace(trace: Float[Array, "n 3"]) -> geometry.Rigid:
     """Return backbone frames at the points of a CA trace, with C towards the next point and N towards the last."""
     before = jnp.concatenate([2 * trace[:1] - trace[1:2], trace[:-1]])
     after = jnp.concatenate([trace[1:], 2 * trace[-1:] - trace[-2:-1]])
