@@ -1,0 +1,163 @@
+"""The trunk: embeddings, the extra-MSA stack and the Evoformer stack (Suppl. Alg. 2, 6 and 18)."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import haiku as hk
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from models import embedders, msa, primitives, templates, triangle
+from models.config import BlockConfig, EvoformerConfig
+from models.shapes import Msa, MsaMask, Pair, PairMask, Single
+
+
+class Representations(NamedTuple):
+    """What the trunk hands to the structure module, the heads and the next iteration.
+
+    Args:
+        msa: MSA representation without template rows, shape (s, n, c_m).
+        pair: Pair representation, shape (c_z, n, n).
+        single: Single representation, shape (n, c_s).
+    """
+
+    msa: Msa
+    pair: Pair
+    single: Single
+
+
+class Activations(NamedTuple):
+    """What one block hands to the next."""
+
+    msa: Msa
+    pair: Pair
+
+
+class Masks(NamedTuple):
+    """1 where an MSA entry, or both residues of a pair, are real."""
+
+    msa: MsaMask
+    pair: PairMask
+
+
+def block(x: Activations, masks: Masks, config: BlockConfig, *, dropout: bool = False) -> Activations:
+    """Apply one Evoformer or extra-MSA block (Alg. 6 and 18)."""
+    rows, pair = x
+    update = msa.RowAttention(config.msa_heads)(rows, masks.msa, pair)
+    rows = rows + primitives.dropout(update, config.msa_dropout if dropout else 0.0, shared_axis=0)
+    if config.column_attention == "full":
+        rows = rows + msa.ColumnAttention(config.msa_heads)(rows, masks.msa)
+    elif config.column_attention == "global":
+        rows = rows + msa.GlobalColumnAttention(config.msa_heads)(rows, masks.msa)
+    rows = rows + msa.MsaTransition(config.msa_transition_factor)(rows)
+    pair = pair + msa.OuterProductMean(config.outer_product_channels, pair.shape[0])(rows, masks.msa)
+    return Activations(rows, triangle.update_pair(pair, masks.pair, config, dropout=dropout))
+
+
+def stack(
+    function: Callable[[Activations], Activations], x: Activations, blocks: int, *, name: str, remat: bool
+) -> Activations:
+    """Apply a block several times, each with parameters of its own, compiled once.
+
+    Args:
+        function: The block.
+        x: What the first block gets.
+        blocks: Number of blocks.
+        name: Scope of the parameters, which carry the blocks on their first axis.
+        remat: Whether the gradient computes each block again instead of keeping its intermediate results.
+    """
+    body = hk.remat(function) if remat else function
+    return Activations(*hk.layer_stack(blocks, name=name)(lambda msa, pair: tuple(body(Activations(msa, pair))))(*x))
+
+
+@dataclasses.dataclass
+class Evoformer(hk.Module):
+    """Make the representations of a target (Alg. 2, lines 5-18).
+
+    Args:
+        config: Sizes and switches.
+        remat: Whether gradients recompute each block: less memory, more time.
+    """
+
+    config: EvoformerConfig
+    remat: bool = False
+    name: str | None = "evoformer"
+
+    @hk.name_like("__call__")
+    def embed_templates(self, batch: Mapping[str, Array], *, dropout: bool = False) -> Float[Array, "t c_t n n"]:
+        """Return the pair representations of the templates; they are the same in every iteration."""
+        assert self.config.template is not None  # noqa: S101 - the caller asks only where there are templates
+        embedding = templates.TemplateEmbedding(self.config.template, self.config.c_z)
+        return embedding.embed(templates.Template.from_batch(batch), _pair_mask(batch), dropout=dropout)
+
+    def __call__(
+        self,
+        batch: Mapping[str, Array],
+        prev: Mapping[str, Array],
+        template_pairs: Float[Array, "t c_t n n"] | None = None,
+        *,
+        dropout: bool = False,
+    ) -> Representations:
+        """Return the representations.
+
+        Args:
+            batch: The network's inputs of one iteration.
+            prev: The recycled state.
+            template_pairs: From `embed_templates`; None for a network without templates.
+            dropout: Whether to drop rows and columns; needs a random key.
+        """
+        config = self.config
+        masks = Masks(batch["msa_mask"], _pair_mask(batch))
+        rows, pair = embedders.embed_input(batch, config)
+        rows, pair = embedders.embed_recycled(rows, pair, prev, batch["aatype"], config)
+        pair = pair + embedders.embed_relative_positions(batch["residue_index"], config, pair.dtype)
+        if config.template is not None and template_pairs is not None:
+            embedding = templates.TemplateEmbedding(config.template, config.c_z)
+            pair = pair + embedding(pair, template_pairs, batch["template_mask"])
+        pair = self._read_extra_msa(batch, pair, masks.pair, dropout)
+
+        x, masks = self._add_torsion_rows(batch, Activations(rows, pair), masks)
+        x = stack(
+            lambda x: block(x, masks, config.block, dropout=dropout),
+            x,
+            config.blocks,
+            name="evoformer_iteration",
+            remat=self.remat,
+        )
+        single = primitives.linear(x.msa[0], config.c_s, "single_activations")
+        return Representations(x.msa[: len(rows)], x.pair, single)
+
+    @hk.transparent
+    def _read_extra_msa(self, batch: Mapping[str, Array], pair: Pair, pair_mask: PairMask, dropout: bool) -> Pair:
+        """Run the extra-MSA stack, of which only the pair representation goes on (Alg. 18)."""
+        extra = self.config.extra_msa
+        if extra is None:
+            return pair
+        masks = Masks(batch["extra_msa_mask"], pair_mask)
+        x = stack(
+            lambda x: block(x, masks, extra.block, dropout=dropout),
+            Activations(embedders.embed_extra_msa(batch, extra.c_e), pair),
+            extra.blocks,
+            name="extra_msa_stack",
+            remat=self.remat,
+        )
+        return x.pair
+
+    @hk.transparent
+    def _add_torsion_rows(self, batch: Mapping[str, Array], x: Activations, masks: Masks) -> tuple[Activations, Masks]:
+        """Append the templates' torsions to the MSA."""
+        config = self.config.template
+        if config is None or not config.embed_torsions:
+            return x, masks
+        rows, mask = templates.embed_torsions(templates.Template.from_batch(batch), config, self.config.c_m)
+        return (
+            Activations(jnp.concatenate([x.msa, rows]), x.pair),
+            Masks(jnp.concatenate([masks.msa, mask.astype(masks.msa.dtype)]), masks.pair),
+        )
+
+
+def _pair_mask(batch: Mapping[str, Array]) -> PairMask:
+    """Return which pairs are of real residues."""
+    return batch["seq_mask"][:, None] * batch["seq_mask"][None, :]

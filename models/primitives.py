@@ -1,0 +1,224 @@
+"""Affine maps, layer norm and attention, under the parameter names of the published AlphaFold 2 files.
+
+Most arrays carry their channels last; pair representations carry them first. `channel_axis` says which (-1 or 0).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+Initialiser: TypeAlias = Literal["linear", "relu", "zeros", "gate"]
+
+LAYER_NORM_EPSILON = 1e-5
+TRUNCATED_STDDEV = 0.87962566103423978  # of a unit normal cut at two standard deviations
+MASKED_LOGIT = -1e9
+CHUNK_ELEMENTS = 2**25  # numbers in one temporary array above which rows are worked on in chunks
+
+
+def initialiser(kind: Initialiser, fan_in: int) -> hk.initializers.Initializer:
+    """Return the initialiser of a weight matrix.
+
+    Args:
+        kind: `linear` (LeCun), `relu` (He), `zeros` for the last map of a residual branch, `gate` (zeros).
+        fan_in: Input channels.
+    Source: Suppl. 1.11.4.
+    """
+    if kind in ("zeros", "gate"):
+        return hk.initializers.Constant(0.0)
+    scale = 2.0 if kind == "relu" else 1.0
+    return hk.initializers.TruncatedNormal(stddev=math.sqrt(scale / fan_in) / TRUNCATED_STDDEV)
+
+
+@dataclasses.dataclass
+class LinearParameters(hk.Module):
+    """Own weights and bias of one affine map, for callers that join several maps into one product."""
+
+    size: int
+    init: Initialiser = "linear"
+    name: str | None = None
+
+    def __call__(self, channels: int, dtype: jnp.dtype) -> tuple[Float[Array, "c d"], Float[Array, " d"]]:
+        """Return the weights for an input of so many channels, and the bias."""
+        bias = 1.0 if self.init == "gate" else 0.0
+        return (
+            hk.get_parameter("weights", (channels, self.size), dtype, initialiser(self.init, channels)),
+            hk.get_parameter("bias", (self.size,), dtype, hk.initializers.Constant(bias)),
+        )
+
+
+@dataclasses.dataclass
+class LayerNormParameters(hk.Module):
+    """Own scale and offset of one layer norm."""
+
+    name: str | None = None
+
+    def __call__(self, channels: int, dtype: jnp.dtype) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+        """Return scale and offset."""
+        return (
+            hk.get_parameter("scale", (channels,), dtype, hk.initializers.Constant(1.0)),
+            hk.get_parameter("offset", (channels,), dtype, hk.initializers.Constant(0.0)),
+        )
+
+
+def project(
+    x: Float[Array, "*dims"], weights: Float[Array, "c d"], bias: Float[Array, " d"], *, channel_axis: int = -1
+) -> Float[Array, "*out"]:
+    """Return the affine map of the channels of an array; one plain matrix product in either layout."""
+    if channel_axis == 0:
+        return jnp.einsum("c...,cd->d...", x, weights) + _along(bias, 0, x.ndim)
+    return jnp.einsum("...c,cd->...d", x, weights) + _along(bias, -1, x.ndim)
+
+
+def linear(
+    x: Float[Array, "*dims"], size: int, name: str, *, init: Initialiser = "linear", channel_axis: int = -1
+) -> Float[Array, "*out"]:
+    """Map the channels of an array to `size` channels with parameters of its own."""
+    weights, bias = LinearParameters(size, init, name=name)(x.shape[channel_axis], x.dtype)
+    return project(x, weights, bias, channel_axis=channel_axis)
+
+
+def layer_norm(x: Float[Array, "*dims"], name: str, *, channel_axis: int = -1) -> Float[Array, "*dims"]:
+    """Normalise over the channels, then scale and shift."""
+    scale, offset = LayerNormParameters(name=name)(x.shape[channel_axis], x.dtype)
+    centred = x - jnp.mean(x, axis=channel_axis, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=channel_axis, keepdims=True)
+    normal = centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON)
+    return normal * _along(scale, channel_axis, x.ndim) + _along(offset, channel_axis, x.ndim)
+
+
+def dropout(x: Float[Array, "*dims"], rate: float, shared_axis: int) -> Float[Array, "*dims"]:
+    """Drop entries at random with one mask shared along an axis, and scale the others up (Suppl. 1.11.6).
+
+    A rate of 0 draws nothing and needs no random key.
+    """
+    if rate == 0.0:
+        return x
+    shape = tuple(1 if axis == shared_axis else size for axis, size in enumerate(x.shape))
+    keep = jax.random.bernoulli(hk.next_rng_key(), 1.0 - rate, shape)
+    return x * (keep.astype(x.dtype) / (1.0 - rate))
+
+
+def map_rows(function: Callable[..., Array], operands: tuple[Array, ...], elements_per_row: int) -> Array:
+    """Apply a function to each row (leading axis) at once, or in chunks where its temporaries would be large.
+
+    Args:
+        function: Takes one row of each operand.
+        operands: Arrays with the same leading axis.
+        elements_per_row: Numbers in the largest temporary array of one row.
+    """
+    rows = operands[0].shape[0]
+    chunk = max(1, CHUNK_ELEMENTS // elements_per_row)
+    if rows <= chunk:
+        return jax.vmap(function)(*operands)
+    return jax.lax.map(lambda row: function(*row), operands, batch_size=chunk)
+
+
+class AttentionWeights(NamedTuple):
+    """The parameters of one attention: `h` heads of `d` channels; gates are None where it has none."""
+
+    query: Float[Array, "c_q h d"]
+    key: Float[Array, "c_m h d"]
+    value: Float[Array, "c_m h d"]
+    gate: Float[Array, "c_q h d"] | None
+    gate_bias: Float[Array, "h d"] | None
+    output: Float[Array, "h d c_o"]
+    output_bias: Float[Array, " c_o"]
+
+
+@dataclasses.dataclass
+class AttentionParameters(hk.Module):
+    """Own the parameters of one attention.
+
+    Args:
+        heads: Number of heads.
+        channels: Channels of all heads together.
+        gated: Whether a gate multiplies the heads' results.
+        one_key: Whether all heads share one key and one value (Alg. 19); their weights then lack the axis `h`.
+    """
+
+    heads: int
+    channels: int
+    gated: bool = True
+    one_key: bool = False
+    name: str | None = None
+
+    def __call__(self, c_q: int, c_m: int, c_o: int, dtype: jnp.dtype) -> AttentionWeights:
+        """Return the weights for query data, memory and output of so many channels."""
+        heads = (self.heads, self.channels // self.heads)
+        memory = heads[1:] if self.one_key else heads
+        zeros, ones = hk.initializers.Constant(0.0), hk.initializers.Constant(1.0)
+
+        def glorot(name: str, shape: tuple[int, ...]) -> Array:
+            init = hk.initializers.VarianceScaling(1.0, "fan_avg", "uniform", fan_in_axes=[0])
+            return hk.get_parameter(name, shape, dtype, init)
+
+        return AttentionWeights(
+            query=glorot("query_w", (c_q, *heads)),
+            key=glorot("key_w", (c_m, *memory)),
+            value=glorot("value_w", (c_m, *memory)),
+            gate=hk.get_parameter("gating_w", (c_q, *heads), dtype, zeros) if self.gated else None,
+            gate_bias=hk.get_parameter("gating_b", heads, dtype, ones) if self.gated else None,
+            output=hk.get_parameter("output_w", (*heads, c_o), dtype, zeros),
+            output_bias=hk.get_parameter("output_b", (c_o,), dtype, zeros),
+        )
+
+
+def mask_to_bias(mask: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
+    """Return what is added to the logits of keys: 0 where real, very negative elsewhere."""
+    return MASKED_LOGIT * (1.0 - mask)
+
+
+def attend(
+    query: Float[Array, "*batch q d"],
+    key: Float[Array, "*batch d k"],
+    value: Float[Array, "*batch k d"],
+    bias: Float[Array, "*batch_or_1 q_or_1 k"],
+) -> Float[Array, "*batch q d"]:
+    """Return softmax(query key + bias) value, for queries that are scaled already.
+
+    The weights are normalised after the product with the values: fewer divisions, and the product can start at once.
+    """
+    logits = query @ key + bias
+    weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
+    return (weights @ value) / jnp.sum(weights, axis=-1, keepdims=True)
+
+
+def self_attention(
+    x: Float[Array, "b n c"],
+    mask: Float[Array, "b n"],
+    weights: AttentionWeights,
+    pair_bias: Float[Array, "h n n"] | None = None,
+) -> Float[Array, "b n c"]:
+    """Return gated self-attention in each row, heads before positions.
+
+    Args:
+        x: Rows, normalised.
+        mask: 1 where a key is real.
+        weights: Of queries, keys, values, gates and output.
+        pair_bias: Added to the logits of every row.
+    """
+    n, (_, heads, d) = x.shape[1], weights.query.shape
+    parts = [weights.query * d**-0.5, weights.key, weights.value, weights.gate]
+    joined = jnp.stack([part for part in parts if part is not None], axis=1)  # (c, parts, h, d)
+    query, key, value, gate = jnp.moveaxis(jnp.einsum("bnc,cphd->bnphd", x, joined), (2, 3), (0, 2))
+
+    def attend_row(query: Array, key: Array, value: Array, bias: Array) -> Array:
+        bias = bias[None, None, :] if pair_bias is None else bias[None, None, :] + pair_bias
+        return attend(query, jnp.swapaxes(key, -1, -2), value, bias)
+
+    out = map_rows(attend_row, (query, key, value, mask_to_bias(mask)), heads * n * n)
+    assert weights.gate_bias is not None  # noqa: S101 - every self-attention of the network is gated
+    out = out * jax.nn.sigmoid(gate + weights.gate_bias[None, :, None, :])
+    return jnp.einsum("bhnd,hdo->bno", out, weights.output) + _along(weights.output_bias, -1, 3)
+
+
+def _along(vector: Float[Array, " c"], axis: int, ndim: int) -> Float[Array, "*dims"]:
+    """Return a vector of channels shaped to be added to an array of `ndim` axes."""
+    return jnp.expand_dims(vector, [i for i in range(ndim) if i != axis % ndim])
