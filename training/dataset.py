@@ -1,0 +1,340 @@
+"""Training examples: chains with what a search would have found for them, in the form in which predict gets it.
+
+Two sources: the chains of ProMod3's StructureDB (backbone, HHblits profile, hits of the set against itself) and
+experimental all-atom chains for the side chains. An alignment is drawn anew each time, deep, shallow or none, so that
+inputs at training look like inputs at use; both go through `models/inputs.py`.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import inputs, residue_constants
+from models.config import ModelConfig
+
+Arrays = dict[str, np.ndarray]
+Alignment = tuple[np.ndarray, np.ndarray]  # HHblits ids and deletions, each (rows, n)
+
+_GAP = residue_constants.GAP  # the same id in both alphabets
+_BOTH, _QUERY_ONLY, _TARGET_ONLY = 0, 1, 2  # kinds of runs in an alignment
+_BACKBONE_ATOMS = ("N", "CA", "C", "O", "CB")
+_BACKBONE_ATOM37 = np.array([residue_constants.ATOM37_ID[name] for name in _BACKBONE_ATOMS])
+_LETTER_TO_AATYPE = np.full(256, residue_constants.UNKNOWN, np.int8)
+_LETTER_TO_AATYPE[[ord(letter) for letter in residue_constants.RESTYPES]] = np.arange(20)
+_LETTER_TO_HHBLITS = residue_constants.RESTYPE_TO_HHBLITS.astype(np.int8)[_LETTER_TO_AATYPE]
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingSettings:
+    """How an example is drawn from a chain.
+
+    Args:
+        max_rows: Most rows of a drawn alignment.
+        profile_fraction: How often the alignment is drawn from the profile; else from hits or, rarely, the query alone.
+        single_fraction: How often the query stands alone.
+        template_counts: Probabilities of 0, 1, 2 ... templates.
+        wrong_template_fraction: How often a template is an unrelated chain.
+        partial_template_fraction: How often a segment of a template is hidden.
+        max_template_identity: Closest template that may be shown.
+        allatom_fraction: How often the chain is one of the all-atom set, shown its own noisy backbone as template.
+    """
+
+    max_rows: int = 128
+    profile_fraction: float = 0.5
+    single_fraction: float = 0.15
+    template_counts: tuple[float, ...] = (0.25, 0.4, 0.35)
+    wrong_template_fraction: float = 0.03
+    partial_template_fraction: float = 0.2
+    max_template_identity: float = 0.95
+    allatom_fraction: float = 0.12
+
+
+@dataclasses.dataclass(frozen=True)
+class Hits:
+    """Hits of one chain in the set, best first; `cigar` holds kinds and lengths of the runs of each alignment."""
+
+    target: np.ndarray
+    identity: np.ndarray
+    query_start: np.ndarray
+    target_start: np.ndarray
+    cigar: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+
+def template_map(length: int, hits: Hits, k: int) -> np.ndarray:
+    """Return for each query residue the aligned residue of hit `k`, or -1; shape (length,)."""
+    mapping = np.full(length, -1, np.int32)
+    query, target = int(hits.query_start[k]), int(hits.target_start[k])
+    for operation, run in zip(*hits.cigar[k], strict=True):
+        if operation == _BOTH:
+            mapping[query : query + run] = np.arange(target, target + run)
+        query += run if operation in (_BOTH, _QUERY_ONLY) else 0
+        target += run if operation in (_BOTH, _TARGET_ONLY) else 0
+    return mapping
+
+
+class StructureDB:
+    """The dumped StructureDB (see `pipeline/structuredb.py`) with the hits of the set against itself."""
+
+    def __init__(self, folder: Path, hits: Path, excluded: frozenset[str] = frozenset()) -> None:
+        """Open the arrays, the large ones on disk. Excluded chains are neither trained on nor shown as templates."""
+
+        def array(name: str) -> np.ndarray:
+            return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+        self.ids = array("ids")
+        self.offsets = np.asarray(array("offsets"))
+        self.lengths = np.diff(self.offsets)
+        self._sequence, self._backbone, self._profile = array("sequence"), array("backbone"), array("profile")
+        self._hits: Arrays = dict(np.load(hits, allow_pickle=False))
+        self.allowed = ~np.isin(self.ids, list(excluded))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _span(self, index: int) -> slice:
+        return slice(self.offsets[index], self.offsets[index + 1])
+
+    def letters(self, index: int) -> np.ndarray:
+        """Return the sequence as ASCII codes, shape (n,)."""
+        return np.asarray(self._sequence[self._span(index)])
+
+    def profile(self, index: int) -> np.ndarray:
+        """Return the HHblits frequencies, shape (n, 20), letters in alphabetical order."""
+        return np.asarray(self._profile[self._span(index)], np.float32)
+
+    def atom37(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions (n, 37, 3) in angstrom and mask (n, 37) of N, CA, C, O and CB."""
+        backbone = self._backbone[self._span(index)]
+        positions = np.zeros((len(backbone), 37, 3), np.float32)
+        positions[:, _BACKBONE_ATOM37] = backbone
+        mask = np.zeros((len(backbone), 37), bool)
+        mask[:, _BACKBONE_ATOM37] = True
+        mask[self.letters(index) == ord("G"), residue_constants.ATOM37_ID["CB"]] = False
+        return positions * mask[..., None], mask
+
+    def hits(self, index: int) -> Hits:
+        """Return the hits of a chain among the allowed chains, best first."""
+        h = self._hits
+        rows = np.arange(h["query_offsets"][index], h["query_offsets"][index + 1])
+        rows = rows[self.allowed[h["target"][rows]]]
+        bounds = zip(h["cigar_offsets"][rows], h["cigar_offsets"][rows + 1], strict=True)
+        runs = tuple((h["cigar_kind"][a:b], h["cigar_length"][a:b]) for a, b in bounds)
+        columns = (h[name][rows] for name in ("target", "identity", "query_start", "target_start"))
+        return Hits(*columns, cigar=runs)
+
+    def hit_msa(self, index: int, picked: Sequence[int] | np.ndarray) -> Alignment:
+        """Return the alignment of a chain with some of its hits, the chain first."""
+        hits, query = self.hits(index), _LETTER_TO_HHBLITS[self.letters(index)]
+        msa = np.full((len(picked) + 1, len(query)), _GAP, np.int8)
+        deletions = np.zeros(msa.shape, np.int16)
+        msa[0] = query
+        for row, k in enumerate(picked, start=1):
+            mapping = template_map(len(query), hits, k)
+            aligned = np.flatnonzero(mapping >= 0)
+            msa[row, aligned] = _LETTER_TO_HHBLITS[self.letters(int(hits.target[k]))[mapping[aligned]]]
+            deletions[row, aligned[1:]] = np.diff(mapping[aligned]) - 1  # counted at the next aligned column
+        return msa, deletions
+
+
+class AllAtomChains:
+    """Experimental chains with every heavy atom (one npz: packed masks, positions in 0.01 A)."""
+
+    def __init__(self, path: Path) -> None:
+        """Read and unpack the file."""
+        with np.load(path, allow_pickle=False) as z:
+            self.lengths = z["length"].astype(int)
+            self._aatype, self._residue_index = z["aatype"], z["residue_index"]
+            count = int(self.lengths.sum())
+            self._mask = np.unpackbits(z["atom37_mask"], count=count * 37).astype(bool).reshape(count, 37)
+            self._positions = z["atom37_positions"]
+        self._offsets = np.concatenate([[0], np.cumsum(self.lengths)])
+        self._atom_offsets = np.concatenate([[0], np.cumsum(self._mask.sum(-1))])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def chain(self, index: int) -> Arrays:
+        """Return aatype, residue_index, positions (n, 37, 3) in angstrom and mask (n, 37) of one chain."""
+        a, b = self._offsets[index], self._offsets[index + 1]
+        mask = self._mask[a:b]
+        positions = np.zeros((b - a, 37, 3), np.float32)
+        positions[mask] = self._positions[self._atom_offsets[a] : self._atom_offsets[b]] / 100.0
+        return {
+            "aatype": self._aatype[a:b].astype(np.int32),
+            "residue_index": self._residue_index[a:b].astype(np.int32),
+            "positions": positions,
+            "mask": mask,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleSource:
+    """Draws examples: `draw` for training, `example` for a given chain."""
+
+    database: StructureDB
+    allatom: AllAtomChains | None
+    training: np.ndarray
+    config: ModelConfig
+    settings: SamplingSettings = SamplingSettings()
+
+    def draw(self, rng: np.random.Generator, crop: int) -> Arrays:
+        """Return one random example: network inputs and labels, padded to `crop` residues."""
+        if self.allatom is not None and rng.random() < self.settings.allatom_fraction:
+            return self._allatom_example(rng, crop)
+        index = int(rng.choice(self.training))
+        count = int(rng.choice(len(self.settings.template_counts), p=self.settings.template_counts))
+        return self.example(index, rng, crop, self._pick_templates(index, rng, count))
+
+    def example(
+        self, index: int, rng: np.random.Generator, crop: int, templates: list[int], msa: Alignment | None = None
+    ) -> Arrays:
+        """Return a chain with the given hits as templates, cropped and padded to `crop` residues."""
+        length = int(self.database.lengths[index])
+        start = int(rng.integers(0, max(length - crop, 0) + 1))
+        window = slice(start, min(start + crop, length))
+        letters = self.database.letters(index)
+        positions, mask = self.database.atom37(index)
+        rows, deletions = msa or self._draw_msa(index, rng)
+        raw: Arrays = {
+            "aatype": _LETTER_TO_AATYPE[letters[window]].astype(np.int32),
+            "residue_index": np.arange(window.start, window.stop, dtype=np.int32),
+            "msa": rows[:, window],
+            "deletion_matrix": deletions[:, window],
+            **self._template_arrays(index, rng, templates, window),
+        }
+        return self._finish(raw, positions[window], mask[window], rng, crop)
+
+    def _pick_templates(self, index: int, rng: np.random.Generator, count: int) -> list[int]:
+        """Return positions in the list of hits: the best ones below a random identity."""
+        hits = self.database.hits(index)
+        limit = rng.uniform(0.2, self.settings.max_template_identity)
+        allowed = np.flatnonzero(hits.identity <= limit)
+        if len(allowed) == 0:
+            allowed = np.flatnonzero(hits.identity <= self.settings.max_template_identity)
+        return [int(k) for k in allowed[:count]]
+
+    def _draw_msa(self, index: int, rng: np.random.Generator) -> Alignment:
+        """Return an alignment (rows, n) of HHblits ids and its deletions, the query first."""
+        query = _LETTER_TO_HHBLITS[self.database.letters(index)]
+        rows = int(np.exp(rng.uniform(0, np.log(self.settings.max_rows))))
+        choice = rng.random()
+        if choice < self.settings.single_fraction:
+            return query[None], np.zeros((1, len(query)), np.int16)
+        if choice < self.settings.single_fraction + self.settings.profile_fraction:
+            drawn = draw_rows(self.database.profile(index), rows, rng)
+            return np.concatenate([query[None], drawn]), np.zeros((rows + 1, len(query)), np.int16)
+        return self.database.hit_msa(index, rng.permutation(len(self.database.hits(index).target))[:rows])
+
+    def _template_arrays(self, index: int, rng: np.random.Generator, templates: list[int], window: slice) -> Arrays:
+        hits, length = self.database.hits(index), int(self.database.lengths[index])
+        built = []
+        for k in templates:
+            target, mapping = int(hits.target[k]), template_map(length, hits, k)[window]
+            if rng.random() < self.settings.wrong_template_fraction:
+                target = int(rng.choice(self.training))
+                mapping = np.where(np.arange(len(mapping)) < self.database.lengths[target], np.arange(len(mapping)), -1)
+            if rng.random() < self.settings.partial_template_fraction:
+                a, b = np.sort(rng.integers(0, len(mapping) + 1, 2))
+                mapping = np.where((np.arange(len(mapping)) >= a) & (np.arange(len(mapping)) < b), -1, mapping)
+            if np.any(mapping >= 0):
+                built.append(self._one_template(target, mapping))
+        return stack_templates(built, window.stop - window.start)
+
+    def _one_template(self, target: int, mapping: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        positions, mask = self.database.atom37(target)
+        aligned = mapping >= 0
+        aatype = np.where(aligned, _LETTER_TO_AATYPE[self.database.letters(target)[mapping]], _GAP)
+        return aatype, positions[mapping] * aligned[:, None, None], mask[mapping] & aligned[:, None]
+
+    def _allatom_example(self, rng: np.random.Generator, crop: int) -> Arrays:
+        """Return an all-atom chain with its own backbone, blurred, as the template: what teaches side chains."""
+        chain = self.allatom.chain(int(rng.integers(len(self.allatom))))  # type: ignore[union-attr]
+        length = len(chain["aatype"])
+        start = int(rng.integers(0, max(length - crop, 0) + 1))
+        window = slice(start, min(start + crop, length))
+        aatype, positions, mask = chain["aatype"][window], chain["positions"][window], chain["mask"][window]
+        shown = np.zeros_like(mask)
+        shown[:, _BACKBONE_ATOM37] = mask[:, _BACKBONE_ATOM37]
+        blur = rng.normal(0, rng.uniform(0.05, 0.5), positions.shape).astype(np.float32)
+        raw: Arrays = {
+            "aatype": aatype,
+            "residue_index": chain["residue_index"][window],
+            "msa": residue_constants.RESTYPE_TO_HHBLITS[aatype].astype(np.int8)[None],
+            "deletion_matrix": np.zeros((1, len(aatype)), np.int16),
+            **stack_templates([(aatype, (positions + blur) * shown[..., None], shown)], len(aatype)),
+        }
+        return self._finish(raw, positions, mask, rng, crop)
+
+    def _finish(
+        self, raw: Arrays, positions: np.ndarray, mask: np.ndarray, rng: np.random.Generator, crop: int
+    ) -> Arrays:
+        batch = inputs.make_inputs(raw, self.config.input, rng, iterations=1)
+        batch = inputs.pad_inputs(batch, self.config.input, crop)
+        example = {name: value[0] for name, value in batch.items()}
+        missing = crop - len(positions)
+        example["all_atom_positions"] = np.pad(positions, ((0, missing), (0, 0), (0, 0)))
+        example["all_atom_mask"] = np.pad(mask.astype(np.float32), ((0, missing), (0, 0)))
+        return example
+
+
+def draw_rows(profile: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw alignment rows from a profile, positions independent, each row over a random stretch; shape (rows, n)."""
+    length = len(profile)
+    cumulative = np.cumsum(profile, axis=1)
+    drawn = (rng.random((rows, length, 1)) * cumulative[None, :, -1:] > cumulative[None]).sum(-1)
+    ends = np.sort(rng.integers(0, length + 1, (rows, 2)), axis=1)
+    whole = rng.random(rows) < 0.5  # half of the rows cover the whole chain
+    position = np.arange(length)
+    covered = whole[:, None] | ((position >= ends[:, :1]) & (position < ends[:, 1:]))
+    return np.where(covered, np.minimum(drawn, 19), _GAP).astype(np.int8)
+
+
+def stack_templates(built: list[tuple[np.ndarray, np.ndarray, np.ndarray]], length: int) -> Arrays:
+    """Return the raw template arrays of the given (aatype, positions, mask)."""
+    return {
+        "template_aatype": np.array([t[0] for t in built], np.int8).reshape(len(built), length),
+        "template_positions": np.array([t[1] for t in built], np.float32).reshape(len(built), length, 37, 3),
+        "template_mask": np.array([t[2] for t in built], bool).reshape(len(built), length, 37),
+    }
+
+
+def split(database: StructureDB, validation_chains: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices for training and validation; excluded chains are in neither.
+
+    Validation chains have 40 to 200 residues and no hit among the training chains: what is similar to one of them is
+    dropped from training.
+    """
+    rng = np.random.default_rng(seed)
+    allowed = np.flatnonzero(database.allowed)
+    suitable = allowed[(database.lengths[allowed] >= 40) & (database.lengths[allowed] <= 200)]
+    validation = np.sort(rng.choice(suitable, validation_chains, replace=False))
+    related = set(validation.tolist())
+    for i in validation:
+        related.update(database.hits(i).target.tolist())
+    held = set(validation.tolist())
+    training = [i for i in allowed if i not in related and not held.intersection(database.hits(i).target.tolist())]
+    return np.array([i for i in training if database.lengths[i] >= 30]), validation
+
+
+def batches(source: ExampleSource, seed: int, start: int, size: int, crops: tuple[int, ...]) -> Iterator[Arrays]:
+    """Yield batches from step `start` on; a step's batch depends on seed and step alone."""
+    step = start
+    while True:
+        rng = np.random.default_rng((seed, step))
+        crop = crops[step % len(crops)]
+        examples = [source.draw(rng, crop) for _ in range(size)]
+        yield {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+        step += 1
+
+
+def read_ids(path: Path) -> frozenset[str]:
+    """Return the chain ids of a list, one per line."""
+    return frozenset(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+def describe(source: ExampleSource) -> dict[str, Any]:
+    """Return what the model card says of the data."""
+    return {"training_chains": len(source.training), "sampling": dataclasses.asdict(source.settings)}

@@ -1,0 +1,228 @@
+"""Train a network on the CPU: resumable to the step, deterministic in its data, with averaged weights.
+
+    python -m training.train --data FOLDER --output checkpoints/mini --steps 4000
+
+Every step's batch is a function of seed and step. The learning rate is a function of step and the number of steps. A
+checkpoint holds weights, their running mean, the optimiser's state and the step; `loss.tsv` grows beside it.
+"""
+
+import argparse
+import dataclasses
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from models import alphafold, losses, params
+from models.config import PRESETS, ModelConfig
+from pipeline import records
+from pipeline.settings import add_flags, from_args, setting
+from training import dataset
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SCHEMA = "foldline.checkpoint/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How long and how fast to train."""
+
+    model: str = setting("mini", "preset of models/config.py")
+    steps: int = setting(4000, "optimiser steps of the whole schedule")
+    batch: int = setting(2, "crops per step")
+    crops: tuple[int, ...] = setting((96, 128), "crop lengths in turn, residues")
+    learning_rate: float = setting(1.5e-3, "highest learning rate of Adam")
+    warmup: int = setting(200, "steps of linear warm-up")
+    clip: float = setting(1.0, "global norm to which gradients are clipped")
+    ema: float = setting(0.998, "decay of the running mean of the weights, per step")
+    recycles: int = setting(1, "highest number of recycles, drawn uniformly for each step")
+    violation_from: float = setting(0.5, "fraction of the steps after which the violation terms count")
+    validation_chains: int = setting(96, "chains held back for validation")
+    seed: int = setting(0, "seed of initialisation and of the data order")
+    checkpoint_every: int = setting(100, "steps between checkpoints")
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """All that a resumed training needs."""
+
+    params: hk.Params
+    mean: hk.Params
+    optimiser: Any
+    step: int
+
+
+def schedule(settings: Settings) -> optax.Schedule:
+    """Return the learning rate of each step: linear warm-up, then a cosine to a fiftieth."""
+    return optax.warmup_cosine_decay_schedule(
+        0.0, settings.learning_rate, settings.warmup, settings.steps, settings.learning_rate / 50
+    )
+
+
+def optimiser(settings: Settings) -> optax.GradientTransformation:
+    """Return Adam on clipped gradients; a step whose gradient is not finite changes nothing."""
+    chain = optax.chain(
+        optax.clip_by_global_norm(settings.clip), optax.adam(schedule(settings), b1=0.9, b2=0.99, eps=1e-7)
+    )
+    return optax.apply_if_finite(chain, max_consecutive_errors=20)
+
+
+def make_step(config: ModelConfig, settings: Settings) -> Any:
+    """Return the compiled step from one state and a batch to the next state and its metrics."""
+    forward = hk.transform(lambda batch, recycles: alphafold.predict(config, batch, recycles))
+    update = optimiser(settings)
+
+    def loss(weights: hk.Params, example: dict[str, jax.Array], recycles: jax.Array, violation: jax.Array) -> Any:
+        outputs = forward.apply(weights, None, example, recycles)
+        return losses.total(outputs, example, config, losses.LossWeights(violation=violation))
+
+    def step(
+        weights: hk.Params,
+        mean: hk.Params,
+        state: Any,
+        batch: dict[str, jax.Array],
+        recycles: jax.Array,
+        violation: jax.Array,
+    ) -> Any:
+        def add(total: hk.Params, example: dict[str, jax.Array]) -> Any:
+            (_, terms), gradient = jax.value_and_grad(loss, has_aux=True)(weights, example, recycles, violation)
+            return jax.tree.map(jnp.add, total, gradient), terms
+
+        total, terms = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, weights), batch)
+        gradient = jax.tree.map(lambda g: g / settings.batch, total)
+        changes, state = update.update(gradient, state, weights)
+        weights = optax.apply_updates(weights, changes)
+        mean = jax.tree.map(lambda m, w: settings.ema * m + (1 - settings.ema) * w, mean, weights)
+        metrics = {name: value.mean() for name, value in terms.items()} | {"gradient": optax.global_norm(gradient)}
+        return weights, mean, state, metrics
+
+    return jax.jit(step, donate_argnums=(0, 1, 2))
+
+
+def initial_state(config: ModelConfig, settings: Settings, example: dict[str, np.ndarray]) -> State:
+    """Return freshly initialised weights and optimiser state."""
+    forward = hk.transform(lambda batch: alphafold.predict(config, batch, jnp.zeros((), jnp.int32)))
+    weights = jax.jit(forward.init)(jax.random.PRNGKey(settings.seed), example)
+    return State(weights, jax.tree.map(jnp.copy, weights), optimiser(settings).init(weights), 0)
+
+
+def save(path: Path, state: State) -> None:
+    """Write a checkpoint; the last one stays whole if this is interrupted."""
+    leaves = jax.tree.leaves((state.params, state.mean, state.optimiser))
+    arrays = {f"leaf_{i:05d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    records.write_npz(path, {**arrays, "step": np.array(state.step)}, CHECKPOINT_SCHEMA)
+
+
+def restore(path: Path, template: State) -> State:
+    """Read a checkpoint into the shape of `template`."""
+    arrays = records.read_npz(path, CHECKPOINT_SCHEMA)
+    step = int(arrays.pop("step"))
+    tree = jax.tree.structure((template.params, template.mean, template.optimiser))
+    leaves = [jnp.asarray(arrays[name]) for name in sorted(arrays)]
+    weights, mean, state = jax.tree.unflatten(tree, leaves)
+    return State(weights, mean, state, step)
+
+
+def prefetch(items: Iterator[Any], depth: int = 3) -> Iterator[Any]:
+    """Make the next items in a thread while the caller works."""
+    ready: queue.Queue[Any] = queue.Queue(depth)
+
+    def fill() -> None:
+        for item in items:
+            ready.put(item)
+
+    threading.Thread(target=fill, daemon=True).start()
+    while True:
+        yield ready.get()
+
+
+def recycles_of(step: int, settings: Settings) -> int:
+    """Return the number of recycles of a step, a function of seed and step."""
+    return int(np.random.default_rng((settings.seed, step, 1)).integers(0, settings.recycles + 1))
+
+
+def train(source: dataset.ExampleSource, settings: Settings, output: Path, minutes: float) -> State:
+    """Train until the schedule ends or the time is over, from the last checkpoint where there is one."""
+    config = source.config
+    first = source.draw(np.random.default_rng(settings.seed), settings.crops[0])
+    state = initial_state(config, settings, first)
+    checkpoint = output / "checkpoint.npz"
+    if checkpoint.exists():
+        state = restore(checkpoint, state)
+        log.info("resumed at step %d", state.step)
+    step = make_step(config, settings)
+    data = prefetch(dataset.batches(source, settings.seed, state.step, settings.batch, settings.crops))
+    end = time.monotonic() + 60 * minutes
+    while state.step < settings.steps and time.monotonic() < end:
+        began = time.monotonic()
+        violation = float(state.step >= settings.violation_from * settings.steps)
+        weights, mean, opt, metrics = step(
+            state.params, state.mean, state.optimiser, next(data), recycles_of(state.step, settings), violation
+        )
+        state = State(weights, mean, opt, state.step + 1)
+        _note(output / "loss.tsv", state.step, {k: float(v) for k, v in metrics.items()}, time.monotonic() - began)
+        if state.step % settings.checkpoint_every == 0:
+            save(checkpoint, state)
+    save(checkpoint, state)
+    return state
+
+
+def _note(path: Path, step: int, metrics: dict[str, float], seconds: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row = {"step": step, **metrics, "seconds": seconds}
+    new = not path.exists()
+    with path.open("a", encoding="utf-8") as file:
+        if new:
+            file.write("\t".join(row) + "\n")
+        file.write("\t".join(f"{value:.5g}" for value in row.values()) + "\n")
+    if step % 20 == 0:
+        log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+
+
+def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[dataset.ExampleSource, np.ndarray]:
+    """Return the source of training examples and the validation chains."""
+    folder = arguments.data
+    database = dataset.StructureDB(folder / "structuredb", folder / "hits.npz", dataset.read_ids(arguments.exclude))
+    training, validation = dataset.split(database, settings.validation_chains, seed=0)
+    allatom = dataset.AllAtomChains(arguments.allatom) if arguments.allatom else None
+    source = dataset.ExampleSource(database, allatom, training, PRESETS[settings.model])
+    log.info("%d chains to train on, %d held back", len(training), len(validation))
+    return source, validation
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name the training data."""
+    parser.add_argument("--data", type=Path, required=True, help="folder with structuredb/ and hits.npz")
+    parser.add_argument("--exclude", type=Path, required=True, help="list of chain ids never to train on")
+    parser.add_argument("--allatom", type=Path, help="npz of all-atom chains, for the side chains")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, then write the averaged weights in half precision."""
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
+    add_data_flags(parser)
+    parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint.npz, loss.tsv and weights.npz")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time, to be resumed")
+    add_flags(parser, Settings)
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings = from_args(Settings, arguments)
+    source, _ = open_source(arguments, settings)
+    state = train(source, settings, arguments.output, arguments.minutes)
+    metadata = {"step": state.step, "settings": dataclasses.asdict(settings), **dataset.describe(source)}
+    params.save(arguments.output / "weights.npz", state.mean, source.config, metadata)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
