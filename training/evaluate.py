@@ -83,8 +83,8 @@ def evaluate(
         n = int(source.database.lengths[index])
         truth = example["all_atom_positions"][:n, _CA]
         best = float(hits.identity[templates[0]]) if templates else 0.0
-        value = lddt(positions[:n], truth)
-        scores.append(Score(str(source.database.ids[index]), n, best, float(np.mean(value)), plddt[:n].mean() / 100))
+        value = lddt(positions[:n], truth).score
+        scores.append(Score(str(source.database.ids[index]), n, best, value, plddt[:n].mean() / 100))
         log.info("%s", scores[-1])
     return scores
 
