@@ -85,8 +85,14 @@ def linear(
 
 
 def layer_norm(x: Float[Array, "*dims"], name: str, *, channel_axis: int = -1) -> Float[Array, "*dims"]:
+    """Normalise over the channels, then scale and shift, with parameters of its own."""
+    return normalise(x, *LayerNormParameters(name=name)(x.shape[channel_axis], x.dtype), channel_axis=channel_axis)
+
+
+def normalise(
+    x: Float[Array, "*dims"], scale: Float[Array, " c"], offset: Float[Array, " c"], *, channel_axis: int = -1
+) -> Float[Array, "*dims"]:
     """Normalise over the channels, then scale and shift."""
-    scale, offset = LayerNormParameters(name=name)(x.shape[channel_axis], x.dtype)
     centred = x - jnp.mean(x, axis=channel_axis, keepdims=True)
     variance = jnp.mean(jnp.square(centred), axis=channel_axis, keepdims=True)
     normal = centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON)
