@@ -18,7 +18,7 @@ Initialiser: TypeAlias = Literal["linear", "relu", "zeros", "gate"]
 
 LAYER_NORM_EPSILON = 1e-5
 TRUNCATED_STDDEV = 0.87962566103423978  # of a unit normal cut at two standard deviations
-MASKED_LOGIT = -1e9
+MASKED_LOGIT = -1e30  # swallows any logit in float32 and float64: a row without real keys gets their mean
 CHUNK_ELEMENTS = 2**25  # numbers in one temporary array above which rows are worked on in chunks
 
 
