@@ -116,7 +116,8 @@ class FoldParameters(hk.Module):
     def __call__(self, c_z: int, dtype: jnp.dtype) -> FoldWeights:
         """Return the weights for so many pair channels."""
         c, layers = self.config.c, self.config.transition_layers
-        kinds: tuple[Initialiser, ...] = (*("relu" for _ in range(layers - 1)), "zeros")
+        hidden: Initialiser = "relu"
+        kinds: list[Initialiser] = [*([hidden] * (layers - 1)), "zeros"]
         return FoldWeights(
             ipa=IpaParameters(self.config)(c_z, dtype),
             attention_norm=LayerNormParameters(name="attention_layer_norm")(c, dtype),
