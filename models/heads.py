@@ -1,0 +1,115 @@
+"""The heads: what is read off the representations (Suppl. 1.9). Each is a module under its published name.
+
+Logits carry their bins last. Edges of bins are in angstrom.
+"""
+
+import dataclasses
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from models import residue_constants as rc
+from models.config import HeadsConfig
+from models.primitives import LinearParameters, layer_norm, linear
+from models.shapes import Msa, Pair, Single
+
+MASKED_MSA_CLASSES = 23  # 20 amino acids, X, gap, mask
+RESOLVED_CLASSES = len(rc.ATOM37)
+
+
+def distogram_edges(config: HeadsConfig) -> np.ndarray:
+    """Return the edges between the bins of the distogram, one fewer than bins."""
+    return np.linspace(config.distogram_min, config.distogram_max, config.distogram_bins - 1)
+
+
+def pae_edges(config: HeadsConfig) -> np.ndarray:
+    """Return the edges between the bins of the aligned error, one fewer than bins."""
+    return np.linspace(0.0, config.pae_max, config.pae_bins - 1)
+
+
+def _pair_logits(pair: Pair, bins: int, name: str) -> Float[Array, "n n bins"]:
+    """Map the channels of a channel-first representation to bins that come last."""
+    weights, bias = LinearParameters(bins, "zeros", name=name)(pair.shape[0], pair.dtype)
+    return jnp.einsum("cij,cb->ijb", pair, weights) + bias
+
+
+@dataclasses.dataclass
+class DistogramHead(hk.Module):
+    """Predict the distance of each pair of residues (Suppl. 1.9.8)."""
+
+    config: HeadsConfig
+    name: str | None = "distogram_head"
+
+    def __call__(self, pair: Pair) -> dict[str, Array]:
+        """Return `logits` (n, n, bins), symmetric, and `bin_edges`."""
+        both = pair + jnp.swapaxes(pair, 1, 2)
+        weights, bias = LinearParameters(self.config.distogram_bins, "zeros", name="half_logits")(
+            pair.shape[0], pair.dtype
+        )
+        logits = jnp.einsum("cij,cb->ijb", both, weights) + 2 * bias
+        return {"logits": logits, "bin_edges": jnp.asarray(distogram_edges(self.config), pair.dtype)}
+
+
+@dataclasses.dataclass
+class PredictedLddtHead(hk.Module):
+    """Predict the lDDT of each CA (Suppl. Alg. 29)."""
+
+    config: HeadsConfig
+    name: str | None = "predicted_lddt_head"
+
+    def __call__(self, single: Single) -> dict[str, Array]:
+        """Return `logits` (n, bins) from the structure module's single representation."""
+        x = layer_norm(single, "input_layer_norm")
+        for name in ("act_0", "act_1"):
+            x = jax.nn.relu(linear(x, self.config.plddt_channels, name, init="relu"))
+        return {"logits": linear(x, self.config.plddt_bins, "logits", init="zeros")}
+
+
+@dataclasses.dataclass
+class PredictedAlignedErrorHead(hk.Module):
+    """Predict the error of each residue where the frame of another is superposed (Suppl. 1.9.7)."""
+
+    config: HeadsConfig
+    name: str | None = "predicted_aligned_error_head"
+
+    def __call__(self, pair: Pair) -> dict[str, Array]:
+        """Return `logits` (frames, residues, bins) and `bin_edges`."""
+        logits = _pair_logits(pair, self.config.pae_bins, "logits")
+        return {"logits": logits, "bin_edges": jnp.asarray(pae_edges(self.config), pair.dtype)}
+
+
+@dataclasses.dataclass
+class ExperimentallyResolvedHead(hk.Module):
+    """Predict whether each atom is seen in the experiment (Suppl. 1.9.10)."""
+
+    name: str | None = "experimentally_resolved_head"
+
+    def __call__(self, single: Single) -> dict[str, Array]:
+        """Return `logits` (n, 37) from the trunk's single representation."""
+        return {"logits": linear(single, RESOLVED_CLASSES, "logits", init="zeros")}
+
+
+@dataclasses.dataclass
+class MaskedMsaHead(hk.Module):
+    """Predict the letters that were hidden in the MSA (Suppl. 1.9.9)."""
+
+    name: str | None = "masked_msa_head"
+
+    def __call__(self, msa: Msa) -> dict[str, Array]:
+        """Return `logits` (s, n, 23)."""
+        return {"logits": linear(msa, MASKED_MSA_CLASSES, "logits", init="zeros")}
+
+
+@dataclasses.dataclass
+class HandednessHead(hk.Module):
+    """Predict the CA pseudo-dihedrals, whose signs tell a fold from its mirror image. Not in AlphaFold 2."""
+
+    name: str | None = "handedness_head"
+
+    def __call__(self, single: Single) -> dict[str, Array]:
+        """Return `sin_cos` (n, 2), not normalised: sine and cosine of the dihedral of the CA of residues i-1 .. i+2."""
+        return {"sin_cos": linear(single, 2, "logits", init="zeros")}
