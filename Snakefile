@@ -1,0 +1,223 @@
+"""Foldline: search, featurize, predict, relax, report. `foldline run` starts it; so does `snakemake --cores 2`.
+
+Settings are in config/config.yaml, machines in profiles/. Each rule runs one command, which can be pasted into a terminal.
+"""
+
+import os
+import sys
+from pathlib import Path
+from shlex import quote
+
+sys.path.insert(0, str(workflow.basedir))
+
+from pipeline.config import check_config
+from pipeline.errors import FoldlineError
+from pipeline.plan import data_of, plan_run
+from pipeline.run import conda_prefix, search_path
+from pipeline.settings import to_flags
+
+
+configfile: Path(workflow.basedir) / "config/config.yaml"
+
+
+try:
+    check_config(config)
+    PLAN = plan_run(config)
+    DATA = data_of(config)
+except FoldlineError as error:
+    raise WorkflowError(str(error)) from None
+
+OUT = config["outdir"]
+TARGET = f"{OUT}/targets/{{target}}"
+
+os.environ["PATH"] = search_path()
+if workflow.deployment_settings.deployment_method:
+    shell.prefix(conda_prefix())
+
+
+wildcard_constraints:
+    target=r"[A-Za-z0-9_][A-Za-z0-9._-]*",
+    batch=r"\d+-\d+",
+
+
+def length_of(wildcards):
+    """Return the length of a target, residues."""
+    return len(PLAN.targets[wildcards.target].sequence)
+
+
+def of_batch(pattern):
+    """Return an input function: one file for each target of a batch."""
+    return lambda wildcards: expand(pattern, target=PLAN.batches[wildcards.batch].targets)
+
+
+rule all:
+    """The report of the run, and a page for each target."""
+    default_target: True
+    input:
+        f"{OUT}/report.html",
+        expand(f"{TARGET}/report.html", target=PLAN.targets),
+
+
+rule search:
+    """Find homologous sequences, and templates in the library."""
+    input:
+        fasta=f"{TARGET}/target.fasta",
+        library=DATA.library,
+    output:
+        msa=f"{TARGET}/msa.a3m",
+        templates=f"{TARGET}/templates.json",
+        record=f"{TARGET}/search.json",
+    log:
+        f"{OUT}/logs/search/{{target}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/search/{{target}}.tsv"
+    conda:
+        "envs/search.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        settings=to_flags(config["search"]),
+    shell:
+        "foldline search --fasta {input.fasta:q} --library {input.library:q} --msa {output.msa:q}"
+        " --templates {output.templates:q} --report {output.record:q} {params.settings} 2> {log:q}"
+
+
+rule featurize:
+    """Turn alignment and templates into the network's raw features."""
+    input:
+        fasta=f"{TARGET}/target.fasta",
+        msa=f"{TARGET}/msa.a3m",
+        templates=f"{TARGET}/templates.json",
+        library=DATA.library,
+    output:
+        features=f"{TARGET}/features.npz",
+    log:
+        f"{OUT}/logs/featurize/{{target}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/featurize/{{target}}.tsv"
+    conda:
+        "envs/featurize.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=10,
+    params:
+        settings=to_flags(config["featurize"]),
+    shell:
+        "foldline featurize --fasta {input.fasta:q} --msa {input.msa:q} --templates {input.templates:q}"
+        " --library {input.library:q} --output {output.features:q} {params.settings} 2> {log:q}"
+
+
+rule predict:
+    """Predict the targets of a batch; their predicted.cif, confidence.npz and confidence.json lie beside the features.
+
+    A target that fails is named in the record of the batch, and its relax job fails: the others go on.
+    """
+    input:
+        features=of_batch(f"{TARGET}/features.npz"),
+        weights=DATA.weights,
+    output:
+        record=f"{OUT}/batches/{{batch}}.json",
+    log:
+        f"{OUT}/logs/predict/{{batch}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/predict/{{batch}}.tsv"
+    conda:
+        "envs/predict.yaml"
+    threads: workflow.cores or 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        folders=of_batch(TARGET),
+        bucket=lambda wildcards: PLAN.batches[wildcards.batch].bucket,
+        settings=to_flags(config["predict"]),
+    shell:
+        "foldline predict --features {input.features:q} --outputs {params.folders:q} --weights {input.weights:q}"
+        " --bucket {params.bucket} --batch {output.record:q} --keep-going {params.settings} 2> {log:q}"
+
+
+rule relax:
+    """Relieve strain and clashes of one prediction, within bounds."""
+    input:
+        batch=lambda wildcards: f"{OUT}/batches/{PLAN.batch_of[wildcards.target]}.json",
+    output:
+        structure=f"{TARGET}/relaxed.cif",
+        record=f"{TARGET}/relax.json",
+    log:
+        f"{OUT}/logs/relax/{{target}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/relax/{{target}}.tsv"
+    conda:
+        "envs/relax.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: (10 + length_of(wildcards) // 20) * attempt,
+    params:
+        prediction=f"{TARGET}/predicted.cif",
+        settings=to_flags(config["relax"]),
+    shell:
+        "foldline relax --structure {params.prediction:q} --output {output.structure:q} --report {output.record:q}"
+        " --batch {input.batch:q} {params.settings} 2> {log:q}"
+
+
+rule report:
+    """Write the page of one target."""
+    input:
+        target=f"{TARGET}/target.json",
+        search=f"{TARGET}/search.json",
+        relax=f"{TARGET}/relax.json",
+    output:
+        page=f"{TARGET}/report.html",
+    log:
+        f"{OUT}/logs/report/{{target}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/report/{{target}}.tsv"
+    conda:
+        "envs/report.yaml"
+    threads: 1
+    resources:
+        runtime=10,
+    params:
+        folder=lambda wildcards, output: Path(output.page).parent,
+        run=lambda wildcards, output: Path(output.page).parents[2],
+        settings=to_flags(config["report"]),
+    shell:
+        "foldline report --target-dir {params.folder:q} --run {params.run:q} --output {output.page:q}"
+        " {params.settings} 2> {log:q}"
+
+
+rule report_run:
+    """Write the page and the table of the whole run."""
+    input:
+        names=f"{OUT}/targets.txt",
+        relax=expand(f"{TARGET}/relax.json", target=PLAN.targets),
+    output:
+        page=f"{OUT}/report.html",
+        summary=f"{OUT}/summary.tsv",
+    log:
+        f"{OUT}/logs/report/run.log",
+    benchmark:
+        f"{OUT}/benchmarks/report/run.tsv"
+    conda:
+        "envs/report.yaml"
+    threads: 1
+    resources:
+        runtime=30,
+    params:
+        run=lambda wildcards, output: Path(output.page).parent,
+        settings=to_flags(config["report"]),
+    shell:
+        "foldline report --run {params.run:q} --names {input.names:q} --output {output.page:q}"
+        " --summary {output.summary:q} {params.settings} 2> {log:q}"
+
+
+onerror:
+    # what finished is worth a page, which also names what failed
+    shell(
+        f"foldline report --run {quote(OUT)} --names {quote(OUT)}/targets.txt --output {quote(OUT)}/report.html"
+        f" --summary {quote(OUT)}/summary.tsv {to_flags(config['report'])} || true"
+    )

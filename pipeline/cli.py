@@ -1,0 +1,89 @@
+"""The `foldline` command: find the stage, and turn every problem that a user can mend into one line and an exit code.
+
+Only the chosen stage is imported, so that `foldline --help` needs neither NumPy nor JAX.
+"""
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from pipeline import __version__
+from pipeline.errors import FoldlineError
+
+COMMANDS = {
+    "run": "do everything: FASTA files in, relaxed structures and a report out",
+    "search": "find homologous sequences and templates of one target",
+    "featurize": "make the network's raw features of an alignment and templates",
+    "predict": "predict structures from features, with confidences",
+    "relax": "relieve strain and clashes of a structure by bounded minimisation",
+    "report": "write the offline page of a target or of a run",
+    "library": "make or inspect the sequence database and template library",
+}
+USAGE_EXIT = 2
+INTERNAL_EXIT = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED_EXIT = 130
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `foldline COMMAND ...` and return its exit code: 0 done, 1 partly done, 2 to be mended, 70 a bug."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return 0 if words else USAGE_EXIT
+    if words[0] == "--version":
+        sys.stdout.write(f"foldline {__version__}\n")
+        return 0
+    if words[0] not in COMMANDS:
+        sys.stderr.write(f"error: '{words[0]}' is no command of foldline; known are {', '.join(COMMANDS)}\n")
+        return USAGE_EXIT
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    return guarded(words[0], words[1:])
+
+
+def guarded(command: str, argv: Sequence[str]) -> int:
+    """Run a command; errors become one line on standard error, and a traceback only where FOLDLINE_DEBUG is set."""
+    try:
+        return importlib.import_module(f"pipeline.{command}").main(argv)
+    except FoldlineError as error:
+        return failed(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return failed("interrupted", INTERRUPTED_EXIT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent
+        return 1
+    except OSError as error:
+        return failed(f"{error.filename or command}: {(error.strerror or str(error)).lower()}", USAGE_EXIT)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a user sees one line, not a traceback
+        line = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
+        return failed(f"this is a bug in foldline {command} ({line}); FOLDLINE_DEBUG=1 shows where", INTERNAL_EXIT)
+
+
+def failed(text: str, exit_code: int) -> int:
+    """Print one line of an error that is being handled, its traceback where FOLDLINE_DEBUG is set."""
+    if os.environ.get("FOLDLINE_DEBUG"):
+        log.error("traceback, because FOLDLINE_DEBUG is set", exc_info=True)
+    sys.stderr.write(f"error: {text}\n")
+    return exit_code
+
+
+def usage() -> str:
+    """Return the help of the whole command."""
+    lines = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
+    return f"""usage: foldline [--version] [--help] COMMAND ...
+
+Predict protein structures from sequences: search, featurize, predict, relax, report.
+
+commands:
+{lines}
+
+`foldline COMMAND --help` describes a command. In a clone, `./foldline test` runs the tests.
+example: foldline run targets.fasta --outdir results --cores 2
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

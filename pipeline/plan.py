@@ -1,0 +1,223 @@
+"""Plan a run: which targets there are, and which of them are predicted together, by one process and one compilation."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import ROOT, find
+from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError, WeightsError
+from pipeline.fasta import Limits, Target, read_target, read_targets, write_target
+from pipeline.records import read_json, write_json, write_text
+from pipeline.settings import setting
+
+PLAN_SCHEMA = "foldline.plan/1"
+TARGET_SCHEMA = "foldline.target/1"
+BATCH_SCHEMA = "foldline.batch/1"
+_FINE_STEP, _FINE_LIMIT, _COARSE_STEP = 32, 256, 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How targets are put together; none of it changes a result."""
+
+    batch_targets: int = setting(32, "most targets that one process predicts")
+    batch_cost: int = setting(4_000_000, "largest sum of squared bucket lengths of a batch, residues squared")
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Targets that one process predicts.
+
+    Args:
+        name: `LENGTH-NUMBER`, for example `0128-001`; safe as a file name.
+        bucket: Length to which every target is padded, residues.
+        targets: Names of the targets.
+    """
+
+    name: str
+    bucket: int
+    targets: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run.
+
+    Args:
+        targets: Targets by name, in the order of the FASTA files.
+        batches: Batches by name.
+        batch_of: Name of a target's batch, by the target's name.
+    """
+
+    targets: Mapping[str, Target]
+    batches: Mapping[str, Batch]
+    batch_of: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Files that a run reads beside its FASTA files: the template library and the network's weights."""
+
+    library: Path
+    weights: Path
+
+
+def data_of(config: Mapping[str, Any]) -> Data:
+    """Return the library and the weights that a config stands for.
+
+    Raises:
+        LibraryError: There is no library.
+        WeightsError: There are no weights of the model.
+    """
+    library, model = find(config["databases"]["library"]), config["predict"]["model"]
+    if not library.exists():
+        raise LibraryError("there is no library", str(library), "set databases.library, or run foldline library build")
+    weights = find(f"data/weights/{model}.npz")
+    if not weights.exists():
+        known = ", ".join(sorted(path.stem for path in weights.parent.glob("*.npz"))) or "none"
+        raise WeightsError(f"there are no weights of model {model!r}", str(weights), f"models with weights: {known}")
+    return Data(library, weights)
+
+
+def bucket_length(length: int) -> int:
+    """Return the padded length: a multiple of 32 up to 256 residues, of 64 above."""
+    step = _FINE_STEP if length <= _FINE_LIMIT else _COARSE_STEP
+    return -(-length // step) * step
+
+
+def assign_batches(targets: Sequence[Target], settings: Settings, earlier: Mapping[str, str]) -> dict[str, str]:
+    """Say for each target which batch it belongs to.
+
+    A target stays where an earlier plan put it as long as its bucket is the same, and new targets go to new batches:
+    a record that is added later makes no finished batch run again.
+
+    Args:
+        targets: All targets of the run.
+        settings: Bounds of a batch.
+        earlier: Batch by target name, from the earlier plan.
+    """
+    result: dict[str, str] = {}
+    used = collections.Counter(_bucket_of(batch) for batch in set(earlier.values()))
+    groups = collections.defaultdict(list)
+    for target in targets:
+        bucket, batch = bucket_length(len(target.sequence)), earlier.get(target.name, "")
+        if batch and _bucket_of(batch) == bucket:
+            result[target.name] = batch
+        else:
+            groups[bucket].append(target.name)
+    for bucket, names in sorted(groups.items()):
+        room = min(settings.batch_targets, max(1, settings.batch_cost // bucket**2))
+        for start in range(0, len(names), room):
+            used[bucket] += 1
+            result |= dict.fromkeys(names[start : start + room], f"{bucket:04d}-{used[bucket]:03d}")
+    return result
+
+
+def plan_run(config: Mapping[str, Any]) -> Plan:
+    """Read and check the FASTA files of a config, write each target's own file, and plan the batches.
+
+    Only files whose content changes are written, so that a second run finds nothing to do.
+
+    Raises:
+        FastaError: A FASTA file or record cannot be used.
+        ConfigError: A pattern of the config matches no file.
+        RecordError: The plan of an earlier run is damaged.
+    """
+    out = Path(config["outdir"])
+    section = config["input"]
+    limits = Limits(min_length=section["min_length"], max_length=section["max_length"])
+    targets = read_targets(fasta_files(section["fasta"]), limits)
+    earlier = _earlier(out / "plan.json")
+    assigned = assign_batches(targets, Settings(**config["plan"]), earlier)
+    for target in targets:
+        _write_target(out / "targets" / target.name, target)
+    _write_if_changed(out / "plan.json", {"batches": {**earlier, **assigned}}, PLAN_SCHEMA)
+    _write_names(out / "targets.txt", [target.name for target in targets])
+    return Plan({target.name: target for target in targets}, _batches(assigned), assigned)
+
+
+def fasta_files(patterns: Iterable[str]) -> list[Path]:
+    """Return the files that the config's names and patterns stand for, each once, in order.
+
+    Raises:
+        ConfigError: A pattern matches no file.
+    """
+    files: dict[Path, None] = {}
+    for pattern in patterns:
+        files |= dict.fromkeys(_matches(pattern))
+    return list(files)
+
+
+def failed_targets(out: Path, plan: Plan) -> dict[str, str]:
+    """Return the reason for each target of the plan whose prediction failed, from the records of the batches."""
+    failed: dict[str, str] = {}
+    for batch in plan.batches.values():
+        path = out / "batches" / f"{batch.name}.json"
+        targets = read_json(path, BATCH_SCHEMA)["targets"] if path.exists() else []
+        failed |= {t["name"]: t["reason"] for t in targets if t["status"] != "ok" and t["name"] in plan.targets}
+    return failed
+
+
+def _matches(pattern: str) -> list[Path]:
+    path = find(pattern)
+    if path.exists() or not any(mark in pattern for mark in "*?["):
+        return [path]
+    found = _glob(Path(), pattern) or _glob(ROOT, pattern)
+    if not found:
+        raise ConfigError(f"no file matches '{pattern}'", mend="name your FASTA files: foldline run my.fasta")
+    return found
+
+
+def _glob(folder: Path, pattern: str) -> list[Path]:
+    whole = folder / pattern
+    start = Path(whole.anchor) if whole.is_absolute() else folder
+    return sorted(start.glob(str(whole.relative_to(start))))
+
+
+def _bucket_of(batch: str) -> int:
+    return int(batch.split("-", maxsplit=1)[0])
+
+
+def _earlier(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    batches = read_json(path, PLAN_SCHEMA).get("batches")
+    if not isinstance(batches, dict):
+        raise RecordError("expected the batches of an earlier plan", str(path), "delete it to plan anew")
+    return batches
+
+
+def _batches(assigned: Mapping[str, str]) -> dict[str, Batch]:
+    members = collections.defaultdict(list)
+    for name, batch in assigned.items():
+        members[batch].append(name)
+    return {batch: Batch(batch, _bucket_of(batch), tuple(names)) for batch, names in sorted(members.items())}
+
+
+def _write_target(folder: Path, target: Target) -> None:
+    path = folder / "target.fasta"
+    if not _holds(path, target):
+        write_target(path, target)
+    record = {"name": target.name, "header": target.header, "length": len(target.sequence), "notes": list(target.notes)}
+    _write_if_changed(folder / "target.json", record, TARGET_SCHEMA)
+
+
+def _holds(path: Path, target: Target) -> bool:
+    try:
+        found = read_target(path)
+    except FastaError:  # not there yet, or damaged: it is written anew
+        return False
+    return (found.header, found.sequence) == (target.header, target.sequence)
+
+
+def _write_if_changed(path: Path, record: Mapping[str, Any], schema: str) -> None:
+    if not path.exists() or read_json(path, schema) != {"schema": schema, **record}:
+        write_json(path, record, schema)
+
+
+def _write_names(path: Path, names: Sequence[str]) -> None:
+    text = "".join(f"{name}\n" for name in names)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)

@@ -1,0 +1,147 @@
+"""Run: the whole workflow on FASTA files, by Snakemake, with everything checked before it starts."""
+
+import argparse
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import ROOT, check_config, load_config, merged, write_config
+from pipeline.errors import ConfigError, StageError
+from pipeline.plan import Plan, data_of, failed_targets, plan_run
+
+log = logging.getLogger(__name__)
+
+SNAKEFILE = ROOT / "Snakefile"
+PROFILE = ROOT / "profiles" / "local"
+_SHOWN_FAILURES = 10
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command."""
+    result = argparse.ArgumentParser(
+        prog="foldline run",
+        usage="foldline run [FASTA ...] [--outdir DIR] [--model NAME] [--cores N] [--config FILE] [-- SNAKEMAKE ...]",
+        description="Predict the structure of every record of the FASTA files. Without a file: the example.",
+        epilog="example: foldline run targets.fasta --outdir results --cores 2 -- --dry-run",
+    )
+    result.add_argument("fasta", nargs="*", type=Path, metavar="FASTA", help="files to read (default: the config's)")
+    result.add_argument("--outdir", type=Path, help="folder of all results (default: that of the config, results)")
+    result.add_argument("--model", help="network to predict with (default: that of the config, mini)")
+    result.add_argument("--cores", type=_positive, help="CPU cores to use (default: all)")
+    result.add_argument("--config", type=Path, help="YAML file with settings that differ from config/config.yaml")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the workflow; what follows `--` goes to Snakemake."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    own, passed_on = _split(words)
+    arguments = parser().parse_args(own)
+    config = effective_config(arguments)
+    data_of(config)
+    plan = plan_run(config)
+    out = Path(config["outdir"])
+    write_config(out / "config.yaml", config)
+    dry = _is_dry(passed_on)
+    if not dry:
+        _forget_failures(out, plan)
+    code = subprocess.call(snakemake_command(out, arguments.cores, passed_on))
+    return _ended(code, out, plan, dry=dry)
+
+
+def effective_config(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the checked config of a run: the defaults, the user's file, then the command line.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+    over: dict[str, Any] = {}
+    if arguments.fasta:
+        over["input"] = {"fasta": [str(path) for path in arguments.fasta]}
+    if arguments.outdir:
+        over["outdir"] = str(arguments.outdir)
+    if arguments.model:
+        over["predict"] = {"model": arguments.model}
+    config = merged(load_config(arguments.config), over)
+    check_config(config)
+    return config
+
+
+def snakemake_command(out: Path, cores: int | None, passed_on: Sequence[str]) -> list[str]:
+    """Return the command that starts Snakemake; what the user passes on comes last and so wins."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)]
+    command += ["--configfile", str(out / "config.yaml")]
+    if "--profile" not in passed_on:
+        command += ["--profile", str(PROFILE)]
+    if cores:
+        command += ["--cores", str(cores)]
+    return [*command, *passed_on]
+
+
+def search_path() -> str:
+    """Return the PATH on which this Python's `foldline` comes first."""
+    folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
+    return path if path.split(os.pathsep)[0] == folder else f"{folder}{os.pathsep}{path}"
+
+
+def conda_prefix() -> str:
+    """Return what goes before a command in a rule's own conda environment, which holds the packages but not this code.
+
+    Snakemake formats it, hence the doubled braces.
+    """
+    return f'foldline() {{{{ PYTHONPATH={shlex.quote(str(ROOT))} python -P -m pipeline.cli "$@"; }}}}; '
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    if "--" not in words:
+        return words, []
+    place = words.index("--")
+    return words[:place], words[place + 1 :]
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ConfigError(f"--cores must be a whole number above 0, found '{text}'")
+    return value
+
+
+def _is_dry(passed_on: Sequence[str]) -> bool:
+    return any(word in ("-n", "--dry-run", "--dryrun", "--lint") for word in passed_on)
+
+
+def _forget_failures(out: Path, plan: Plan) -> None:
+    """Remove the records of batches in which a target failed, so that this run tries them again."""
+    for name in sorted({plan.batch_of[target] for target in failed_targets(out, plan)}):
+        (out / "batches" / f"{name}.json").unlink()
+
+
+def _ended(code: int, out: Path, plan: Plan, *, dry: bool) -> int:
+    """Say what came out.
+
+    Raises:
+        StageError: Targets failed, or Snakemake did.
+    """
+    if dry:
+        return code
+    failed = failed_targets(out, plan)
+    if failed:
+        raise StageError(f"{len(failed)} of {len(plan.targets)} targets failed: {_listed(failed)}", str(out))
+    if code:
+        raise StageError(f"the workflow did not finish (Snakemake ended with {code})", mend=f"see {out / 'logs'}")
+    log.info("%d targets done; open %s", len(plan.targets), out / "report.html")
+    return 0
+
+
+def _listed(failed: Mapping[str, str]) -> str:
+    shown = [f"{name} ({reason})" for name, reason in list(failed.items())[:_SHOWN_FAILURES]]
+    more = len(failed) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
