@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import FoldlineError, RecordError
+from pipeline.errors import FoldlineError
+from pipeline.fasta import read_target
 from pipeline.protein import Protein, read_structure
 from pipeline.records import read_json, read_npz
 
 STAGES = ("search", "featurize", "predict", "relax")
+NO_RECORD = "no prediction was written; the logs of search, featurize and predict say why"
+NO_REASON = "the prediction ended without a reason"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,28 +62,36 @@ class Evidence:
         """Return the structure that the user takes away: relaxed where there is one."""
         return self.relaxed or self.predicted
 
+    @property
+    def violations_before(self) -> Mapping[str, Any]:
+        """Return the quality of the prediction, from whichever stage recorded it."""
+        return self.relax.get("violations_before") or self.confidence.get("violations") or {}
 
-def read_evidence(target_dir: Path, run: Path, *, structures: bool = True) -> Evidence:
+
+def read_evidence(
+    target_dir: Path, run: Path, *, structures: bool = True, failures: Mapping[str, str] | None = None
+) -> Evidence:
     """Read the records of a target.
 
     Args:
         target_dir: Folder of the target, `OUT/targets/NAME`.
         run: Output folder of the run, which holds `benchmarks` and `batches`.
         structures: Whether to read coordinates and per-residue arrays too.
+        failures: What `read_failures` gave; read from the run when it is not given.
 
     Raises:
-        RecordError: The folder holds no `target.fasta`, or a record is damaged.
+        FastaError, RecordError, StructureError: The folder holds no `target.fasta`, or a file is damaged.
     """
     name = target_dir.name
-    header, sequence = _read_fasta(target_dir / "target.fasta")
+    target = read_target(target_dir / "target.fasta")
     confidence = _optional_json(target_dir / "confidence.json", "foldline.confidence/1")
     arrays = _optional_arrays(target_dir / "confidence.npz") if structures else {}
     predicted = _optional_structure(target_dir / "predicted.cif") if structures else None
     relaxed = _optional_structure(target_dir / "relaxed.cif") if structures else None
     return Evidence(
         name=name,
-        header=header,
-        sequence=sequence,
+        header=target.header,
+        sequence=target.sequence,
         notes=tuple(map(str, _optional_json(target_dir / "target.json", "foldline.target/1").get("notes", ()))),
         search=_optional_json(target_dir / "search.json", "foldline.search/1"),
         templates=_optional_json(target_dir / "templates.json", "foldline.templates/1"),
@@ -91,23 +102,13 @@ def read_evidence(target_dir: Path, run: Path, *, structures: bool = True) -> Ev
         predicted=predicted,
         relaxed=relaxed,
         seconds=_stage_seconds(name, run, confidence),
-        failure="" if confidence else _failure(name, run),
+        failure="" if confidence else (read_failures(run) if failures is None else failures).get(name, NO_RECORD),
     )
 
 
 def unreadable(target_dir: Path, error: FoldlineError) -> Evidence:
     """Return the evidence of a target whose records cannot be read: a failed row, so that one target costs one row."""
     return Evidence(target_dir.name, target_dir.name, "", failure=str(error))
-
-
-def _read_fasta(path: Path) -> tuple[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise RecordError("expected the target's sequence in FASTA", str(path), "run the workflow first") from error
-    if not lines or not lines[0].startswith(">"):
-        raise RecordError("expected a FASTA record that starts with '>'", str(path))
-    return lines[0][1:], "".join(lines[1:])
 
 
 def _optional_json(path: Path, schema: str) -> dict[str, Any]:
@@ -125,16 +126,17 @@ def _optional_structure(path: Path) -> Protein | None:
 def _decode_pae(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
     if "pae" not in arrays:
         return None
-    return arrays["pae"].astype(np.float32) * float(arrays.get("pae_scale", np.float32(1)))
+    return arrays["pae"].astype(np.float32) * float(arrays.get("pae_step", np.float32(1)))
 
 
-def _failure(name: str, run: Path) -> str:
-    """Find the reason in the batch records; say where to look when there is none."""
-    for path in sorted((run / "batches").glob("*.json")):
-        for target in read_json(path, "foldline.batch/1").get("targets", ()):
-            if target.get("name") == name and target.get("status") != "ok":
-                return str(target.get("reason") or "the prediction failed without a reason")
-    return "no prediction was written; see the logs of the search, featurize and predict stages"
+def read_failures(run: Path) -> dict[str, str]:
+    """Return why each target without a prediction has none, by name, from the records of the batches."""
+    return {
+        str(target["name"]): str(target.get("reason") or NO_REASON)
+        for path in sorted((run / "batches").glob("*.json"))
+        for target in read_json(path, "foldline.batch/1").get("targets", ())
+        if target.get("status") != "ok"
+    }
 
 
 def _stage_seconds(name: str, run: Path, confidence: Mapping[str, Any]) -> dict[str, float]:

@@ -1,0 +1,143 @@
+"""Write SVG as text that cannot break out of its place: elements, linear scales, axes.
+
+Colours and type come from the page's style sheet by class, so one figure serves light, dark and print.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+from markupsafe import Markup, escape
+
+Value = str | float | int | None
+
+
+def element(tag: str, *children: str, **attributes: Value) -> Markup:
+    """Return an element; text and values are escaped, `class_` and `stroke_width` become `class` and `stroke-width`."""
+    words = [
+        f' {name.rstrip("_").replace("_", "-")}="{escape(value if isinstance(value, str) else number(value))}"'
+        for name, value in attributes.items()
+        if value is not None
+    ]
+    inner = "".join(escape(child) for child in children)
+    return Markup(f"<{tag}{''.join(words)}>{inner}</{tag}>" if inner else f"<{tag}{''.join(words)}/>")  # noqa: S704
+
+
+def number(value: float) -> str:
+    """Write a coordinate with at most one decimal, which is a tenth of a pixel."""
+    written = f"{float(value):.1f}".removesuffix(".0")
+    return "0" if written == "-0" else written
+
+
+def figure(key: str, label: str, width: float, height: float, children: Iterable[str], *, css: str = "") -> Markup:
+    """Return a whole figure with an accessible name.
+
+    Args:
+        key: Short name, for the page's scripts and tests: `data-figure`.
+        label: What a reader who cannot see the figure should know.
+        width: User units; the page scales the figure to its column.
+        height: User units.
+        children: The elements of the figure.
+        css: Further classes.
+    """
+    return element(
+        "svg",
+        *children,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {number(width)} {number(height)}",
+        class_=f"figure {css}".strip(),
+        role="img",
+        aria_label=label,
+        data_figure=key,
+    )
+
+
+def text(x: float, y: float, content: str, css: str = "", anchor: str | None = None, **attributes: Value) -> Markup:
+    """Return a line of text; `anchor` is `middle` or `end`."""
+    return element("text", content, x=x, y=y, class_=css or None, text_anchor=anchor, **attributes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """A linear map from data to user units."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """Map a value of the data."""
+        span = self.high - self.low
+        return self.start + (value - self.low) / (span or 1.0) * (self.end - self.start)
+
+    def ticks(self, count: int = 5) -> list[float]:
+        """Return round values inside the domain, about `count` of them."""
+        step = _round_step((self.high - self.low) / max(count, 1))
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return [i * step for i in range(first, last + 1)]
+
+
+def _round_step(raw: float) -> float:
+    if raw <= 0 or not math.isfinite(raw):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next((m * power for m in (1, 2, 5) if m * power >= raw - 1e-9), 10 * power)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """A rectangle with an x and a y scale: the area of a plot."""
+
+    x: Scale
+    y: Scale
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Return left, top, right, bottom in user units."""
+        return (self.x.start, min(self.y.start, self.y.end), self.x.end, max(self.y.start, self.y.end))
+
+    def x_axis(self, label: str, ticks: Sequence[float] | None = None) -> list[Markup]:
+        """Return ticks, numbers and the axis label below the area."""
+        left, _, right, bottom = self.box
+        parts = [element("line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom)]
+        for tick in self.x.ticks() if ticks is None else ticks:
+            at = self.x(tick)
+            parts.append(element("line", class_="axis", x1=at, x2=at, y1=bottom, y2=bottom + 4))
+            parts.append(text(at, bottom + 17, tick_label(tick), "tick", "middle"))
+        return [*parts, text((left + right) / 2, bottom + 35, label, "label", "middle")]
+
+    def y_axis(self, label: str, ticks: Sequence[float] | None = None, *, grid: bool = True) -> list[Markup]:
+        """Return grid lines, numbers and the axis label left of the area."""
+        left, top, right, bottom = self.box
+        parts = []
+        for tick in self.y.ticks(4) if ticks is None else ticks:
+            at = self.y(tick)
+            if grid:
+                parts.append(element("line", class_="grid", x1=left, x2=right, y1=at, y2=at))
+            parts.append(text(left - 8, at + 4, tick_label(tick), "tick", "end"))
+        middle = (top + bottom) / 2
+        turned = text(
+            0, 0, label, "label", "middle", transform=f"translate({number(left - 44)} {number(middle)}) rotate(-90)"
+        )
+        return [*parts, turned]
+
+
+def tick_label(value: float) -> str:
+    """Write the number of a tick: thousands apart, no needless decimals, a true minus sign."""
+    written = f"{value:,.0f}" if abs(value - round(value)) < 1e-6 else f"{value:.3g}"
+    return written.replace(",", "\u202f").replace("-", "\u2212")
+
+
+def residue_ticks(length: int, width: float) -> list[float]:
+    """Return the residues to number on an axis of that width: the first, then round ones."""
+    step = _round_step(length / max(width / 60, 2))
+    step = max(1.0, step)
+    rounds = [i * step for i in range(1, int(length // step) + 1)]
+    return [1.0, *(r for r in rounds if r > 1 + step / 2)]
+
+
+def polyline(points: Iterable[tuple[float, float]]) -> str:
+    """Write points as path data."""
+    return "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points)
