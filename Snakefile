@@ -62,7 +62,7 @@ rule search:
     """Find homologous sequences, and templates in the library."""
     input:
         fasta=f"{TARGET}/target.fasta",
-        library=DATA.library,
+        library=DATA.library / "library.json",
     output:
         msa=f"{TARGET}/msa.a3m",
         templates=f"{TARGET}/templates.json",
@@ -78,9 +78,10 @@ rule search:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
+        library=lambda wildcards, input: Path(input.library).parent,
         settings=to_flags(config["search"]),
     shell:
-        "foldline search --fasta {input.fasta:q} --library {input.library:q} --msa {output.msa:q}"
+        "foldline search --fasta {input.fasta:q} --library {params.library:q} --msa {output.msa:q}"
         " --templates {output.templates:q} --report {output.record:q} {params.settings} 2> {log:q}"
 
 
@@ -90,7 +91,7 @@ rule featurize:
         fasta=f"{TARGET}/target.fasta",
         msa=f"{TARGET}/msa.a3m",
         templates=f"{TARGET}/templates.json",
-        library=DATA.library,
+        library=DATA.library / "library.json",
     output:
         features=f"{TARGET}/features.npz",
     log:
@@ -104,10 +105,11 @@ rule featurize:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=10,
     params:
+        library=lambda wildcards, input: Path(input.library).parent,
         settings=to_flags(config["featurize"]),
     shell:
         "foldline featurize --fasta {input.fasta:q} --msa {input.msa:q} --templates {input.templates:q}"
-        " --library {input.library:q} --output {output.features:q} {params.settings} 2> {log:q}"
+        " --library {params.library:q} --output {output.features:q} {params.settings} 2> {log:q}"
 
 
 rule predict:

@@ -112,7 +112,7 @@ def _explained(error: jsonschema.ValidationError) -> ConfigError:
     if rule == "additionalProperties":
         return _unknown(error, place)
     if rule == "required":
-        missing = next(key for key in expected if key not in error.instance)
+        missing = next(key for key in expected if key not in cast("Config", error.instance))
         return ConfigError(
             f"the setting '{_joined(place, missing)}' is missing", mend="copy it from config/config.yaml"
         )

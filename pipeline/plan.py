@@ -58,7 +58,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Files that a run reads beside its FASTA files: the template library and the network's weights."""
+    """What a run reads beside its FASTA files: the folder of the template library and the network's weights."""
 
     library: Path
     weights: Path
@@ -72,8 +72,8 @@ def data_of(config: Mapping[str, Any]) -> Data:
         WeightsError: There are no weights of the model.
     """
     library, model = find(config["databases"]["library"]), config["predict"]["model"]
-    if not library.exists():
-        raise LibraryError("there is no library", str(library), "set databases.library, or run foldline library build")
+    if not (library / "library.json").is_file():
+        raise LibraryError("there is no library here", str(library), "set databases.library to its folder")
     weights = find(f"data/weights/{model}.npz")
     if not weights.exists():
         known = ", ".join(sorted(path.stem for path in weights.parent.glob("*.npz"))) or "none"
