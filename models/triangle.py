@@ -1,6 +1,8 @@
 """Updates of the pair representation (Suppl. Alg. 11-15). Pair arrays are channel-first: (c, i, j)."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import TypeAlias
 
 import haiku as hk
 import jax
@@ -11,6 +13,8 @@ from models import primitives
 from models.config import BlockConfig
 from models.primitives import AttentionParameters, LinearParameters, layer_norm, linear, mask_to_bias
 from models.shapes import Pair, PairMask
+
+_Update: TypeAlias = Callable[[Pair, PairMask], Pair]
 
 
 @dataclasses.dataclass
@@ -122,11 +126,11 @@ def update_pair(
     """
     heads, channels = config.triangle_heads, config.triangle_channels
     # each with the axis along which its dropout mask is shared: 1 drops whole columns j, 2 whole rows i
-    multiplications = [
+    multiplications: list[tuple[_Update, int]] = [
         (TriangleMultiplication(channels, outgoing=True, name="triangle_multiplication_outgoing"), 1),
         (TriangleMultiplication(channels, outgoing=False, name="triangle_multiplication_incoming"), 1),
     ]
-    attentions = [
+    attentions: list[tuple[_Update, int]] = [
         (TriangleAttention(heads, starting=True, name="triangle_attention_starting_node"), 1),
         (TriangleAttention(heads, starting=False, name="triangle_attention_ending_node"), 2),
     ]

@@ -79,7 +79,7 @@ def optimiser(settings: Settings) -> optax.GradientTransformation:
 
 def make_step(config: ModelConfig, settings: Settings) -> Any:
     """Return the compiled step from one state and a batch to the next state and its metrics."""
-    forward = hk.transform(lambda batch, recycles: alphafold.predict(config, batch, recycles))
+    forward = hk.transform(lambda batch, recycles: alphafold.forward(config, batch, recycles))
     update = optimiser(settings)
 
     def loss(weights: hk.Params, example: dict[str, jax.Array], recycles: jax.Array, violation: jax.Array) -> Any:
