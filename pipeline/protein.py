@@ -56,6 +56,9 @@ class Protein:
         b_factor: pLDDT (0-100) of a prediction, shape (n,).
         hydrogens: The hydrogens, where there are any.
         notes: What the reader left out or renamed.
+        name: The data block or entry that it was read from.
+        title: The file's title, for example a FASTA header.
+        has_plddt: Whether the file says that its B-factors are pLDDT.
     """
 
     aatype: np.ndarray
@@ -67,6 +70,9 @@ class Protein:
     b_factor: np.ndarray
     hydrogens: Hydrogens | None = None
     notes: tuple[str, ...] = ()
+    name: str = ""
+    title: str = ""
+    has_plddt: bool = False
 
     def __len__(self) -> int:
         return len(self.aatype)
@@ -102,6 +108,17 @@ class _Atom(NamedTuple):
     b: float
 
 
+@dataclasses.dataclass
+class _Contents:
+    """What a file holds, before it is sorted into residues."""
+
+    atoms: list[_Atom]
+    notes: list[str]
+    name: str = ""
+    title: str = ""
+    has_plddt: bool = False
+
+
 def read_structure(path: Path) -> Protein:
     """Read the first model of an mmCIF or PDB file (gzip or not), told by content.
 
@@ -113,8 +130,7 @@ def read_structure(path: Path) -> Protein:
     text = _read_text(path)
     if not text.strip():
         raise StructureError("expected an mmCIF or PDB file, found an empty one", str(path))
-    atoms, notes = (_cif_atoms if _is_cif(text) else _pdb_atoms)(text, str(path))
-    return _to_protein(atoms, notes, str(path))
+    return _to_protein((_cif_contents if _is_cif(text) else _pdb_contents)(text, str(path)), str(path))
 
 
 def _read_text(path: Path) -> str:
@@ -135,7 +151,7 @@ def _is_cif(text: str) -> bool:
     return next((line for line in lines if line and not line.startswith("#")), "").lower().startswith("data_")
 
 
-def _cif_atoms(text: str, where: str) -> tuple[list[_Atom], list[str]]:
+def _cif_contents(text: str, where: str) -> _Contents:
     from Bio.PDB.MMCIF2Dict import MMCIF2Dict  # noqa: PLC0415
 
     try:
@@ -145,8 +161,14 @@ def _cif_atoms(text: str, where: str) -> tuple[list[_Atom], list[str]]:
     columns = _CifColumns(table, where)
     model = columns["pdbx_PDB_model_num"]
     kept = [row for row, number in enumerate(model) if number == model[0]]
-    notes = [] if len(kept) == len(model) else [f"only the first of {len(set(model))} models was read"]
-    return [columns.atom(row) for row in kept], notes
+    metrics = table.get("_ma_qa_metric.type", table.get("_ma_qa_metric.name", []))
+    return _Contents(
+        atoms=[columns.atom(row) for row in kept],
+        notes=[] if len(kept) == len(model) else [f"only the first of {len(set(model))} models was read"],
+        name=table.get("data_", ""),
+        title=" ".join(table.get("_struct.title", [""])[0].split()),
+        has_plddt=any("plddt" in metric.lower() for metric in metrics),
+    )
 
 
 class _CifColumns:
@@ -208,7 +230,7 @@ class _CifColumns:
             raise StructureError(f"{name} of atom {row + 1} is no number: {self[name][row]!r}", self._where) from error
 
 
-def _pdb_atoms(text: str, where: str) -> tuple[list[_Atom], list[str]]:
+def _pdb_contents(text: str, where: str) -> _Contents:
     from Bio.PDB.PDBExceptions import PDBConstructionException  # noqa: PLC0415
     from Bio.PDB.PDBParser import PDBParser  # noqa: PLC0415
 
@@ -219,8 +241,12 @@ def _pdb_atoms(text: str, where: str) -> tuple[list[_Atom], list[str]]:
     models = list(structure)
     if not models:
         raise StructureError("expected an mmCIF or PDB file, found no atom records", where)
-    notes = [] if len(models) == 1 else [f"only the first of {len(models)} models was read"]
-    return list(_biopython_atoms(models[0])), notes
+    return _Contents(
+        atoms=list(_biopython_atoms(models[0])),
+        notes=[] if len(models) == 1 else [f"only the first of {len(models)} models was read"],
+        name=structure.header.get("idcode", ""),
+        title=" ".join(line[10:80].strip() for line in text.splitlines() if line.startswith("TITLE ")),
+    )
 
 
 def _biopython_atoms(model: object) -> Iterator[_Atom]:
@@ -249,9 +275,9 @@ def _letter(residue: str) -> str:
     return letter if letter in rc.RESTYPES else "X"
 
 
-def _to_protein(atoms: Sequence[_Atom], notes: list[str], where: str) -> Protein:
+def _to_protein(contents: _Contents, where: str) -> Protein:
     groups: dict[str, dict[str, list[_Atom]]] = {}
-    for atom in atoms:
+    for atom in contents.atoms:
         groups.setdefault(atom.chain, {}).setdefault(atom.number, []).append(atom)
     kept: list[_Residue] = []
     left_out: dict[str, int] = {}
@@ -260,14 +286,13 @@ def _to_protein(atoms: Sequence[_Atom], notes: list[str], where: str) -> Protein
             residue = _Residue(group)
             if residue.is_amino_acid:
                 kept.append(residue)
-                notes += residue.notes
             else:
                 left_out[residue.name] = left_out.get(residue.name, 0) + 1
     if not kept:
         raise StructureError("expected a protein, found no amino acid", where)
     if left_out:
-        notes.append("left out: " + ", ".join(f"{count} {name}" for name, count in sorted(left_out.items())))
-    return _assemble(kept, notes)
+        contents.notes.append("left out: " + ", ".join(f"{count} {name}" for name, count in sorted(left_out.items())))
+    return _assemble(kept, contents)
 
 
 class _Residue:
@@ -280,7 +305,6 @@ class _Residue:
         self.letter = _letter(first.residue)
         self.heavy: dict[str, _Atom] = {}
         self.hydrogens: dict[str, _Atom] = {}
-        self.notes: list[str] = []
         for atom in atoms:
             if atom.residue == first.residue:
                 self._add(atom)
@@ -313,8 +337,8 @@ class _Residue:
         return changes + ([f"{place} {self.name} lost {' '.join(extra)}"] if extra else [])
 
 
-def _assemble(residues: Sequence[_Residue], notes: list[str]) -> Protein:
-    n = len(residues)
+def _assemble(residues: Sequence[_Residue], contents: _Contents) -> Protein:
+    n, notes = len(residues), contents.notes
     positions = np.zeros((n, 37, 3), np.float32)
     mask = np.zeros((n, 37), bool)
     hydrogens: list[tuple[int, _Atom]] = []
@@ -335,6 +359,9 @@ def _assemble(residues: Sequence[_Residue], notes: list[str]) -> Protein:
         b_factor=np.array(b, np.float32),
         hydrogens=_hydrogens(hydrogens),
         notes=tuple(notes),
+        name=contents.name,
+        title=contents.title,
+        has_plddt=contents.has_plddt,
     )
 
 
