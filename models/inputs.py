@@ -12,21 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import InputConfig
+from models.residue_constants import ATOM37_ID, GAP, HHBLITS_TO_RESTYPE, MASK_TOKEN, RESTYPE_ID
 
 Arrays = dict[str, NDArray]
 
-_AF_ALPHABET = "ARNDCQEGHILKMFPSTWYVX-"
-_HHBLITS_ALPHABET = "ACDEFGHIKLMNPQRSTVWYX-"
-HHBLITS_TO_AATYPE = np.array([_AF_ALPHABET.index(letter) for letter in _HHBLITS_ALPHABET], dtype=np.int8)
+HHBLITS_TO_AATYPE = HHBLITS_TO_RESTYPE.astype(np.int8)
 """AlphaFold's residue type of each raw MSA id."""
 
-MASK_ID = 22
-MSA_CLASSES = 23
-_UNMASKED_CLASSES = 22
-_AGREEING_CLASSES = 21  # a shared gap or mask is no agreement
+MSA_CLASSES = MASK_TOKEN + 1
+_UNMASKED_CLASSES = MASK_TOKEN
+_AGREEING_CLASSES = GAP  # a shared gap or mask is no agreement
 _AMINO_ACIDS = 20
-_GLYCINE = _AF_ALPHABET.index("G")
-_CA, _CB = 1, 3  # of atom37
+_GLYCINE = RESTYPE_ID["G"]
+_CA, _CB = ATOM37_ID["CA"], ATOM37_ID["CB"]
 
 # A hidden position becomes a uniform amino acid, a draw from the profile, itself, or the mask (section 1.2.7).
 _UNIFORM_SHARE, _PROFILE_SHARE, _SAME_SHARE = 0.1, 0.1, 0.1
@@ -306,7 +304,7 @@ def _draw_replacements(centres: NDArray, profile: NDArray, masked: NDArray, rng:
     probability[:, :_AMINO_ACIDS] = _UNIFORM_SHARE / _AMINO_ACIDS
     probability[:, :_UNMASKED_CLASSES] += _PROFILE_SHARE * profile[columns]
     probability[np.arange(len(columns)), centres[masked]] += _SAME_SHARE
-    probability[:, MASK_ID] = 1.0 - _UNIFORM_SHARE - _PROFILE_SHARE - _SAME_SHARE
+    probability[:, MASK_TOKEN] = 1.0 - _UNIFORM_SHARE - _PROFILE_SHARE - _SAME_SHARE
     cumulative = probability.cumsum(axis=1)
     drawn = rng.random(len(columns))[:, None] * cumulative[:, -1:]
     return (cumulative <= drawn).sum(axis=1).astype(centres.dtype)

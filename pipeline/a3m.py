@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.residue_constants import HHBLITS_ID
 from pipeline.errors import AlignmentError
 from pipeline.records import write_text
 
-GAP_ID = 21
-_IDS = {letter: index for index, letter in enumerate("ACDEFGHIKLMNPQRSTVWYX-")}
-_IDS |= {"B": _IDS["D"], "Z": _IDS["E"], "U": _IDS["C"], "J": _IDS["X"], "O": _IDS["X"]}
-_ALIGNED = "".join(_IDS)
+GAP_ID = HHBLITS_ID["-"]
+_ALIGNED = "".join(HHBLITS_ID)
 _INSERTED = _ALIGNED.replace("-", "").lower()
 _ALLOWED = frozenset(_ALIGNED + _INSERTED)
 _DROP_INSERTIONS = str.maketrans("", "", _INSERTED)
@@ -107,7 +106,7 @@ def encode(alignment: Alignment) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
         just before each position; those after the last position are not counted.
     """
     table = np.full(256, -1, dtype=np.int8)
-    for letter, index in _IDS.items():
+    for letter, index in HHBLITS_ID.items():
         table[ord(letter)] = index
     msa = np.empty((len(alignment), len(alignment.query)), dtype=np.int8)
     deletions = np.zeros(msa.shape, dtype=np.int16)

@@ -1,0 +1,198 @@
+"""Featurize: turn an alignment and templates into AlphaFold 2's raw features of one monomer.
+
+Source: Jumper et al. 2021, Supplementary Information, section 1.2; the features of AlphaFold 2's monomer data pipeline.
+"""
+
+import argparse
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.residue_constants import ATOM37, ATOM37_ID, GAP, RESTYPE_ID, UNKNOWN
+from pipeline.a3m import Alignment, encode, read_a3m, without_duplicates
+from pipeline.errors import AlignmentError, ConfigError, RecordError
+from pipeline.fasta import Target, read_target
+from pipeline.features import RawFeatures
+from pipeline.library import TemplateLibrary
+from pipeline.settings import add_flags, from_args, setting
+from pipeline.templates import TemplateHit, TemplateHits, read_templates
+
+log = logging.getLogger(__name__)
+
+_BACKBONE = [ATOM37_ID[name] for name in ("N", "CA", "C", "O", "CB")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What goes into the features."""
+
+    max_templates: int = setting(4, "most templates, the best first; 0 for none")
+
+    def __post_init__(self) -> None:
+        if self.max_templates < 0:
+            raise ConfigError(f"max_templates must be at least 0, found {self.max_templates}")
+
+
+class Library(Protocol):
+    """What featurize needs of a template library."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+
+    def __len__(self) -> int:
+        """Return the number of chains."""
+
+    def sequence(self, index: int) -> str:
+        """Return the sequence of a chain."""
+
+    def backbone(self, index: int) -> NDArray[np.float32]:
+        """Return N, CA, C, O and CB of a chain, shape (residues, 5, 3), angstrom, NaN where an atom is not known."""
+
+
+def featurize(
+    target: Target, alignment: Alignment, templates: TemplateHits, library: Library | None, settings: Settings
+) -> RawFeatures:
+    """Make the raw features of a target.
+
+    Args:
+        target: Name and sequence.
+        alignment: Homologs; row 0 is the target's sequence.
+        templates: Template hits, of which the best that are kept are used.
+        library: The library that the hits were found in; None where there are none.
+        settings: What goes into the features.
+
+    Raises:
+        AlignmentError: The alignment is of another sequence.
+        RecordError: The hits were made with another library or do not fit it.
+    """
+    _check_query(target, alignment)
+    hits = templates.kept[: settings.max_templates]
+    _check_library(hits, templates.library, library)
+    msa, deletion_matrix = encode(without_duplicates(alignment))
+    length = len(target.sequence)
+    arrays = [template_arrays(hit, length, library) for hit in hits if library]
+    return RawFeatures(
+        name=target.name,
+        aatype=aatype_of(target.sequence).astype(np.int32),
+        residue_index=np.arange(length, dtype=np.int32),
+        msa=msa,
+        deletion_matrix=deletion_matrix,
+        template_aatype=np.array([aatype for aatype, _, _ in arrays], dtype=np.int8).reshape(-1, length),
+        template_positions=np.array([x for _, x, _ in arrays], dtype=np.float32).reshape(-1, length, len(ATOM37), 3),
+        template_mask=np.array([mask for _, _, mask in arrays], dtype=bool).reshape(-1, length, len(ATOM37)),
+        template_sum_probs=np.array([hit.sum_probs for hit in hits], dtype=np.float32),
+        template_ids=tuple(hit.id for hit in hits),
+    )
+
+
+def aatype_of(sequence: str) -> NDArray[np.int8]:
+    """Return AlphaFold's residue types; letters that are none of the 20 are unknown."""
+    return np.array([min(RESTYPE_ID.get(letter, UNKNOWN), UNKNOWN) for letter in sequence], dtype=np.int8)
+
+
+def template_arrays(
+    hit: TemplateHit, length: int, library: Library
+) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.bool_]]:
+    """Put a template's residues at the positions of the target that they align to.
+
+    Args:
+        hit: The alignment.
+        length: Residues of the target.
+        library: Where the template's sequence and backbone are.
+
+    Returns:
+        Residue types (length,), with 21 where nothing is aligned; atom37 positions (length, 37, 3) in angstrom, zero
+        where not known; atom37 mask (length, 37).
+
+    Raises:
+        RecordError: The alignment does not fit the target or the library's chain.
+    """
+    pairs = np.array(hit.pairs(), dtype=np.int64).reshape(-1, 2)
+    aatype = np.full(length, GAP, dtype=np.int8)
+    positions = np.zeros((length, len(ATOM37), 3), dtype=np.float32)
+    mask = np.zeros((length, len(ATOM37)), dtype=bool)
+    _check_hit(hit, pairs, length, library)
+    query, residue = pairs.T
+    aatype[query] = aatype_of(library.sequence(hit.index))[residue]
+    atoms = library.backbone(hit.index)[residue]
+    known: NDArray[np.bool_] = np.all(np.isfinite(atoms), axis=-1)
+    positions[query[:, None], _BACKBONE] = np.where(known[..., None], atoms, 0.0)
+    mask[query[:, None], _BACKBONE] = known
+    return aatype, positions, mask
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `foldline featurize`."""
+    arguments = _parser().parse_args(argv)
+    settings = from_args(Settings, arguments)
+    target = read_target(arguments.fasta)
+    alignment = read_a3m(arguments.msa)
+    templates = read_templates(arguments.templates)
+    needs_library = bool(settings.max_templates and templates.kept)
+    if needs_library and not arguments.library:
+        raise ConfigError("the target has templates, but no library is given", target.name, "give --library")
+    library = TemplateLibrary.open(arguments.library) if needs_library else None
+    features = featurize(target, alignment, templates, library, settings)
+    features.save(arguments.output)
+    rows, used = len(features.msa), ", ".join(features.template_ids) or "none"
+    log.info("%s: %d different rows of %d; templates: %s", target.name, rows, len(alignment), used)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="foldline featurize", description="Make the network's raw features of one target."
+    )
+    parser.add_argument("--fasta", type=Path, required=True, help="FASTA file with one record")
+    parser.add_argument("--msa", type=Path, required=True, help="alignment whose first row is the target, A3M")
+    parser.add_argument("--templates", type=Path, required=True, help="template hits of the search, JSON")
+    parser.add_argument("--library", type=Path, help="folder of the template library that was searched")
+    parser.add_argument("--output", type=Path, required=True, help="features to write, npz")
+    add_flags(parser, Settings)
+    return parser
+
+
+def _check_query(target: Target, alignment: Alignment) -> None:
+    """Refuse an alignment of another sequence, and say where they differ."""
+    query, sequence = alignment.query, target.sequence
+    if query == sequence:
+        return
+    if len(query) != len(sequence):
+        problem = f"expected an alignment of {len(sequence)} residues, its first row has {len(query)}"
+        raise AlignmentError(problem, target.name, "run search again")
+    place = next(i for i, (a, b) in enumerate(zip(query, sequence, strict=True)) if a != b)
+    problem = (
+        f"the first row of the alignment has {query[place]!r} at position {place + 1}, the target {sequence[place]!r}"
+    )
+    raise AlignmentError(problem, target.name, "run search again")
+
+
+def _check_library(hits: Sequence[TemplateHit], made_with: dict[str, str], library: Library | None) -> None:
+    if not hits:
+        return
+    given = {"name": library.name, "version": library.version} if library else {}
+    if given != made_with:
+        expected = " ".join(made_with.values()) or "no library"
+        problem = f"the templates are of {expected}, the library is {' '.join(given.values()) or 'not given'}"
+        raise RecordError(problem, mend="run search again")
+
+
+def _check_hit(hit: TemplateHit, pairs: NDArray[np.int64], length: int, library: Library) -> None:
+    if not (len(pairs) and hit.index < len(library)):
+        raise RecordError("the template aligns nothing or is not in the library", hit.id, "run search again")
+    template = library.sequence(hit.index)
+    aligned = hit.template_alignment.replace("-", "")
+    if pairs[:, 0].max() >= length or template[hit.template_start :][: len(aligned)] != aligned:
+        raise RecordError(
+            "the template's alignment does not fit the target and the library", hit.id, "run search again"
+        )
