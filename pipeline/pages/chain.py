@@ -19,6 +19,7 @@ def secondary_structure(positions: np.ndarray, mask: np.ndarray) -> str:
     bonds = _hydrogen_bonds(positions.astype(np.float64), mask)
     helix = _helix(bonds)
     strand = _strand(bonds) & ~helix
+    strand &= np.append(strand[1:], False) | np.insert(strand[:-1], 0, False)  # a lone bridge is no strand
     return "".join("H" if h else "E" if e else "-" for h, e in zip(helix, strand, strict=True))
 
 

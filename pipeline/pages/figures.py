@@ -114,17 +114,17 @@ def timing_figure(seconds: Mapping[str, float]) -> Markup:
     """Draw the wall time of each stage as a bar with its number."""
     row = 26
     longest = max(seconds.values(), default=0.0) or 1.0
-    scale = Scale(0, longest, 120, 760)
+    scale = Scale(0, longest, 84, 390)
     parts: list[Markup] = []
     for index, (stage, value) in enumerate(seconds.items()):
         y = 4 + row * index
-        parts.append(text(108, y + 16, stage, "tick", "end"))
+        parts.append(text(74, y + 16, stage, "tick", "end"))
         parts.append(
-            element("rect", class_="bar", x=120, y=y + 4, width=max(scale(value) - 120, 1), height=row - 10, rx=2)
+            element("rect", class_="bar", x=84, y=y + 4, width=max(scale(value) - 84, 1), height=row - 10, rx=2)
         )
         parts.append(text(scale(value) + 8, y + 16, duration(value), "tick"))
     label = "Wall time per stage: " + ", ".join(f"{stage} {duration(value)}" for stage, value in seconds.items()) + "."
-    return figure("timing", label, WIDTH, row * len(seconds) + 8, parts, css="chain")
+    return figure("timing", label, 460, row * len(seconds) + 8, parts)
 
 
 def recycle_figure(changes: Sequence[float]) -> Markup:
@@ -141,7 +141,7 @@ def recycle_figure(changes: Sequence[float]) -> Markup:
 def histogram_figure(values: np.ndarray) -> Markup:
     """Draw how many targets of the run have which mean pLDDT, in steps of five."""
     counts, edges = np.histogram(values, bins=np.arange(0, 101, 5))
-    frame = Frame(Scale(0, 100, 64, 590), Scale(0, max(int(counts.max(initial=0)), 1), 150, 14))
+    frame = Frame(Scale(0, 100, 64, 444), Scale(0, max(int(counts.max(initial=0)), 1), 150, 14))
     parts = [*frame.y_axis("targets", _whole_ticks(frame.y)), *frame.x_axis("mean pLDDT", [0, 50, 70, 90, 100])]
     for count, low in zip(counts, edges[:-1], strict=True):
         if count:
@@ -150,7 +150,7 @@ def histogram_figure(values: np.ndarray) -> Markup:
             y = frame.y(count)
             parts.append(element("rect", class_=f"b{band}", x=x, y=y, width=width, height=150 - y, rx=1.5))
     label = "Targets by mean pLDDT: " + ", ".join(f"{c} from {e:.0f}" for c, e in zip(counts, edges, strict=False) if c)
-    return figure("histogram", label, 620, 190, parts)
+    return figure("histogram", label, 460, 190, parts)
 
 
 def duration(seconds: float) -> str:

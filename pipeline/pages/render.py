@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from pipeline.pages import figures, wording
-from pipeline.pages.bands import BANDS
+from pipeline.pages.bands import BANDS, band_of
 from pipeline.pages.evidence import STAGES, Evidence
 from pipeline.pages.ribbon import trace_figure
 from pipeline.pages.style import style_sheet
@@ -99,6 +99,7 @@ def _entry(evidence: Evidence, settings: wording.Shown, output: Path, run: Path)
         "headline": wording.headline(evidence),
         "warnings": wording.warnings(evidence, settings),
         "best": best_template(evidence),
+        "band": int(band_of(np.array(evidence.confidence.get("mean_plddt") or 0.0))),
         "seconds": sum(evidence.seconds.values()) or None,
         "picture": trace_figure(fold, f"Fold of {evidence.name}, coloured by pLDDT.") if fold else None,
         "link": _relative(page, output) if not evidence.failure or page.exists() else "",

@@ -9,8 +9,9 @@ from markupsafe import Markup
 from pipeline.pages import chain
 from pipeline.pages.svg import element, figure
 
-SHADES, DEPTHS = 4, 4  # levels of light and of distance; the style sheet has a colour for each of them
+SHADES, DEPTHS = 6, 4  # levels of light and of distance; the style sheet has a colour for each of them
 HALF_WIDTH = {"H": 1.35, "E": 1.05, "-": 0.28}  # angstrom
+STEPS = ((160, 5), (400, 3), (10**9, 2))  # quads between residues, up to so many residues: pages stay small
 ARROW = 1.9  # half width of the base of a strand's arrow, angstrom
 
 
@@ -45,8 +46,8 @@ def ribbon_figure(fold: Fold, label: str, *, key: str = "ribbon", size: tuple[in
     left, right = place(left), place(right)
     order = np.argsort(depth, kind="stable")
     levels = _levels(depth, DEPTHS)
-    children = [_quad(left[i], right[i], f"r{band[i]}{light[i]}{levels[i]}") for i in order]
-    return figure(key, label, *size, children, css="ribbon")
+    quads = [_quad(left[i], right[i], f"r{band[i]}{light[i]}{levels[i]}") for i in order]
+    return figure(key, label, *size, [element("g", *quads, transform="scale(.1)")], css="ribbon")
 
 
 def trace_figure(fold: Fold, label: str, *, key: str = "trace", size: tuple[int, int] = (96, 72)) -> Markup:
@@ -79,7 +80,7 @@ def band_runs(bands: np.ndarray) -> list[tuple[int, int, int]]:
 
 def _strip(fold: Fold, piece: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return left and right edges (quads, 2, 3), depth, light and band of the quads along a stretch of chain."""
-    steps = 4 if len(fold.bands) <= 160 else 3
+    steps = next(steps for longest, steps in STEPS if len(fold.bands) <= longest)
     ca = _smooth_strands(fold.positions[piece, chain.CA].astype(np.float64), "".join(fold.structure[i] for i in piece))
     at = np.linspace(0, len(piece) - 1, (len(piece) - 1) * steps + 1)
     line = _catmull_rom(ca, at)
@@ -180,8 +181,14 @@ def _pair(point: np.ndarray) -> str:
 
 
 def _quad(left: np.ndarray, right: np.ndarray, css: str) -> Markup:
-    """Return a piece of ribbon: its face, and its two long edges as lines."""
-    a, b, c, d = (np.round(point, 1) for point in (left[0], left[1], right[1], right[0]))
-    face = f"M{_pair(a)}L{_pair(b)} {_pair(c)} {_pair(d)}z"
-    edges = f"M{_pair(a)}L{_pair(b)}M{_pair(d)}L{_pair(c)}"
-    return Markup(element("path", class_=css, d=face) + element("path", d=edges))  # noqa: S704
+    """Return a piece of ribbon, in tenths of a unit: its face, and its two long edges as lines."""
+    (a, b), (d, c) = (np.rint(10 * edge).astype(int) for edge in (left, right))
+    start, along, across, back = f"M{a[0]} {a[1]}", _step(b - a), _step(c - b), _step(d - c)
+    return Markup(  # noqa: S704  numbers and our own class
+        f'<path class="{css}" d="{start}l{along}{across}{back}z"/><path d="{start}l{along}m{across}l{back}"/>'
+    )
+
+
+def _step(move: np.ndarray) -> str:
+    """Return a relative move as short path data: a minus sign separates as well as a space does."""
+    return "".join(f"{value}" if value < 0 else f" {value}" for value in move)

@@ -27,10 +27,10 @@ def _ribbon_rules(colours: tuple[str, ...], paper: str) -> str:
     for band, colour in enumerate(colours):
         for light in range(SHADES):
             for depth in range(DEPTHS):
-                lit = _mix(colour, "#0b1020", 0.5 * (1 - (light + 0.6) / SHADES))
-                lit = _mix(lit, "#ffffff", 0.16 * light / (SHADES - 1))
-                faded = _mix(lit, paper, 0.42 * (1 - depth / (DEPTHS - 1)))
-                rules.append(f".r{band}{light}{depth}{{fill:{faded};stroke:{faded}}}")
+                share = light / (SHADES - 1)
+                lit = _mix(_mix(colour, "#000000", 0.4 * (1 - share)), "#ffffff", 0.2 * share)
+                faded = _mix(lit, paper, 0.4 * (1 - depth / (DEPTHS - 1)))
+                rules.append(f".ribbon .r{band}{light}{depth}{{fill:{faded};stroke:{faded}}}")
     return "".join(rules)
 
 

@@ -7,6 +7,25 @@ from pipeline.pages.evidence import Evidence
 from pipeline.pages.wording import why_not
 
 MISSING = "\u2013"
+QUALITY = {
+    "violating_residues": "Residues in violation",
+    "violation_fraction": "Share of residues in violation",
+    "bond_violations": "Peptide bond of wrong length, residues",
+    "angle_violations": "Peptide bond at wrong angle, residues",
+    "clash_violations": "Inside another residue, residues",
+    "within_violations": "Distorted within, residues",
+    "clashes": "Clashing pairs of residues",
+    "ca_clashes": "CA atoms closer than 3.5 Å, pairs",
+    "bond_outliers": "Bonds beyond 4 deviations",
+    "angle_outliers": "Angles beyond 4 deviations",
+    "chain_breaks": "Chain breaks",
+    "cis_peptides": "Cis peptide bonds",
+    "twisted_peptides": "Twisted peptide bonds",
+    "d_residues": "Residues of the wrong hand (D)",
+    "missing_atoms": "Missing atoms",
+    "atoms_not_finite": "Atoms without coordinates",
+    "unknown_residues": "Unknown residues",
+}
 DESCRIPTIVE = ("residues",)  # of the record of quality: no fault
 ALWAYS = ("violating_residues", "violation_fraction", "clashes", "d_residues", "cis_peptides")  # shown when zero too
 
@@ -40,7 +59,7 @@ def violation_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
     for key in dict.fromkeys([*before, *after]):
         if key not in DESCRIPTIVE and (before.get(key) or after.get(key) or key in ALWAYS):
             value = percent if key.endswith("_fraction") else plain_number
-            rows.append((humanised(key), value(before.get(key)), value(after.get(key))))
+            rows.append((QUALITY.get(key, humanised(key)), value(before.get(key)), value(after.get(key))))
     return rows
 
 

@@ -3,7 +3,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("residues").textContent);
   const readout = document.getElementById("readout");
-  const plots = [...document.querySelectorAll("svg.chain")].filter((svg) => svg.dataset.figure !== "timing");
+  const plots = [...document.querySelectorAll("svg.chain")];
   const count = data.sequence.length;
   if (!count || !plots.length) return;
   const words = { H: "helix", E: "strand" };

@@ -82,4 +82,6 @@ def why_not(hit: Mapping[str, Any], used: tuple[str, ...]) -> str:
     """Say whether a template hit was used, or why not."""
     if hit.get("excluded"):
         return f"left out: {hit['excluded']}"
-    return "used" if hit.get("id") in used else "not used: better hits came first"
+    if hit.get("id") in used:
+        return "used"
+    return "not used: better hits came first" if used else "not used"
