@@ -3,10 +3,11 @@
 Every profile has one match state per residue of the query, as in jackhmmer: model positions are query positions.
 """
 
-import contextlib
 import dataclasses
 import gzip
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import io
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -108,14 +109,10 @@ def read_sequences(path: Path) -> Sequences:
     """
     alphabet = easel.Alphabet.amino()
     try:
-        with (
-            _opened(path) as stream,
-            easel.SequenceFile(stream, format="fasta", digital=True, alphabet=alphabet) as file,
-        ):
+        with easel.SequenceFile(_source(path), format="fasta", digital=True, alphabet=alphabet) as file:
             block = cast("easel.DigitalSequenceBlock[easel.AA]", file.read_block())
-    except (OSError, ValueError, EOFError) as error:
-        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        raise LibraryError(f"expected a FASTA file of protein sequences ({reason})", str(path)) from error
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise LibraryError(f"expected a FASTA file of protein sequences ({_reason(error)})", str(path)) from error
     names = [_header(sequence, index) for index, sequence in enumerate(block)]
     for index, sequence in enumerate(block):
         sequence.name = str(index)
@@ -267,17 +264,22 @@ def _domain_hit(domain: plan7.Domain, query: str) -> DomainHit:
     )
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading; gzip is known by its first bytes, whatever the file's name."""
-    with path.open("rb") as raw:
-        is_gzip = raw.read(len(_GZIP)) == _GZIP
-        raw.seek(0)
-        if not is_gzip:
-            yield raw
-            return
-        with gzip.GzipFile(fileobj=raw) as stream:
-            yield cast(BinaryIO, stream)
+def _source(path: Path) -> str | BinaryIO:
+    """Return what HMMER's reader takes: the path of plain text, or the text that was packed by gzip.
+
+    Errors in a stream that HMMER reads itself would be lost.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_GZIP)) != _GZIP:
+            return str(path)
+        file.seek(0)
+        return io.BytesIO(gzip.decompress(file.read()))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _header(sequence: "easel.DigitalSequence[easel.AA]", index: int) -> str:

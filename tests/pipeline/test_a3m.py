@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.a3m import Alignment, aligned, encode, format_a3m, parse_a3m, read_a3m, without_duplicates, write_a3m
@@ -92,6 +92,7 @@ def alignments(draw):
     return Alignment(tuple(f"row {i}" for i in range(len(rows))), tuple(rows))
 
 
+@settings(deadline=None)
 @given(alignments())
 def test_round_trip(tmp_path_factory, alignment):
     path = tmp_path_factory.mktemp("round") / "x.a3m"
@@ -104,6 +105,7 @@ def test_round_trip(tmp_path_factory, alignment):
         assert [i == 21 for i in ids] == [letter == "-" for letter in aligned(row)]
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=200), st.text("\n>#ACDac-. \r", max_size=200).map(str.encode)))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("fuzz") / "x.a3m"

@@ -2,7 +2,7 @@ import hashlib
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import FastaError
@@ -153,6 +153,7 @@ def test_changed_names_do_not_collide():
     assert len({safe_name(header) for header in ("a|b", "a/b", "a_b", "a|b other", "a:b")}) == 5
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_safe_names_are_safe_for_any_header(header):
     name = safe_name(header)
@@ -160,6 +161,7 @@ def test_safe_names_are_safe_for_any_header(header):
     assert len(name) <= 87
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("fuzz") / "x.fa"
@@ -174,6 +176,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
     assert all(set(target.sequence) <= set("ACDEFGHIKLMNPQRSTVWYX") for target in targets)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
