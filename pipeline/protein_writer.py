@@ -4,14 +4,13 @@ import io
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from models import residue_constants as rc
-from pipeline import records
+from pipeline import __version__, records
 from pipeline.errors import StructureError
 from pipeline.protein import Protein
 
@@ -74,14 +73,10 @@ def _table(category: str, columns: Mapping[str, Iterable[object]]) -> dict[str, 
 
 
 def _software() -> dict[str, list[object]]:
-    try:
-        version = metadata.version("foldline")
-    except metadata.PackageNotFoundError:
-        version = "?"
     return {
         "pdbx_ordinal": [1],
         "name": ["Foldline"],
-        "version": [version],
+        "version": [__version__],
         "classification": ["model building"],
         "type": ["program"],
     }
