@@ -18,7 +18,7 @@ import numpy as np
 
 from models import residue_constants as rc
 from pipeline import quality
-from pipeline.errors import StageError
+from pipeline.errors import ConfigError, StageError
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
 from pipeline.records import write_json
@@ -41,7 +41,7 @@ class Settings:
     force_field: Literal["amber14"] = setting("amber14", "force field; amber14 is ff14SB in vacuum")
     stiffness: float = setting(10.0, "restraint of the heavy atoms, kcal/mol/A^2")
     tolerance: float = setting(0.239, "root mean square force that ends a minimisation, kcal/mol/A")
-    rounds: int = setting(3, "minimisations; restraints are weakened where violations remain")
+    rounds: int = setting(3, "minimisations, at most 3; restraints are weakened where violations remain")
     iterations: int = setting(2000, "budget over all rounds, L-BFGS iterations")
     seconds: float = setting(600.0, "budget, seconds of wall time, preparation included")
     cutoff: float = setting(0.0, "cutoff of the nonbonded forces, A; 0 for none")
@@ -53,6 +53,17 @@ class Settings:
     isolate: bool = setting(True, "run the physics in a process of its own, which survives crashes and hangs")
     strict: bool = setting(False, "exit with an error where the structure could not be relaxed fully")
     pdb: bool = setting(False, "write the structure in PDB format too, beside the mmCIF file")
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        for name in ("tolerance", "rounds", "iterations", "seconds", "longest_bond", "threads"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"expected a number above 0, found {getattr(self, name)}", f"relax.{name}")
+        for name in ("stiffness", "cutoff", "disulfide", "ph"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"expected a finite number of at least 0, found {getattr(self, name)}", f"relax.{name}"
+                )
 
 
 @dataclasses.dataclass(frozen=True)

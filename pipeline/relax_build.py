@@ -228,7 +228,7 @@ def build(
         protein: With all heavy atoms of the segments, terminal oxygens too.
         segments: The residues that are in the force field.
         bridges: Pairs of cysteines.
-        stiffness: Of each heavy atom's restraint, kcal/mol/A^2, shape (n, 37).
+        stiffness: Of each heavy atom's restraint, kcal/mol/A^2, shape (n, 37); infinite for an atom that must not move.
         chemistry: Force field, pH, cutoff.
         machine: Places the hydrogens.
 
@@ -273,17 +273,23 @@ def build(
 def _restrain(
     system: openmm.System, positions: np.ndarray, atoms: Sequence[app.topology.Atom], stiffness: np.ndarray
 ) -> tuple[openmm.CustomExternalForce, np.ndarray]:
-    """Add harmonic restraints, 0.5 k (x - x0)^2, to the heavy atoms; in a force group of their own."""
+    """Add harmonic restraints, 0.5 k (x - x0)^2, of the heavy atoms, in a force group of their own."""
     force = openmm.CustomExternalForce("0.5*k*((x-x0)^2+(y-y0)^2+(z-z0)^2)")
     for name in ("k", "x0", "y0", "z0"):
         force.addPerParticleParameter(name)
-    restrained = [atom.index for atom in atoms if atom.element is not app.element.hydrogen]
-    for index in restrained:
-        k = stiffness[int(atoms[index].residue.id), rc.ATOM37_ID[atoms[index].name]]
-        force.addParticle(index, [float(k) * KCAL / NANOMETRE**2, *positions[index]])
+    restrained = []
+    for atom in atoms:
+        if atom.element is app.element.hydrogen:
+            continue
+        k = float(stiffness[int(atom.residue.id), rc.ATOM37_ID[atom.name]])
+        if np.isfinite(k):
+            force.addParticle(atom.index, [k * KCAL / NANOMETRE**2, *positions[atom.index]])
+            restrained.append(atom.index)
+        else:
+            system.setParticleMass(atom.index, 0)  # what has no mass does not move
     force.setForceGroup(RESTRAINT_GROUP)
     system.addForce(force)
-    return force, np.array(restrained)
+    return force, np.array(restrained, np.int64)
 
 
 def _written_names(protein: Protein, segments: Sequence[slice], atoms: Sequence[app.topology.Atom]) -> tuple[str, ...]:

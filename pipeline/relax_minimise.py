@@ -113,7 +113,7 @@ class Minimiser:
         force.updateParametersInContext(self._context)
 
     def _softened(self) -> np.ndarray:
-        """Push overlapping atoms apart: soft spheres in the place of charges and Lennard-Jones. Return the positions."""
+        """Return positions after soft spheres, in the place of charges and Lennard-Jones, pushed atoms apart."""
         context = self._machine.context(_soft_system(self._model.system))
         context.setPositions(self.positions())
         left = [min(_SOFT_ITERATIONS, self._budget.iterations - self._budget.used)]
