@@ -5,22 +5,29 @@ Colours and type come from the page's style sheet by class, so one figure serves
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
 Value = str | float | int | None
+ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def element(tag: str, *children: str, **attributes: Value) -> Markup:
     """Return an element; text and values are escaped, `class_` and `stroke_width` become `class` and `stroke-width`."""
     words = [
-        f' {name.rstrip("_").replace("_", "-")}="{escape(value if isinstance(value, str) else number(value))}"'
+        f' {name.rstrip("_").replace("_", "-")}="{_legal(escape(value if isinstance(value, str) else number(value)))}"'
         for name, value in attributes.items()
         if value is not None
     ]
-    inner = "".join(escape(child) for child in children)
+    inner = "".join(_legal(escape(child)) for child in children)
     return Markup(f"<{tag}{''.join(words)}>{inner}</{tag}>" if inner else f"<{tag}{''.join(words)}/>")  # noqa: S704
+
+
+def _legal(escaped: str) -> str:
+    """Replace what no XML document may hold."""
+    return ILLEGAL.sub("\ufffd", escaped)
 
 
 def number(value: float) -> str:

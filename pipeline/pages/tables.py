@@ -150,6 +150,9 @@ def _search(search: Mapping[str, Any], templates: Mapping[str, Any]) -> list[tup
         rows.append(("From the cache", "yes" if search.get("cached") else "no"))
     if library := templates.get("library"):
         rows.append(("Template library", f"{library.get('name', '')} {library.get('version', '')}".strip()))
+        hits = templates.get("hits") or ()
+        left_out = sum(bool(hit.get("excluded")) for hit in hits)
+        rows.append(("Template hits", f"{len(hits)}, {left_out} of them left out"))
     return rows
 
 

@@ -51,9 +51,9 @@ class Ten:
 def fold(evidence: Evidence) -> Fold | None:
     """Return the model's backbone, ready to be drawn in its principal view; None where there is no model."""
     model = evidence.model
-    if model is None or not model.atom37_mask[:, chain.CA].any():
+    if model is None or not known_atoms(model)[:, chain.CA].any():
         return None
-    mask = model.atom37_mask.astype(bool)
+    mask = known_atoms(model)
     structure = chain.secondary_structure(model.atom37_positions, mask)
     drawn = Fold(model.atom37_positions, mask, band_of(_plddt(evidence, model)), structure)
     return drawn.turned(chain.principal_view(model.atom37_positions[mask[:, chain.CA], chain.CA]))
@@ -110,6 +110,11 @@ def found_torsions(model: Protein) -> ramachandran.Torsions:
     return ramachandran.torsions(shape.phi, shape.psi, model.sequence, names)
 
 
+def known_atoms(model: Protein) -> np.ndarray:
+    """Return where an atom is present and its coordinates are numbers, shape (residues, 37)."""
+    return model.atom37_mask.astype(bool) & np.isfinite(model.atom37_positions).all(axis=-1)
+
+
 def _plddt(evidence: Evidence, model: Protein) -> np.ndarray:
     if evidence.plddt is not None and len(evidence.plddt) == len(model.aatype):
         return evidence.plddt
@@ -120,7 +125,7 @@ def _structure(evidence: Evidence) -> str:
     model = evidence.model
     if model is None or len(model.aatype) != len(evidence.sequence):
         return ""
-    return chain.secondary_structure(model.atom37_positions, model.atom37_mask.astype(bool))
+    return chain.secondary_structure(model.atom37_positions, known_atoms(model))
 
 
 def _pictures(evidence: Evidence) -> dict[str, Markup]:
@@ -160,7 +165,7 @@ def _maps(evidence: Evidence) -> dict[str, Markup]:
     if evidence.pae is not None and evidence.pae.size:
         drawn["pae"] = maps.pae_figure(evidence.pae)
     if (model := evidence.model) is not None:
-        present = model.atom37_mask[:, chain.CA].astype(bool)
+        present = known_atoms(model)[:, chain.CA]
         drawn["distances"] = maps.distance_figure(model.atom37_positions[:, chain.CA], present)
         pair = (("as predicted", evidence.predicted), ("after relaxation", evidence.relaxed))
         panels = [(title, found_torsions(protein)) for title, protein in pair if protein is not None]

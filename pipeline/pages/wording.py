@@ -29,7 +29,9 @@ def headline(evidence: Evidence) -> str:
         return f"No structure: {evidence.failure}"
     if evidence.status == "relaxed":
         rung = str(evidence.relax.get("rung") or "full")
-        return "Predicted and relaxed." if rung == "full" else f"Predicted and relaxed in part ({rung})."
+        done = "Predicted and relaxed" if rung == "full" else f"Predicted and relaxed in part ({rung})"
+        reason = str(evidence.relax.get("reason") or "")
+        return f"{done}: {reason}" if reason else f"{done}."
     reason = str(evidence.relax.get("reason") or "relaxation was not run or left no record")
     return f"Predicted, not relaxed: {reason}"
 
@@ -64,7 +66,8 @@ def _alignment(evidence: Evidence, settings: Shown) -> Iterator[str]:
     if evidence.search and not evidence.search.get("converged", True):
         yield f"The search had not converged after {evidence.search.get('rounds', '?')} rounds."
     if evidence.confidence and not templates_used(evidence):
-        yield "No template was used."
+        reason = str((evidence.search.get("templates") or {}).get("reason") or "")
+        yield f"No template was used: {reason}." if reason else "No template was used."
 
 
 def _sequence(evidence: Evidence) -> Iterator[str]:
