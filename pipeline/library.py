@@ -10,50 +10,47 @@ import dataclasses
 import gzip
 import hashlib
 import logging
-import subprocess
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from pipeline import backbone, structuredb
+from pipeline import backbone
 from pipeline.errors import FoldlineError, LibraryError
+from pipeline.library_source import PACKAGE, Chains, dump_structuredb, package_release, read_dump, read_held_out
 from pipeline.records import atomic, read_json, read_npz, write_json
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "data" / "library"
 MANIFEST, SEQUENCES, BACKBONES = "library.json", "sequences.fasta.gz", "backbones.npz"
+DATA = (SEQUENCES, BACKBONES)
 LIBRARY_SCHEMA, BACKBONES_SCHEMA = "foldline.library/1", "foldline.backbones/1"
 BLOCK = 32  # chains that are compressed together: larger blocks are smaller on disk and slower to open
 MEND = "fetch the files again (git checkout -- data/library) or run foldline library build"
 SYSTEM_PYTHON = Path("/usr/bin/python3")
-DATA_PACKAGE = "promod3-data"
 
 log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Chains:
-    """Chains as a library is made of them.
+class Manifest(NamedTuple):
+    """What opening a library needs of its manifest.
 
     Args:
-        ids: PDB code, underscore, chain name; unique.
-        sequences: One-letter codes.
-        backbones: Positions of N, CA, C and O for each chain, shape (residues, 4 or more, 3), angstrom.
-        first: Number of the first residue in the deposited sequence (SEQRES), from 1.
-        held_out: Chains that an evaluation must not use.
+        name: Name of the library.
+        version: Its version.
+        chains: How many it holds.
+        files: Size in bytes and sha256 of the other files.
     """
 
-    ids: Sequence[str]
-    sequences: Sequence[str]
-    backbones: Sequence[np.ndarray]
-    first: np.ndarray
-    held_out: np.ndarray
+    name: str
+    version: str
+    chains: int
+    files: dict[str, tuple[int, str]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class TemplateLibrary:
     """Known chains, by index in the order of the sequence database.
 
@@ -88,15 +85,16 @@ class TemplateLibrary:
             LibraryError: A file is missing, damaged, of another version or of another library.
         """
         manifest = _read_manifest(path)
+        _check_sizes(path, manifest)
         ids, sequences = _read_sequences(path / SEQUENCES)
         arrays = _read_backbones(path / BACKBONES)
-        if not len(ids) == len(arrays["first"]) == manifest["chains"]:
+        if not len(ids) == len(arrays["first"]) == manifest.chains:
             found = f"{len(ids)} sequences and {len(arrays['first'])} backbones"
-            raise LibraryError(f"expected {manifest['chains']} chains, found {found}", str(path), MEND)
+            raise LibraryError(f"expected {manifest.chains} chains, found {found}", str(path), MEND)
         return cls(
             path=path,
-            name=manifest["name"],
-            version=manifest["version"],
+            name=manifest.name,
+            version=manifest.version,
             ids=ids,
             sequences=sequences,
             blocks=arrays["blocks"],
@@ -166,10 +164,12 @@ class TemplateLibrary:
         Raises:
             LibraryError: A file has changed.
         """
-        for name, expected in _read_manifest(self.path)["files"].items():
+        manifest = _read_manifest(self.path)
+        _check_sizes(self.path, manifest)
+        for name, (_, expected) in manifest.files.items():
             found = _sha256(self.path / name)
-            if found != expected["sha256"]:
-                problem = f"expected sha256 {expected['sha256'][:12]}..., found {found[:12]}..."
+            if found != expected:
+                problem = f"expected sha256 {expected[:12]}..., found {found[:12]}..."
                 raise LibraryError(problem, str(self.path / name), MEND)
 
 
@@ -194,7 +194,7 @@ def write_library(folder: Path, chains: Chains, source: Mapping[str, str]) -> di
     }
     _write_backbones(folder / BACKBONES, arrays)
     _write_sequences(folder / SEQUENCES, chains.ids, chains.sequences)
-    sums = {name: _sha256(folder / name) for name in (SEQUENCES, BACKBONES)}
+    sums = {name: _sha256(folder / name) for name in DATA}
     content = hashlib.sha256("".join(sums.values()).encode()).hexdigest()
     manifest: dict[str, Any] = {
         **source,
@@ -209,47 +209,6 @@ def write_library(folder: Path, chains: Chains, source: Mapping[str, str]) -> di
     return manifest
 
 
-def read_dump(folder: Path, held_out: frozenset[str]) -> Chains:
-    """Read the files that `pipeline.structuredb` writes.
-
-    Raises:
-        LibraryError: A file is missing or damaged, or a chain that is held out does not occur.
-    """
-    try:
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _DUMP_FILES}
-    except (OSError, ValueError, EOFError) as error:
-        raise LibraryError(f"expected a dump of the StructureDB: {error}", str(folder), "run the dump again") from error
-    ids = arrays["ids"].tolist()
-    unknown = sorted(held_out - set(ids))
-    if unknown:
-        raise LibraryError(f"{len(unknown)} chains to hold out are not in the StructureDB, such as {unknown[0]!r}")
-    text = arrays["sequence"].tobytes().decode("ascii")
-    bounds = list(zip(arrays["offsets"][:-1], arrays["offsets"][1:], strict=True))
-    return Chains(
-        ids=ids,
-        sequences=[text[start:end] for start, end in bounds],
-        backbones=[arrays["backbone"][start:end] for start, end in bounds],
-        first=np.array(arrays["start"]),
-        held_out=np.isin(arrays["ids"], list(held_out)),
-    )
-
-
-def dump_structuredb(python: Path, folder: Path) -> None:
-    """Dump ProMod3's StructureDB by the Python that has ProMod3.
-
-    Raises:
-        LibraryError: That Python or ProMod3 is missing, or the dump failed.
-    """
-    mend = "install the Debian packages python3-promod3 and promod3-data, or give --python"
-    try:
-        subprocess.run([python, structuredb.__file__, folder], check=True, capture_output=True, text=True)
-    except OSError as error:
-        raise LibraryError(f"cannot run the system's Python: {error.strerror}", str(python), mend) from error
-    except subprocess.CalledProcessError as error:
-        last = (error.stderr.strip().splitlines() or ["no message"])[-1]
-        raise LibraryError(f"cannot dump the StructureDB: {last}", str(python), mend) from error
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `foldline library build` or `foldline library verify`."""
     arguments = _parser().parse_args(argv)
@@ -257,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         TemplateLibrary.open(arguments.library).verify()
         log.info("%s is whole", arguments.library)
         return 0
-    held_out = _read_held_out(arguments.held_out)
+    held_out = read_held_out(arguments.held_out)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.dump or Path(temporary)
         if not arguments.dump:
@@ -266,9 +225,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         manifest = write_library(arguments.output, read_dump(folder, held_out), _source(arguments.release))
     log.info("%s %s: %d chains", manifest["name"], manifest["version"], manifest["chains"])
     return 0
-
-
-_DUMP_FILES = ("ids", "offsets", "start", "sequence", "backbone")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -294,41 +250,30 @@ def _parser() -> argparse.ArgumentParser:
 def _source(release: str | None) -> dict[str, str]:
     return {
         "name": "structuredb",
-        "release": release or _package_release(),
-        "source": f"ProMod3 StructureDB, Debian package {DATA_PACKAGE}",
+        "release": release or package_release(),
+        "source": f"ProMod3 StructureDB, Debian package {PACKAGE}",
         "licence": "coordinates: wwPDB, CC0-1.0; package: Apache-2.0",
     }
 
 
-def _package_release() -> str:
-    query = ["dpkg-query", "--show", "--showformat=${Version}", DATA_PACKAGE]
+def _read_manifest(path: Path) -> Manifest:
     try:
-        return subprocess.run(query, check=True, capture_output=True, text=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise LibraryError(f"cannot ask for the version of {DATA_PACKAGE}", mend="give --release") from error
-
-
-def _read_held_out(path: Path) -> frozenset[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LibraryError(f"cannot read the chains to hold out: {error}", str(path)) from error
-    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = read_json(path / MANIFEST, LIBRARY_SCHEMA)
+        record = read_json(path / MANIFEST, LIBRARY_SCHEMA)
+        files = {name: (int(record["files"][name]["bytes"]), str(record["files"][name]["sha256"])) for name in DATA}
+        return Manifest(str(record["name"]), str(record["version"]), int(record["chains"]), files)
     except FoldlineError as error:
         raise LibraryError(error.problem, error.where, MEND) from error
-    for name, expected in manifest["files"].items():
+    except (KeyError, TypeError, ValueError) as error:
+        raise LibraryError(f"the manifest is damaged ({error!r})", str(path / MANIFEST), MEND) from error
+
+
+def _check_sizes(path: Path, manifest: Manifest) -> None:
+    for name, (expected, _) in manifest.files.items():
         file = path / name
-        found = file.stat().st_size if file.is_file() else None
-        if found is None:
+        if not file.is_file():
             raise LibraryError("a file of the library is missing", str(file), MEND)
-        if found != expected["bytes"]:
-            raise LibraryError(f"expected {expected['bytes']} bytes, found {found}", str(file), MEND)
-    return manifest
+        if file.stat().st_size != expected:
+            raise LibraryError(f"expected {expected} bytes, found {file.stat().st_size}", str(file), MEND)
 
 
 def _read_sequences(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -341,9 +286,13 @@ def _read_sequences(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _read_backbones(path: Path) -> dict[str, np.ndarray]:
     try:
-        return read_npz(path, BACKBONES_SCHEMA)
+        arrays = read_npz(path, BACKBONES_SCHEMA)
     except FoldlineError as error:
         raise LibraryError(error.problem, error.where, MEND) from error
+    missing = {"blocks", "block_ends", "first", "held_out"} - set(arrays)
+    if missing:
+        raise LibraryError(f"expected the array {min(missing)!r}", str(path), MEND)
+    return arrays
 
 
 def _write_backbones(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
