@@ -180,8 +180,9 @@ def best_domains(hmm: plan7.HMM, query: str, targets: Sequences, e_value: float,
         threads: Threads that share the targets.
     """
     hits = _scan(hmm, targets.parts(threads), lambda: _pipeline(hmm.alphabet, targets, e_value))
-    domains = [max(hit.domains.included, key=lambda domain: domain.score) for hit in hits.included]
-    found = [_domain_hit(domain, query) for domain in domains if domain.i_evalue <= e_value]
+    # A target may be found by several weak domains, none of which is significant alone.
+    domains = [max(hit.domains, key=lambda domain: domain.score) for hit in hits.included]
+    found = [_domain_hit(domain, query) for domain in domains if domain.included and domain.i_evalue <= e_value]
     return sorted(found, key=lambda hit: (-hit.score, hit.index))
 
 

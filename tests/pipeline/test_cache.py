@@ -1,6 +1,7 @@
 import hashlib
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -80,6 +81,18 @@ def test_a_read_only_cache_is_read(cache):
     cache.path(KEY).parent.chmod(0o500)
     cache.put(KEY, Entry("other", {}))
     assert cache.get(KEY) == ENTRY
+
+
+def test_processes_that_share_a_cache_never_see_half_a_result(cache):
+    """Writers make the same bytes again and again; a reader gets them or nothing."""
+    entry = Entry(">query\nMKVLA\n" * 20_000, {"rounds": 2})
+    cache.put(KEY, entry)
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(cache.put, KEY, entry) for _ in range(40)]
+        readers = [pool.submit(cache.get, KEY) for _ in range(40)]
+    assert all(writer.result() is None for writer in writers)
+    assert all(reader.result() == entry for reader in readers)
+    assert len(list(cache.path(KEY).parent.iterdir())) == 2
 
 
 def test_settings_hash_ignores_order_only():

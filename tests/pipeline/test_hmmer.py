@@ -139,6 +139,17 @@ def test_domains_align_the_letters_they_name(query, family, targets):
         assert hit.e_value <= 1e-3
 
 
+def test_a_sequence_of_weak_repeats_has_no_template():
+    """Its repeats together are significant, each alone is not."""
+    rng = np.random.default_rng(1)
+    query = random_sequence(rng, 31)
+    repeats = ["".join(relative(rng, query, 0.68) + random_sequence(rng, 9) for _ in range(14)) for _ in range(5)]
+    targets = make_sequences([str(i) for i in range(100)], repeats + [random_sequence(rng, 100) for _ in range(95)])
+    hits = best_domains(profile(Alignment(("q",), (query,))), query, targets, 1e-3)
+    assert 2 not in [hit.index for hit in hits]
+    assert all(hit.e_value <= 1e-3 for hit in hits)
+
+
 def test_profile_has_a_state_for_each_residue(query, targets):
     assert profile(iterate(query, targets, OPTIONS).alignment).M == 61
     assert profile(Alignment(("q",), (query,))).M == 61

@@ -12,7 +12,7 @@ from pipeline.cache import SearchCache
 from pipeline.errors import ConfigError, FastaError, LibraryError
 from pipeline.fasta import Target
 from pipeline.hmmer import make_sequences
-from pipeline.library import Chains, TemplateLibrary, write_library
+from pipeline.library import EMBEDDED, Chains, TemplateLibrary, write_library
 from pipeline.records import read_json
 from pipeline.search import SCHEMA, Place, Settings, exclusion, main, open_sources, search
 from pipeline.templates import TemplateHit, read_templates
@@ -298,6 +298,16 @@ def test_exclusion_names_chains_and_entries():
         assert exclusion(hit, False, Settings(exclude_templates=(listed,))) == "listed in exclude_templates"
     for listed in ("1AB", "1ABC_B", "ABC", ""):
         assert exclusion(hit, False, Settings(exclude_templates=(listed,))) == ""
+
+
+@pytest.mark.skipif(not EMBEDDED.exists(), reason="the embedded library is not in this checkout")
+def test_ubiquitin_in_the_embedded_library():
+    library = TemplateLibrary.open(EMBEDDED)
+    sequence = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
+    result = run(Target("ubiquitin", "ubiquitin", sequence), library, Settings())
+    assert result.templates.kept[0].identity > 0.9
+    assert any(hit.identity < 0.6 for hit in result.templates.kept)  # its relatives, such as NEDD8
+    assert len(result.alignment) > 10
 
 
 def test_main_with_a_missing_target_writes_nothing(tmp_path, library):
