@@ -3,7 +3,6 @@
 Settings are in config/config.yaml, machines in profiles/. Each rule runs one command, which can be pasted into a terminal.
 """
 
-import os
 import sys
 from pathlib import Path
 from shlex import quote
@@ -12,8 +11,8 @@ sys.path.insert(0, str(workflow.basedir))
 
 from pipeline.config import check_config
 from pipeline.errors import FoldlineError
-from pipeline.plan import data_of, plan_run
-from pipeline.run import conda_prefix, search_path
+from pipeline.plan import cache_flag, data_of, plan_run
+from pipeline.run import conda_prefix, use_own_commands
 from pipeline.settings import to_flags
 
 
@@ -29,8 +28,9 @@ except FoldlineError as error:
 
 OUT = config["outdir"]
 TARGET = f"{OUT}/targets/{{target}}"
+CACHE = cache_flag(config)  # no parameter of the rule: where results are kept changes none of them
 
-os.environ["PATH"] = search_path()
+use_own_commands()
 if workflow.deployment_settings.deployment_method:
     shell.prefix(conda_prefix())
 
@@ -82,7 +82,8 @@ rule search:
         settings=to_flags(config["search"]),
     shell:
         "foldline search --fasta {input.fasta:q} --library {params.library:q} --msa {output.msa:q}"
-        " --templates {output.templates:q} --report {output.record:q} {params.settings} 2> {log:q}"
+        " --templates {output.templates:q} --report {output.record:q} --threads {threads} {CACHE} {params.settings}"
+        " 2> {log:q}"
 
 
 rule featurize:
@@ -115,7 +116,8 @@ rule featurize:
 rule predict:
     """Predict the targets of a batch; their predicted.cif, confidence.npz and confidence.json lie beside the features.
 
-    A target that fails is named in the record of the batch, and its relax job fails: the others go on.
+    A target that fails is named in the record of the batch and has no predicted.cif, so its relax job fails: the others
+    go on.
     """
     input:
         features=of_batch(f"{TARGET}/features.npz"),
@@ -154,7 +156,7 @@ rule relax:
         f"{OUT}/benchmarks/relax/{{target}}.tsv"
     conda:
         "envs/relax.yaml"
-    threads: 1
+    threads: config["relax"]["threads"]
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=lambda wildcards, attempt: (10 + length_of(wildcards) // 20) * attempt,
@@ -163,7 +165,7 @@ rule relax:
         settings=to_flags(config["relax"]),
     shell:
         "foldline relax --structure {params.prediction:q} --output {output.structure:q} --report {output.record:q}"
-        " --batch {input.batch:q} {params.settings} 2> {log:q}"
+        " {params.settings} 2> {log:q}"
 
 
 rule report:

@@ -31,6 +31,16 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `foldline COMMAND ...` and return its exit code: 0 done, 1 partly done, 2 to be mended, 70 a bug."""
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent
+        return 1
+    return code
+
+
+def _run(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         sys.stdout.write(usage())
         return 0 if words else USAGE_EXIT
@@ -41,28 +51,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: '{words[0]}' is no command of foldline; known are {', '.join(COMMANDS)}\n")
         return USAGE_EXIT
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    return guarded(words[0], words[1:])
+    return _guarded(words[0], words[1:])
 
 
-def guarded(command: str, argv: Sequence[str]) -> int:
+def _guarded(command: str, argv: Sequence[str]) -> int:
     """Run a command; errors become one line on standard error, and a traceback only where FOLDLINE_DEBUG is set."""
     try:
         return importlib.import_module(f"pipeline.{command}").main(argv)
     except FoldlineError as error:
-        return failed(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return failed("interrupted", INTERRUPTED_EXIT)
+        return _failed("interrupted", INTERRUPTED_EXIT)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent
-        return 1
+        raise
     except OSError as error:
-        return failed(f"{error.filename or command}: {(error.strerror or str(error)).lower()}", USAGE_EXIT)
+        return _failed(f"{error.filename or command}: {(error.strerror or str(error)).lower()}", USAGE_EXIT)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a user sees one line, not a traceback
         line = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
-        return failed(f"this is a bug in foldline {command} ({line}); FOLDLINE_DEBUG=1 shows where", INTERNAL_EXIT)
+        return _failed(f"this is a bug in foldline {command} ({line}); FOLDLINE_DEBUG=1 shows where", INTERNAL_EXIT)
 
 
-def failed(text: str, exit_code: int) -> int:
+def _failed(text: str, exit_code: int) -> int:
     """Print one line of an error that is being handled, its traceback where FOLDLINE_DEBUG is set."""
     if os.environ.get("FOLDLINE_DEBUG"):
         log.error("traceback, because FOLDLINE_DEBUG is set", exc_info=True)

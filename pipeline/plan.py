@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,12 @@ def data_of(config: Mapping[str, Any]) -> Data:
         known = ", ".join(sorted(path.stem for path in weights.parent.glob("*.npz"))) or "none"
         raise WeightsError(f"there are no weights of model {model!r}", str(weights), f"models with weights: {known}")
     return Data(library, weights)
+
+
+def cache_flag(config: Mapping[str, Any]) -> str:
+    """Return the flag that says where searches are kept, quoted for the shell; nothing where they are not."""
+    folder = config["databases"]["cache"]
+    return shlex.join(["--cache", str(Path(folder).expanduser())]) if folder else ""
 
 
 def bucket_length(length: int) -> int:
@@ -191,7 +198,7 @@ def _earlier(path: Path) -> dict[str, str]:
 
 def _batches(assigned: Mapping[str, str]) -> dict[str, Batch]:
     members = collections.defaultdict(list)
-    for name, batch in assigned.items():
+    for name, batch in sorted(assigned.items()):  # so that the order of the FASTA file does not matter
         members[batch].append(name)
     return {batch: Batch(batch, _bucket_of(batch), tuple(names)) for batch, names in sorted(members.items())}
 

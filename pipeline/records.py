@@ -87,6 +87,7 @@ def read_npz(path: Path, schema: str) -> dict[str, np.ndarray]:
         KeyError,
         TypeError,
         AttributeError,
+        RuntimeError,  # zipfile's word for a method or an encryption that it does not know
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

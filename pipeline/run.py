@@ -83,10 +83,11 @@ def snakemake_command(out: Path, cores: int | None, passed_on: Sequence[str]) ->
     return [*command, *passed_on]
 
 
-def search_path() -> str:
-    """Return the PATH on which this Python's `foldline` comes first."""
+def use_own_commands() -> None:
+    """Put the commands of this Python first on PATH, for the rules' shells."""
     folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
-    return path if path.split(os.pathsep)[0] == folder else f"{folder}{os.pathsep}{path}"
+    if path.split(os.pathsep)[0] != folder:
+        os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
 
 
 def conda_prefix() -> str:

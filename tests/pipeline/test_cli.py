@@ -1,0 +1,167 @@
+import logging
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipeline import __version__, cli, run
+from pipeline.errors import ConfigError, StageError
+
+
+@pytest.fixture(autouse=True)
+def quiet_logging():
+    """Undo what the command does to logging."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def ending_with(monkeypatch, error):
+    def main(argv):
+        raise error
+
+    monkeypatch.setattr(run, "main", main)
+    return cli.main(["run"])
+
+
+def foldline(*words, **options):
+    command = [sys.executable, "-m", "pipeline.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_help_names_every_command(capsys):
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {command} " in text for command in cli.COMMANDS)
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"foldline {__version__}\n"
+
+
+def test_no_command_is_a_usage_error(capsys):
+    assert cli.main([]) == 2
+    assert "usage: foldline" in capsys.readouterr().out
+
+
+def test_an_unknown_command(capsys):
+    assert cli.main(["predikt"]) == 2
+    assert capsys.readouterr().err.startswith("error: 'predikt' is no command of foldline; known are run, search")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (ConfigError("bad", "c.yaml:3", "mend it"), 2, "error: c.yaml:3: bad; mend it\n"),
+        (StageError("1 of 4 targets failed"), 1, "error: 1 of 4 targets failed\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (PermissionError(13, "Permission denied", "/x/y"), 2, "error: /x/y: permission denied\n"),
+        (OSError(28, "No space left on device"), 2, "error: run: no space left on device\n"),
+        (
+            ZeroDivisionError("division by zero"),
+            70,
+            "error: this is a bug in foldline run (ZeroDivisionError: division by zero);"
+            " FOLDLINE_DEBUG=1 shows where\n",
+        ),
+    ],
+)
+def test_errors_are_one_line(monkeypatch, capsys, error, code, text):
+    monkeypatch.delenv("FOLDLINE_DEBUG", raising=False)
+    assert ending_with(monkeypatch, error) == code
+    assert capsys.readouterr().err == text
+
+
+def test_debug_shows_the_traceback(monkeypatch, caplog):
+    monkeypatch.setenv("FOLDLINE_DEBUG", "1")
+    assert ending_with(monkeypatch, ConfigError("bad")) == 2
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_a_help(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([command, "--help"])
+    assert f"usage: foldline {command}" in capsys.readouterr().out
+
+
+def test_help_is_quick_and_light():
+    code = "import sys; from pipeline.cli import main; main(['--help']); print(sorted(sys.modules))"
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds = time.perf_counter() - began
+    assert not {"numpy", "jax", "yaml", "snakemake"} & set(done.stdout.split("'"))
+    assert seconds < 2  # 0.1 s on an idle machine; the modules above are what would make it slow
+
+
+def test_a_closed_pipe_is_no_error():
+    command = f"{sys.executable} -m pipeline.cli --help | true"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["none.fasta"], "error: none.fasta: cannot read the FASTA file (no such file or directory)\n"),
+        (["."], "error: .: this is a directory, expected a FASTA file\n"),
+        (
+            ["x.fasta", "--config", "none.yaml"],
+            "error: none.yaml: cannot read the config (no such file or directory)\n",
+        ),
+        (["x.fasta", "--cores", "0"], "error: --cores must be a whole number above 0, found '0'\n"),
+    ],
+)
+def test_run_refuses_what_it_cannot_use(tmp_path, monkeypatch, capsys, words, text):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "data_of", lambda config: None)
+    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    assert cli.main(["run", *words]) == 2
+    assert capsys.readouterr().err == text
+    assert {path.name for path in tmp_path.iterdir()} == {"x.fasta"}
+
+
+def test_run_names_a_model_without_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/library.json").touch()
+    (tmp_path / "c.yaml").write_text("databases:\n  library: lib\n")
+    assert cli.main(["run", "--config", "c.yaml", "--model", "huge"]) == 2
+    assert "there are no weights of model 'huge'" in capsys.readouterr().err
+
+
+def test_run_passes_on_what_follows_two_dashes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "data_of", lambda config: None)
+    started = []
+    monkeypatch.setattr(run.subprocess, "call", lambda command: started.append(command) or 0)
+    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    assert cli.main(["run", "x.fasta", "--outdir", "out", "--cores", "3", "--", "--dry-run", "-p"]) == 0
+    (command,) = started
+    assert command[-4:] == ["--cores", "3", "--dry-run", "-p"]
+    assert command[command.index("--configfile") + 1] == os.path.join("out", "config.yaml")  # noqa: PTH118
+    assert "- x.fasta" in (tmp_path / "out/config.yaml").read_text()
+
+
+def test_run_names_failed_targets_and_forgets_them_the_next_time(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "data_of", lambda config: None)
+    record = tmp_path / "results/batches/0032-001.json"
+    failed = '{"schema": "foldline.batch/1", "targets": [{"name": "a", "status": "failed", "reason": "out of memory"}]}'
+    seen = []
+
+    def call(command):
+        seen.append(record.exists())
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(failed)
+        return 1
+
+    monkeypatch.setattr(run.subprocess, "call", call)
+    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    for _ in range(2):
+        assert cli.main(["run", "x.fasta"]) == 1
+        assert "error: results: 1 of 1 targets failed: a (out of memory)\n" in capsys.readouterr().err
+    assert seen == [False, False]

@@ -1,0 +1,160 @@
+import hashlib
+import json
+
+import pytest
+
+from pipeline.config import load_config, merged
+from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError, WeightsError
+from pipeline.fasta import Target
+from pipeline.plan import Settings, assign_batches, bucket_length, data_of, failed_targets, fasta_files, plan_run
+
+SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
+
+
+def targets(*lengths):
+    return [Target(f"t{i}", f"t{i}", "A" * length) for i, length in enumerate(lengths)]
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.fasta").write_text(f">a first\n{SEQUENCE}\n>b\n{SEQUENCE * 2}\n>c\n{SEQUENCE * 2}W\n")
+    return merged(load_config(), {"input": {"fasta": ["in.fasta"]}, "outdir": "out"})
+
+
+def digests(folder):
+    return {
+        path: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("length", "bucket"), [(1, 32), (32, 32), (33, 64), (251, 256), (256, 256), (257, 320), (320, 320), (1999, 2048)]
+)
+def test_bucket_is_the_next_step(length, bucket):
+    assert bucket_length(length) == bucket
+
+
+def test_padding_is_bounded():
+    assert max(bucket_length(n) - n for n in range(1, 257)) == 31
+    assert max(bucket_length(n) - n for n in range(257, 3000)) == 63
+
+
+def test_a_batch_holds_one_bucket():
+    assigned = assign_batches(targets(20, 37, 30, 64), Settings(), {})
+    assert assigned == {"t0": "0032-001", "t2": "0032-001", "t1": "0064-001", "t3": "0064-001"}
+
+
+def test_batches_are_bounded_by_number():
+    assigned = assign_batches(targets(*[30] * 7), Settings(batch_targets=3), {})
+    assert list(assigned.values()) == ["0032-001"] * 3 + ["0032-002"] * 3 + ["0032-003"]
+
+
+def test_batches_are_bounded_by_cost():
+    assigned = assign_batches(targets(*[30] * 5), Settings(batch_cost=2 * 32**2), {})
+    assert list(assigned.values()) == ["0032-001"] * 2 + ["0032-002"] * 2 + ["0032-003"]
+
+
+def test_a_target_dearer_than_the_bound_is_a_batch():
+    assert assign_batches(targets(700, 701), Settings(batch_cost=1), {}) == {"t0": "0704-001", "t1": "0704-002"}
+
+
+def test_earlier_batches_stay():
+    earlier = assign_batches(targets(20, 37), Settings(), {})
+    assigned = assign_batches(targets(20, 37, 21, 22), Settings(), earlier)
+    assert assigned == {**earlier, "t2": "0032-002", "t3": "0032-002"}
+
+
+def test_a_target_of_another_length_moves():
+    earlier = {"t0": "0064-001", "gone": "0032-004"}
+    assert assign_batches(targets(20), Settings(), earlier) == {"t0": "0032-002"}
+
+
+def test_names_of_earlier_batches_are_not_used_again():
+    earlier = {"gone": "0032-001"}
+    assert assign_batches(targets(20), Settings(), earlier)["t0"] == "0032-002"
+
+
+def test_plan_writes_targets(config, tmp_path):
+    plan = plan_run(config)
+    assert list(plan.targets) == ["a", "b", "c"]
+    assert plan.batch_of == {"a": "0032-001", "b": "0064-001", "c": "0064-001"}
+    assert plan.batches["0064-001"].targets == ("b", "c")
+    assert (tmp_path / "out/targets/a/target.fasta").read_text() == f">a first\n{SEQUENCE}\n"
+    assert json.loads((tmp_path / "out/targets/a/target.json").read_text()) == {
+        "schema": "foldline.target/1",
+        "name": "a",
+        "header": "a first",
+        "length": 22,
+        "notes": [],
+    }
+    assert (tmp_path / "out/targets.txt").read_text() == "a\nb\nc\n"
+
+
+def test_a_second_plan_writes_nothing(config, tmp_path):
+    plan_run(config)
+    before = digests(tmp_path / "out")
+    plan_run(config)
+    assert digests(tmp_path / "out") == before
+
+
+def test_a_damaged_target_file_is_written_anew(config, tmp_path):
+    plan_run(config)
+    path = tmp_path / "out/targets/a/target.fasta"
+    path.write_text(">a fi")
+    plan_run(config)
+    assert path.read_text() == f">a first\n{SEQUENCE}\n"
+
+
+def test_a_subset_keeps_the_batches_of_the_others(config, tmp_path):
+    everything = plan_run(config)
+    (tmp_path / "one.fasta").write_text(f">b\n{SEQUENCE * 2}\n")
+    assert plan_run(merged(config, {"input": {"fasta": ["one.fasta"]}})).batch_of == {"b": "0064-001"}
+    assert plan_run(config).batch_of == everything.batch_of
+
+
+def test_a_bad_record_writes_nothing(config, tmp_path):
+    (tmp_path / "in.fasta").write_text(f">a\n{SEQUENCE}\n>b\nMKT\n")
+    with pytest.raises(FastaError, match=r"in\.fasta:3: 'b' has 3 residues, fewer than min_length = 10"):
+        plan_run(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_plan_is_named(config, tmp_path):
+    plan_run(config)
+    (tmp_path / "out/plan.json").write_text('{"schema": "foldline.plan/1"}')
+    with pytest.raises(RecordError, match=r"plan\.json: expected the batches of an earlier plan; delete it"):
+        plan_run(config)
+
+
+def test_patterns_and_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.fasta", "a.fasta", "c[1].fasta"):
+        (tmp_path / name).touch()
+    found = [path.name for path in fasta_files(["c[1].fasta", "*.fasta", str(tmp_path / "a*"), "none.fasta"])]
+    assert found == ["c[1].fasta", "a.fasta", "b.fasta", "a.fasta", "none.fasta"]
+
+
+def test_a_pattern_without_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"no file matches 'x/\*\.fa'; name your FASTA files"):
+        fasta_files(["x/*.fa"])
+
+
+def test_missing_library_and_weights(config, tmp_path):
+    with pytest.raises(LibraryError, match="nowhere: there is no library here"):
+        data_of(merged(config, {"databases": {"library": "nowhere"}}))
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/library.json").touch()
+    with pytest.raises(WeightsError, match="there are no weights of model 'huge'; models with weights: "):
+        data_of(merged(config, {"databases": {"library": "lib"}, "predict": {"model": "huge"}}))
+
+
+def test_failed_targets_are_read_from_the_batches(config, tmp_path):
+    plan = plan_run(config)
+    record = {"schema": "foldline.batch/1", "targets": [{"name": "b", "status": "failed", "reason": "out of memory"}]}
+    (tmp_path / "out/batches").mkdir()
+    (tmp_path / "out/batches/0064-001.json").write_text(json.dumps(record))
+    assert failed_targets(tmp_path / "out", plan) == {"b": "out of memory"}

@@ -1,0 +1,170 @@
+"""The Snakefile: what runs, what runs again after a change, and what is refused before anything runs."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import ROOT, load_config, merged
+from pipeline.plan import plan_run
+
+SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
+FASTA = f">a first\n{SEQUENCE}\n>b\n{SEQUENCE * 2}\n>c <b>&amp;</b>\n{SEQUENCE * 2}W\n"
+TARGET_FILES = ("msa.a3m", "templates.json", "search.json", "features.npz", "relaxed.cif", "relax.json", "report.html")
+EVERYTHING = {"search": 3, "featurize": 3, "predict": 2, "relax": 3, "report": 3, "report_run": 1, "all": 1}
+
+
+def snakemake(folder, *arguments):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", *arguments]
+    return subprocess.run(command, cwd=folder, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def planned(folder, **changes):
+    """Return how often each rule would run, with these sections of the config changed."""
+    (folder / "changes.yaml").write_text(yaml.safe_dump(changes))
+    done = snakemake(folder, "--dry-run", "--quiet", "host", "rules", "reason", "--configfile", "changes.yaml")
+    assert done.returncode == 0, done.stdout
+    jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
+    jobs.pop("total", None)
+    return jobs
+
+
+def working_folder(folder):
+    """Fill a folder with what the workflow reads: small FASTA, and places of library and weights."""
+    for place, text in (
+        ("data/examples/t.fasta", FASTA),
+        ("data/library/library.json", ""),
+        ("data/weights/mini.npz", ""),
+    ):
+        (folder / place).parent.mkdir(parents=True)
+        (folder / place).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that is done, as far as Snakemake can tell: its files, and its own records of how they were made."""
+    folder = working_folder(tmp_path_factory.mktemp("finished"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        plan = plan_run(load_config())
+    out = folder / "results"
+    files = [out / "targets" / target / name for target in plan.targets for name in TARGET_FILES]
+    files += [out / "batches" / f"{batch}.json" for batch in plan.batches]
+    for path in [*files, out / "report.html", out / "summary.tsv"]:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    done = snakemake(folder, "--touch", "--forceall")
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture
+def rerun(finished, tmp_path):
+    """A copy of the finished run, to change."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_lint(tmp_path):
+    done = snakemake(working_folder(tmp_path), "--lint")
+    assert done.returncode == 0, done.stdout
+
+
+def test_everything_runs_once(tmp_path):
+    folder = working_folder(tmp_path)
+    assert planned(folder) == EVERYTHING
+    assert not list((folder / "results").rglob("*.json.tmp"))
+    assert (folder / "results/targets/a/target.fasta").read_text() == f">a first\n{SEQUENCE}\n"
+
+
+def test_finished_run_has_nothing_to_do(finished):
+    assert planned(finished) == {}
+
+
+@pytest.mark.parametrize(
+    ("stage", "setting", "expected"),
+    [
+        ("search", None, EVERYTHING),
+        ("featurize", None, {rule: n for rule, n in EVERYTHING.items() if rule != "search"}),
+        ("predict", "seed", {"predict": 2, "relax": 3, "report": 3, "report_run": 1, "all": 1}),
+        ("relax", None, {"relax": 3, "report": 3, "report_run": 1, "all": 1}),
+        ("report", "few_rows", {"report": 3, "report_run": 1, "all": 1}),
+    ],
+)
+def test_a_setting_reruns_its_stage_and_what_follows(finished, stage, setting, expected):
+    section = load_config()[stage]
+    name = setting or next(key for key, value in section.items() if type(value) in (int, float))
+    assert planned(finished, **{stage: {name: section[name] + 1}}) == expected
+
+
+def test_planning_settings_rerun_nothing(finished):
+    assert planned(finished, plan={"batch_targets": 1, "batch_cost": 1024}) == {}
+
+
+def test_an_added_record_reruns_no_finished_target(rerun):
+    with (rerun / "data/examples/t.fasta").open("a") as file:
+        file.write(f">d\n{SEQUENCE * 2}\n")
+    assert planned(rerun) == dict.fromkeys(EVERYTHING, 1)
+
+
+def test_a_changed_sequence_reruns_its_batch(rerun):
+    path = rerun / "data/examples/t.fasta"
+    path.write_text(path.read_text().replace(f">a first\n{SEQUENCE}", f">a first\n{SEQUENCE}W"))
+    assert planned(rerun) == dict.fromkeys(EVERYTHING, 1)
+
+
+def test_another_order_of_records_reruns_only_the_report_of_the_run(rerun):
+    records = FASTA.split(">")[1:]
+    (rerun / "data/examples/t.fasta").write_text("".join(f">{record}" for record in reversed(records)))
+    assert planned(rerun) == {"report_run": 1, "all": 1}
+
+
+def test_bad_fasta_stops_before_any_job(tmp_path):
+    folder = working_folder(tmp_path)
+    (folder / "data/examples/t.fasta").write_text(">a\nMKTAYIAKQRQ1SFVKSHFSRQ\n")
+    done = snakemake(folder, "--dry-run")
+    assert done.returncode != 0
+    assert "t.fasta:2: digit '1' at position 12 of 'a' is no amino acid" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (folder / "results/targets").exists()
+
+
+def test_bad_config_is_named(tmp_path):
+    folder = working_folder(tmp_path)
+    (folder / "changes.yaml").write_text("predict:\n  recyles: 3\n")
+    done = snakemake(folder, "--dry-run", "--configfile", "changes.yaml")
+    assert done.returncode != 0
+    assert "'predict.recyles' is no setting; did you mean 'predict.recycles'?" in done.stdout
+
+
+def test_every_rule_has_the_same_anatomy():
+    text = (ROOT / "Snakefile").read_text()
+    rules = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
+    assert len(rules) == 7
+    for rule in rules:
+        name = rule.split(":")[0]
+        assert re.match(r'\w+:\n    """[A-Z].*', rule), name
+        wanted = ("log", "benchmark", "conda", "threads", "resources", "params", "shell") if name != "all" else ()
+        assert all(re.search(rf"^    {part}:", rule, re.MULTILINE) for part in wanted), name
+        assert not re.search(r"^    (run|script):", rule, re.MULTILINE), name
+
+
+def test_out_of_the_way_names_survive_the_shell(tmp_path):
+    folder = working_folder(tmp_path)
+    config = merged(load_config(), {"outdir": "my results; rm -rf x"})
+    (folder / "changes.yaml").write_text(yaml.safe_dump(config))
+    done = snakemake(folder, "--dry-run", "--printshellcmds", "--configfile", "changes.yaml")
+    assert done.returncode == 0, done.stdout
+    assert "--output 'my results; rm -rf x/targets/a/features.npz'" in done.stdout
+
+
+def test_snakefile_is_named_by_the_command():
+    from pipeline.run import PROFILE, SNAKEFILE  # noqa: PLC0415
+
+    assert SNAKEFILE.is_file()
+    assert (PROFILE / "config.yaml").is_file()
+    assert Path(ROOT / "foldline").stat().st_mode & 0o111
