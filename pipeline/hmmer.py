@@ -158,15 +158,17 @@ def profile(alignment: Alignment) -> plan7.HMM:
     """Return the profile of an alignment, one match state per residue of the query."""
     alphabet = easel.Alphabet.amino()
     rows = [aligned(row) for row in without_duplicates(alignment).rows[:_PROFILE_ROWS]]
-    builder = plan7.Builder(alphabet, architecture="hand")
+    # Every column is a match state, for the query has a residue in each. (Marking columns by a reference line would
+    # overflow a buffer: pyhmmer 0.12 sets the line without the zero at its end.)
+    builder = plan7.Builder(alphabet, architecture="fast", symfrac=0.0)
     background = plan7.Background(alphabet)
     if len(rows) == 1:
         sequence = easel.TextSequence(name="query", sequence=rows[0]).digitize(alphabet)
         return builder.build(sequence, background)[0]
     sequences = [easel.TextSequence(name=str(index), sequence=row) for index, row in enumerate(rows)]
-    msa = easel.TextMSA(name="query", sequences=sequences).digitize(alphabet)
-    msa.reference = "x" * len(rows[0])
-    return builder.build_msa(msa, background)[0]
+    msa = easel.TextMSA(name="query", sequences=sequences)
+    msa.reference = "x" * len(rows[0])  # in text form: in digital form pyhmmer 0.12 writes beyond its memory
+    return builder.build_msa(msa.digitize(alphabet), background)[0]
 
 
 def best_domains(hmm: plan7.HMM, query: str, targets: Sequences, e_value: float, threads: int = 1) -> list[DomainHit]:
