@@ -166,9 +166,8 @@ def profile(alignment: Alignment) -> plan7.HMM:
         sequence = easel.TextSequence(name="query", sequence=rows[0]).digitize(alphabet)
         return builder.build(sequence, background)[0]
     sequences = [easel.TextSequence(name=str(index), sequence=row) for index, row in enumerate(rows)]
-    msa = easel.TextMSA(name="query", sequences=sequences)
-    msa.reference = "x" * len(rows[0])  # in text form: in digital form pyhmmer 0.12 writes beyond its memory
-    return builder.build_msa(msa.digitize(alphabet), background)[0]
+    msa = easel.TextMSA(name="query", sequences=sequences).digitize(alphabet)
+    return builder.build_msa(msa, background)[0]
 
 
 def best_domains(hmm: plan7.HMM, query: str, targets: Sequences, e_value: float, threads: int = 1) -> list[DomainHit]:

@@ -200,3 +200,12 @@ def test_databases_that_are_no_files(tmp_path):
         read_sequences(tmp_path)
     with pytest.raises(LibraryError, match="no such file"):
         read_sequences(tmp_path / "none")
+
+
+def test_profiles_stay_within_their_memory():
+    """Setting the reference of a digital alignment makes pyhmmer 0.12 write beyond it, which ends the process later."""
+    rng = np.random.default_rng(136)
+    rows = tuple(random_sequence(rng, 136) for _ in range(31))
+    names = tuple(f"row_{index}" for index in range(31))
+    for _ in range(20):
+        assert profile(Alignment(names, rows)).M == 136
