@@ -34,7 +34,7 @@ class RowAttention(hk.Module):
         edges = layer_norm(pair, "feat_2d_norm", channel_axis=0)  # line 3
         init = hk.initializers.RandomNormal(stddev=c_z**-0.5)
         to_bias = hk.get_parameter("feat_2d_weights", (c_z, self.heads), pair.dtype, init)
-        bias = jnp.einsum("cij,ch->hij", edges, to_bias)
+        bias = primitives.project(edges, to_bias, channel_axis=0)
         weights = AttentionParameters(self.heads, c, name="attention")(c, c, c, x.dtype)
         return primitives.self_attention(x, mask, weights, bias)  # lines 2, 4-7
 

@@ -68,14 +68,25 @@ class LayerNormParameters(hk.Module):
 
 
 def project(
-    x: Float[Array, "*dims"], weights: Float[Array, "c d"], bias: Float[Array, " d"], *, channel_axis: int = -1
+    x: Float[Array, "*dims"],
+    weights: Float[Array, "c d"],
+    bias: Float[Array, " d"] | None = None,
+    *,
+    channel_axis: int = -1,
 ) -> Float[Array, "*out"]:
-    """Return the affine map of the channels of an array; one plain matrix product in either layout."""
+    """Return the affine map of the channels of an array; one plain matrix product in either layout.
+
+    With channels first, positions are flattened and the bias is spread by a product with ones, so that all gradients are
+    plain matrix products too. XLA would fuse the sum that is a bias's gradient with what made its operand, and compute
+    both element by element (three times slower on a CPU).
+    """
     if channel_axis == 0:
-        # Flattened, the gradient too is a plain matrix product: 3.4 times faster on a CPU than an einsum over two axes.
-        flat = weights.T @ x.reshape(x.shape[0], -1) + bias[:, None]
+        flat = weights.T @ x.reshape(x.shape[0], -1)
+        if bias is not None:
+            flat = flat + bias[:, None] @ jnp.ones((1, flat.shape[1]), flat.dtype)
         return flat.reshape(-1, *x.shape[1:])
-    return jnp.einsum("...c,cd->...d", x, weights) + _along(bias, -1, x.ndim)
+    out = jnp.einsum("...c,cd->...d", x, weights)
+    return out if bias is None else out + _along(bias, -1, x.ndim)
 
 
 def linear(
@@ -95,10 +106,45 @@ def normalise(
     x: Float[Array, "*dims"], scale: Float[Array, " c"], offset: Float[Array, " c"], *, channel_axis: int = -1
 ) -> Float[Array, "*dims"]:
     """Normalise over the channels, then scale and shift."""
-    centred = x - jnp.mean(x, axis=channel_axis, keepdims=True)
-    variance = jnp.mean(jnp.square(centred), axis=channel_axis, keepdims=True)
+    if channel_axis == 0:
+        return _normalise_first(x.reshape(x.shape[0], -1), scale, offset).reshape(x.shape)
+    centred = x - jnp.mean(x, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
     normal = centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON)
-    return normal * _along(scale, channel_axis, x.ndim) + _along(offset, channel_axis, x.ndim)
+    return normal * _along(scale, -1, x.ndim) + _along(offset, -1, x.ndim)
+
+
+_Flat: TypeAlias = Float[Array, "c m"]
+_Norm: TypeAlias = tuple[_Flat, Float[Array, "1 m"], Float[Array, "1 m"], Float[Array, " c"]]
+
+
+@jax.custom_vjp
+def _normalise_first(x: _Flat, scale: Float[Array, " c"], offset: Float[Array, " c"]) -> _Flat:
+    """Normalise columns, with all sums as matrix products, and a gradient that keeps nothing but the input."""
+    return _normalise_forward(x, scale, offset)[0]
+
+
+def _normalise_forward(x: _Flat, scale: Float[Array, " c"], offset: Float[Array, " c"]) -> tuple[_Flat, _Norm]:
+    """Return the normalised columns, and what the gradient needs."""
+    mean_of = jnp.full((1, x.shape[0]), 1.0 / x.shape[0], x.dtype)
+    mean = mean_of @ x
+    centred = x - mean
+    inverse = jax.lax.rsqrt(mean_of @ jnp.square(centred) + LAYER_NORM_EPSILON)
+    return centred * inverse * scale[:, None] + offset[:, None], (x, mean, inverse, scale)
+
+
+def _normalise_backward(kept: _Norm, gradient: _Flat) -> tuple[_Flat, Float[Array, " c"], Float[Array, " c"]]:
+    """Return the gradients of input, scale and offset."""
+    x, mean, inverse, scale = kept
+    normal = (x - mean) * inverse
+    turned = gradient * normal
+    mean_of = scale[None, :] / x.shape[0]
+    of_x = inverse * (gradient * scale[:, None] - mean_of @ gradient - normal * (mean_of @ turned))
+    ones = jnp.ones((x.shape[1], 1), x.dtype)
+    return of_x, (turned @ ones)[:, 0], (gradient @ ones)[:, 0]
+
+
+_normalise_first.defvjp(_normalise_forward, _normalise_backward)
 
 
 def dropout(x: Float[Array, "*dims"], rate: float, shared_axis: int) -> Float[Array, "*dims"]:

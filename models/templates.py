@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from models import geometry, residue_constants, triangle
+from models import geometry, primitives, residue_constants, triangle
 from models.config import TemplateConfig
 from models.embedders import distogram
 from models.primitives import AttentionParameters, LinearParameters, layer_norm, linear, mask_to_bias
@@ -83,12 +83,12 @@ class SingleTemplateEmbedding(hk.Module):
         types = jax.nn.one_hot(template.aatype, AATYPE_CLASSES, dtype=bins.dtype)
         beta_mask = _outer(template.pseudo_beta_mask)[None]
         mask = _outer(template.atom_mask[:, _BACKBONE].prod(axis=-1))[None]
-        pair = jnp.einsum("bij,bc->cij", bins, of_bins)
+        pair = primitives.project(bins, of_bins, channel_axis=0)
         pair = pair + beta_mask * of_beta[0, :, None, None] + mask * of_mask[0, :, None, None]
         pair = pair + (types @ of_j).T[:, None, :] + (types @ of_i).T[:, :, None]
         if config.unit_vectors:
             pair = pair + jnp.einsum("ijx,xc->cij", _unit_vectors(template), of_vector) * mask
-        return pair * mask + bias[:, None, None]
+        return pair * mask + primitives.project(jnp.ones_like(mask), bias[None, :], channel_axis=0)
 
 
 @dataclasses.dataclass

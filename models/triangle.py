@@ -39,16 +39,15 @@ class TriangleMultiplication(hk.Module):
             LinearParameters(c, "linear", name="right_projection"),
             LinearParameters(c, "gate", name="left_gate"),
             LinearParameters(c, "gate", name="right_gate"),
-            LinearParameters(c_z, "gate", name="gating_linear"),
         ]
         weights, biases = zip(*[m(c_z, x.dtype) for m in maps], strict=True)
-        y = primitives.project(x, jnp.concatenate(weights, axis=1), jnp.concatenate(biases), channel_axis=0)
-        edges = y[: 2 * c] * jax.nn.sigmoid(y[2 * c : 4 * c]) * mask[None]  # lines 2 and 3
-        gate = jax.nn.sigmoid(y[4 * c :])
+        joined = primitives.project(x, jnp.concatenate(weights, axis=1), jnp.concatenate(biases), channel_axis=0)
+        values, gates = jnp.split(joined, 2)
+        left, right = jnp.split(values * jax.nn.sigmoid(gates) * mask[None], 2)  # lines 2 and 3
         equation = "cik,cjk->cij" if self.outgoing else "ckj,cki->cij"
-        out = jnp.einsum(equation, edges[:c], edges[c:])  # line 4
-        out = layer_norm(out, "center_layer_norm", channel_axis=0)
-        return linear(out, c_z, "output_projection", init="zeros", channel_axis=0) * gate
+        out = layer_norm(jnp.einsum(equation, left, right), "center_layer_norm", channel_axis=0)
+        gate = jax.nn.sigmoid(linear(x, c_z, "gating_linear", init="gate", channel_axis=0))
+        return linear(out, c_z, "output_projection", init="zeros", channel_axis=0) * gate  # line 4
 
 
 @dataclasses.dataclass
@@ -82,7 +81,7 @@ class TriangleAttention(hk.Module):
         assert weights.gate is not None and weights.gate_bias is not None  # noqa: S101, PT018 - gated by default
         parts = jnp.stack([weights.query * d**-0.5, weights.key, weights.value, weights.gate])
         query, key, value, gate = jnp.einsum("pchd,cij->pihdj", parts, x)
-        edge_bias = jnp.einsum("cij,ch->hij", x, edge)
+        edge_bias = primitives.project(x, edge, channel_axis=0)
 
         def attend_row(query: Array, key: Array, value: Array, bias: Array) -> Array:
             query, value = jnp.swapaxes(query, -1, -2), jnp.swapaxes(value, -1, -2)
