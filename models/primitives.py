@@ -76,7 +76,7 @@ def project(
 ) -> Float[Array, "*out"]:
     """Return the affine map of the channels of an array; one plain matrix product in either layout.
 
-    With channels first, positions are flattened and the bias is spread by a product with ones, so that all gradients are
+    With channels first, positions are flattened and the bias is spread by a product with ones: so all gradients are
     plain matrix products too. XLA would fuse the sum that is a bias's gradient with what made its operand, and compute
     both element by element (three times slower on a CPU).
     """
@@ -136,8 +136,9 @@ def _normalise_forward(x: _Flat, scale: Float[Array, " c"], offset: Float[Array,
 def _normalise_backward(kept: _Norm, gradient: _Flat) -> tuple[_Flat, Float[Array, " c"], Float[Array, " c"]]:
     """Return the gradients of input, scale and offset."""
     x, mean, inverse, scale = kept
+    gradient = jax.lax.optimization_barrier(gradient)
     normal = (x - mean) * inverse
-    turned = gradient * normal
+    turned = jax.lax.optimization_barrier(gradient * normal)
     mean_of = scale[None, :] / x.shape[0]
     of_x = inverse * (gradient * scale[:, None] - mean_of @ gradient - normal * (mean_of @ turned))
     ones = jnp.ones((x.shape[1], 1), x.dtype)
