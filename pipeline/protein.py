@@ -138,10 +138,10 @@ def _read_text(path: Path) -> str:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig", errors="replace")
     except FileNotFoundError as error:
         raise StructureError("the structure file does not exist", str(path)) from error
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StructureError(f"expected an mmCIF or PDB file: {reason.lower()}", str(path)) from error
 
@@ -166,7 +166,7 @@ def _cif_contents(text: str, where: str) -> _Contents:
         atoms=[columns.atom(row) for row in kept],
         notes=[] if len(kept) == len(model) else [f"only the first of {len(set(model))} models was read"],
         name=table.get("data_", ""),
-        title=" ".join(table.get("_struct.title", [""])[0].split()),
+        title=" ".join(word for word in table.get("_struct.title", [""])[0].split() if word != "?"),
         has_plddt=any("plddt" in metric.lower() for metric in metrics),
     )
 
@@ -236,7 +236,9 @@ def _pdb_contents(text: str, where: str) -> _Contents:
 
     try:
         structure = PDBParser(PERMISSIVE=True, QUIET=True).get_structure("input", io.StringIO(text))
-    except (PDBConstructionException, ValueError, IndexError, KeyError) as error:
+    except IndexError as error:
+        raise StructureError("expected PDB format, found a record that is cut off", where) from error
+    except (PDBConstructionException, ValueError, KeyError) as error:
         raise StructureError(f"expected PDB format, found damaged records ({error})", where) from error
     models = list(structure)
     if not models:

@@ -17,6 +17,7 @@ from pipeline.protein import Protein
 _CIF_RESERVED = re.compile(r"(loop_|stop_|global_|data_|save_)\S*", re.IGNORECASE)
 _LINE = 1000  # characters; CIF 1.1 allows 2,048 a line
 _LONGEST_GAP = 1000  # residues that a gap in the numbering may stand for
+_LONGEST_NAME = 80  # characters of the data block
 _PDB_CHAINS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -51,7 +52,7 @@ def _cif_text(text: str) -> str:
 
 
 def _cif_tables(protein: Protein, name: str, title: str, *, plddt: bool) -> dict[str, str | list[str]]:
-    block = re.sub(r"[^A-Za-z0-9._-]", "_", name) or "structure"
+    block = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:_LONGEST_NAME] or "structure"
     entities = _Entities(protein)
     tables: dict[str, str | list[str]] = {
         "data_": block,

@@ -63,7 +63,8 @@ def descend(protein: Protein, settings: Settings, started: float) -> Outcome:
         try:
             outcome = _attempt(rung, prepared, settings, budget)
         except RelaxFailure as error:
-            failure = error
+            spent = f"{budget.stopped}; {error}"
+            failure = RelaxFailure("budget", spent) if budget.stopped else error
             continue
         return dataclasses.replace(
             outcome,

@@ -11,6 +11,7 @@ from pipeline.protein import Hydrogens, Protein
 from pipeline.relax import RelaxFailure
 
 COINCIDENT = 0.1  # angstrom; atoms nearer than this hardly know in which direction to push each other
+_GAP = 200  # residues, as the numbering jumps at a break
 _N, _CA, _C, _O, _CB = (rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O", "CB"))
 
 
@@ -19,7 +20,7 @@ class Prepared:
     """A protein for the force field, and the way back.
 
     Args:
-        protein: Centred, atoms parted, unknown residues with a backbone as alanine or glycine.
+        protein: Centred, atoms parted, numbered by bonds, unknown residues with a backbone as alanine or glycine.
         runs: The residues that go into the force field, one slice for each chain without breaks.
         immobile: Residues that are held where they are, shape (n,).
         changes: What was done and what is left out.
@@ -48,6 +49,7 @@ class Prepared:
         return dataclasses.replace(
             relaxed,
             aatype=old.aatype,
+            residue_index=old.residue_index,
             atom37_positions=np.where(mask[..., None], xyz, 0).astype(np.float32),
             atom37_mask=mask,
             hydrogens=hydrogens,
@@ -75,9 +77,19 @@ def prepare(protein: Protein, longest_bond: float) -> Prepared:
     if protein.hydrogens is not None:
         changes = (*changes, f"{len(protein.hydrogens.names)} hydrogens were placed anew")
     offset = protein.atom37_positions[protein.atom37_mask].astype(np.float64).mean(axis=0)
-    centred = np.where(protein.atom37_mask[..., None], protein.atom37_positions - offset, 0).astype(np.float32)
-    parted, moved = _part_coincident(dataclasses.replace(stand_in, atom37_positions=centred, hydrogens=None))
+    xyz = np.where(protein.atom37_mask[..., None], protein.atom37_positions - offset, 0).astype(np.float32)
+    index = _index_with_breaks(runs, len(protein))
+    centred = dataclasses.replace(stand_in, atom37_positions=xyz, residue_index=index, hydrogens=None)
+    parted, moved = _part_coincident(centred)
     return Prepared(parted, runs, immobile, (*changes, *cuts, *moved), protein, offset)
+
+
+def _index_with_breaks(runs: tuple[slice, ...], n: int) -> np.ndarray:
+    """Number the residues so that a step of one is a bond of the runs: a gap is no violation that is to be closed."""
+    edges = np.zeros(n + 1, np.int32)
+    for run in runs:
+        edges[[run.start, run.stop]] = _GAP
+    return np.arange(n, dtype=np.int32) + np.cumsum(edges[:-1], dtype=np.int32)
 
 
 def _stand_ins(protein: Protein) -> tuple[Protein, np.ndarray, tuple[str, ...]]:
