@@ -205,7 +205,7 @@ _MINI_BLOCK = BlockConfig(
 
 def mini() -> ModelConfig:
     """Return the small network of the embedded weights: a profile instead of MSA rows, triangles without attention."""
-    c_m, c_z, c_s = 192, 48, 192
+    c_m, c_z, c_s = 128, 32, 128
     return ModelConfig(
         name="mini",
         input=InputConfig(
@@ -215,13 +215,13 @@ def mini() -> ModelConfig:
             c_m=c_m,
             c_z=c_z,
             c_s=c_s,
-            blocks=6,
+            blocks=4,
             block=_MINI_BLOCK,
             extra_msa=None,
             template=TemplateConfig(
-                c_t=32,
+                c_t=24,
                 blocks=1,
-                block=dataclasses.replace(_MINI_BLOCK, triangle_channels=32),
+                block=dataclasses.replace(_MINI_BLOCK, triangle_channels=24),
                 pointwise_heads=4,
                 mask_undefined_torsions=True,
             ),

@@ -18,6 +18,8 @@ from models.config import ModelConfig
 Arrays = dict[str, np.ndarray]
 Alignment = tuple[np.ndarray, np.ndarray]  # HHblits ids and deletions, each (rows, n)
 
+LABELS = ("all_atom_positions", "all_atom_mask")  # what an example holds beside the network's inputs
+
 _GAP = residue_constants.GAP  # the same id in both alphabets
 _BOTH, _QUERY_ONLY, _TARGET_ONLY = 0, 1, 2  # kinds of runs in an alignment
 _BACKBONE_ATOMS = ("N", "CA", "C", "O", "CB")

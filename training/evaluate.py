@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from models import alphafold, confidence, params
+from models import confidence, params
 from models import residue_constants as rc
 from pipeline.compare import lddt
 from training import dataset, train
@@ -44,11 +44,11 @@ class Score:
 
 def predictor(source: dataset.ExampleSource, weights: hk.Params, recycles: int) -> Callable[[dataset.Arrays], Any]:
     """Return a function from an example to CA positions (n, 3) and pLDDT (n,), compiled once per length."""
-    forward = hk.transform(lambda batch: alphafold.predict(source.config, batch, jnp.int32(recycles)))
+    network = train.forward(source.config, recycles)
 
     @jax.jit
-    def run(batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        outputs = forward.apply(weights, None, batch)
+    def run(example: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        outputs = network.apply(weights, None, example, jnp.int32(recycles))
         return outputs["structure_module"]["final_atom_positions"][:, _CA], outputs["predicted_lddt"]["logits"]
 
     def predict(example: dataset.Arrays) -> tuple[np.ndarray, np.ndarray]:
