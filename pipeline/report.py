@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import ConfigError, FoldlineError, RecordError
-from pipeline.pages.evidence import Evidence, read_evidence, read_failures, target_folders, unreadable
+from pipeline.pages.evidence import Evidence, Parts, read_evidence, read_failures, target_folders, unreadable
 from pipeline.pages.render import run_page, target_page
 from pipeline.pages.summary import summary_rows, write_summary
 from pipeline.records import write_text
@@ -46,16 +46,17 @@ def report_run(run: Path, output: Path, summary: Path | None, names: Sequence[st
     if not folders:
         raise RecordError("expected target folders", str(run / "targets"), "run the workflow first")
     failures = read_failures(run)
-    everything = [_read(folder, run, failures, i < settings.thumbnails) for i, folder in enumerate(folders)]
+    parts: list[Parts] = ["model" if i < settings.thumbnails else "records" for i in range(len(folders))]
+    everything = [_read(folder, run, failures, part) for folder, part in zip(folders, parts, strict=True)]
     rows = summary_rows(everything)
     if summary is not None:
         write_summary(summary, rows)
     write_text(output, run_page(everything, settings, output=output, run=run))
 
 
-def _read(folder: Path, run: Path, failures: Mapping[str, str], structures: bool) -> Evidence:
+def _read(folder: Path, run: Path, failures: Mapping[str, str], parts: Parts) -> Evidence:
     try:
-        return read_evidence(folder, run, structures=structures, failures=failures)
+        return read_evidence(folder, run, parts=parts, failures=failures)
     except FoldlineError as error:
         LOGGER.warning("%s", error)
         return unreadable(folder, error)

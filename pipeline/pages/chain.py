@@ -35,7 +35,7 @@ def _hydrogen_bonds(positions: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return 1.0 / np.maximum(np.linalg.norm(first[:, None] - second[None], axis=-1), 0.5)
 
     energy = 27.9 * (inverse(o, n) + inverse(c, hydrogen) - inverse(o, hydrogen) - inverse(c, n))
-    whole: np.ndarray = mask[:, [N, CA, C, O]].all(axis=1)
+    whole = np.asarray(mask[:, [N, CA, C, O]].all(axis=1))
     apart = np.arange(count)[None] - np.arange(count)[:, None]
     possible = whole[:, None] & whole[None] & ((apart < -1) | (apart > 1)) & (np.arange(count) > 0)[None]
     return (energy < HBOND) & possible

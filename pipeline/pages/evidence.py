@@ -4,7 +4,7 @@ import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from pipeline.fasta import read_target
 from pipeline.protein import Protein, read_structure
 from pipeline.records import read_json, read_npz
 
+Parts = Literal["all", "model", "records"]
 STAGES = ("search", "featurize", "predict", "relax")
 NO_RECORD = "no prediction was written; the logs of search, featurize and predict say why"
 NO_REASON = "the prediction ended without a reason"
@@ -69,40 +70,35 @@ class Evidence:
 
 
 def read_evidence(
-    target_dir: Path, run: Path, *, structures: bool = True, failures: Mapping[str, str] | None = None
+    target_dir: Path, run: Path, *, parts: Parts = "all", failures: Mapping[str, str] | None = None
 ) -> Evidence:
     """Read the records of a target.
 
     Args:
         target_dir: Folder of the target, `OUT/targets/NAME`.
         run: Output folder of the run, which holds `benchmarks` and `batches`.
-        structures: Whether to read coordinates and per-residue arrays too.
+        parts: `records` reads no coordinates and arrays, `model` only the coordinates of the final model, `all` all.
         failures: What `read_failures` gave; read from the run when it is not given.
 
     Raises:
         FastaError, RecordError, StructureError: The folder holds no `target.fasta`, or a file is damaged.
     """
     name = target_dir.name
+    failure = (read_failures(run) if failures is None else failures).get(name, "")
     target = read_target(target_dir / "target.fasta")
-    confidence = _optional_json(target_dir / "confidence.json", "foldline.confidence/1")
-    arrays = _optional_arrays(target_dir / "confidence.npz") if structures else {}
-    predicted = _optional_structure(target_dir / "predicted.cif") if structures else None
-    relaxed = _optional_structure(target_dir / "relaxed.cif") if structures else None
+    search = _optional_json(target_dir / "search.json", "foldline.search/1")
+    made = {} if failure else _prediction(target_dir, parts)  # what lies there is of an earlier run
+    records = {"search": search, "predict": made.get("confidence", {}), "relax": made.get("relax", {})}
     return Evidence(
         name=name,
         header=target.header,
         sequence=target.sequence,
         notes=tuple(map(str, _optional_json(target_dir / "target.json", "foldline.target/1").get("notes", ()))),
-        search=_optional_json(target_dir / "search.json", "foldline.search/1"),
+        search=search,
         templates=_optional_json(target_dir / "templates.json", "foldline.templates/1"),
-        confidence=confidence,
-        relax=_optional_json(target_dir / "relax.json", "foldline.relax/1"),
-        plddt=arrays.get("plddt"),
-        pae=_decode_pae(arrays),
-        predicted=predicted,
-        relaxed=relaxed,
-        seconds=_stage_seconds(name, run, confidence),
-        failure="" if confidence else (read_failures(run) if failures is None else failures).get(name, NO_RECORD),
+        seconds=_stage_seconds(name, run, records),
+        failure=failure or ("" if records["predict"] else NO_RECORD),
+        **made,
     )
 
 
@@ -123,6 +119,21 @@ def _optional_structure(path: Path) -> Protein | None:
     return read_structure(path) if path.exists() else None
 
 
+def _prediction(folder: Path, parts: Parts) -> dict[str, Any]:
+    """Read what predict and relax left, as fields of the evidence."""
+    arrays = _optional_arrays(folder / "confidence.npz") if parts == "all" else {}
+    relaxed = _optional_structure(folder / "relaxed.cif") if parts != "records" else None
+    wanted = parts == "all" or (parts == "model" and relaxed is None)
+    return {
+        "confidence": _optional_json(folder / "confidence.json", "foldline.confidence/1"),
+        "relax": _optional_json(folder / "relax.json", "foldline.relax/1"),
+        "plddt": arrays.get("plddt"),
+        "pae": _decode_pae(arrays),
+        "predicted": _optional_structure(folder / "predicted.cif") if wanted else None,
+        "relaxed": relaxed,
+    }
+
+
 def _decode_pae(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
     if "pae" not in arrays:
         return None
@@ -130,21 +141,25 @@ def _decode_pae(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
 
 
 def read_failures(run: Path) -> dict[str, str]:
-    """Return why each target without a prediction has none, by name, from the records of the batches."""
-    return {
-        str(target["name"]): str(target.get("reason") or NO_REASON)
-        for path in sorted((run / "batches").glob("*.json"))
-        for target in read_json(path, "foldline.batch/1").get("targets", ())
-        if target.get("status") != "ok"
-    }
+    """Return why each target of the run that failed did so, by name; the newer of two batches counts."""
+    failures: dict[str, str] = {}
+    for path in sorted((run / "batches").glob("*.json"), key=lambda path: (path.stat().st_mtime, path.name)):
+        for target in read_json(path, "foldline.batch/1").get("targets", ()):
+            failures[str(target["name"])] = "" if target["status"] == "ok" else str(target.get("reason") or NO_REASON)
+    return {name: reason for name, reason in failures.items() if reason}
 
 
-def _stage_seconds(name: str, run: Path, confidence: Mapping[str, Any]) -> dict[str, float]:
-    seconds = {stage: _benchmark_seconds(run / "benchmarks" / stage / f"{name}.tsv") for stage in STAGES}
-    measured = {stage: value for stage, value in seconds.items() if value is not None}
-    if parts := confidence.get("seconds"):
-        measured["predict"] = float(sum(parts.values()))  # a batch shares its benchmark, a target has its own record
-    return {stage: measured[stage] for stage in STAGES if stage in measured}
+def _stage_seconds(name: str, run: Path, records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the wall time of each stage: Snakemake's where it measured, else what the stage's own record says."""
+    measured: dict[str, float] = {}
+    for stage in STAGES:
+        benchmark = _benchmark_seconds(run / "benchmarks" / stage / f"{name}.tsv")
+        own = records.get(stage, {}).get("seconds")
+        if isinstance(own, Mapping):
+            own = sum(own.values())  # a batch shares its benchmark, each of its targets has its own record
+        if (seconds := own if benchmark is None else benchmark) is not None:
+            measured[stage] = float(seconds)
+    return measured
 
 
 def _benchmark_seconds(path: Path) -> float | None:

@@ -20,7 +20,7 @@ from pipeline.pages.style import style_sheet
 from pipeline.pages.summary import best_template, summary_row
 from pipeline.pages.tables import (
     citations,
-    energy_rows,
+    comparison_rows,
     percent,
     plain_number,
     provenance,
@@ -48,6 +48,7 @@ def target_page(evidence: Evidence, settings: wording.Shown, *, output: Path, ru
         evidence=evidence,
         headline=wording.headline(evidence),
         warnings=wording.warnings(evidence, settings),
+        notes=wording.notes(evidence),
         row=summary_row(evidence),
         best=best_template(evidence),
         figures=target_figures(evidence, settings),
@@ -55,7 +56,7 @@ def target_page(evidence: Evidence, settings: wording.Shown, *, output: Path, ru
         residues=target_residues(evidence),
         templates=template_rows(hits[: settings.template_rows], wording.templates_used(evidence)),
         hits=len(hits),
-        energies=energy_rows(evidence.relax),
+        energies=comparison_rows(evidence),
         violations=violation_rows(evidence.violations_before, evidence.relax.get("violations_after") or {}),
         provenance=provenance(evidence),
         citations=citations(evidence),
@@ -84,7 +85,7 @@ def run_page(everything: Sequence[Evidence], settings: wording.Shown, *, output:
         counts={status: sum(e.status == status for e in everything) for status in ("relaxed", "unrelaxed", "failed")},
         residues=sum(len(e.sequence) for e in everything),
         histogram=figures.histogram_figure(np.array(confidences)) if confidences else None,
-        timing=figures.timing_figure(seconds) if any(seconds.values()) else None,
+        timing=figures.timing_figure({k: v for k, v in seconds.items() if v}) if any(seconds.values()) else None,
         total=figures.duration(sum(seconds.values())),
         script="run.js",
     )

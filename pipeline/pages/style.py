@@ -28,7 +28,7 @@ def _ribbon_rules(colours: tuple[str, ...], paper: str) -> str:
         for light in range(SHADES):
             for depth in range(DEPTHS):
                 share = light / (SHADES - 1)
-                lit = _mix(_mix(colour, "#000000", 0.4 * (1 - share)), "#ffffff", 0.2 * share)
+                lit = _mix(_mix(colour, "#000000", 0.34 * (1 - share)), "#ffffff", 0.2 * share)
                 faded = _mix(lit, paper, 0.4 * (1 - depth / (DEPTHS - 1)))
                 rules.append(f".ribbon .r{band}{light}{depth}{{fill:{faded};stroke:{faded}}}")
     return "".join(rules)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.pages.evidence import Evidence
+from pipeline.pages.ramachandran import shares
+from pipeline.pages.target import found_torsions
 from pipeline.pages.wording import why_not
 
 MISSING = "\u2013"
@@ -45,12 +47,22 @@ def template_rows(hits: Sequence[Mapping[str, Any]], used: tuple[str, ...]) -> l
     ]
 
 
-def energy_rows(relax: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return (quantity with unit, before, after)."""
-    before, after = relax.get("energy_before"), relax.get("energy_after")
-    if before is None and after is None:
-        return []
-    return [("Potential energy (kcal/mol)", plain_number(before), plain_number(after))]
+def comparison_rows(evidence: Evidence) -> list[tuple[str, str, str]]:
+    """Return (quantity with unit, before relaxation, after)."""
+    relax = evidence.relax
+    rows = []
+    if relax.get("energy_before") is not None or relax.get("energy_after") is not None:
+        energies = plain_number(relax.get("energy_before")), plain_number(relax.get("energy_after"))
+        rows.append(("Potential energy (kcal/mol)", *energies))
+    pair = (evidence.predicted, evidence.relaxed if evidence.status == "relaxed" else None)
+    before, after = (shares(found_torsions(protein)) if protein is not None else {} for protein in pair)
+    for level in ("favoured", "allowed", "outside"):
+        if before or after:
+            rows.append((f"Ramachandran {level}", percent(before.get(level)), percent(after.get(level))))
+    if evidence.status == "relaxed":
+        for key, words in (("rmsd", "Moved, heavy atoms (Å, RMSD)"), ("ca_rmsd", "Moved, CA (Å, RMSD)")):
+            rows.append((words, MISSING, plain_number(relax.get(key))))
+    return rows
 
 
 def violation_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -187,7 +199,6 @@ def _relaxation(relax: Mapping[str, Any]) -> list[tuple[str, str]]:
         "force_field": "Force field",
         "platform": "Platform",
         "iterations": "Iterations",
-        "rmsd": "RMSD of heavy atoms (Å)",
-        "ca_rmsd": "RMSD of CA (Å)",
+        "seconds": "Seconds",
     }
     return [(words, plain_number(relax[key])) for key, words in names.items() if relax.get(key) is not None]

@@ -167,7 +167,8 @@ def _maps(evidence: Evidence) -> dict[str, Markup]:
     if (model := evidence.model) is not None:
         present = known_atoms(model)[:, chain.CA]
         drawn["distances"] = maps.distance_figure(model.atom37_positions[:, chain.CA], present)
-        pair = (("as predicted", evidence.predicted), ("after relaxation", evidence.relaxed))
+        after = evidence.relaxed if evidence.status == "relaxed" else None
+        pair = (("as predicted", evidence.predicted), ("after relaxation", after))
         panels = [(title, found_torsions(protein)) for title, protein in pair if protein is not None]
         drawn["ramachandran"] = ramachandran.ramachandran_figure(panels)
     return drawn

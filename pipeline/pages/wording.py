@@ -6,6 +6,13 @@ from typing import Any, Protocol
 from pipeline.pages.bands import BANDS, band_of
 from pipeline.pages.evidence import Evidence
 
+FAULTS = {
+    "violating_residues": "{count} {residues} of the model in violation of stereochemistry.",
+    "d_residues": "{count} {residues} of the wrong hand (D-amino acid): the backbone is wrong there.",
+    "chain_breaks": "The chain is broken in the model, {count} times.",
+    "missing_atoms": "{count} heavy atoms are missing from the model.",
+}
+
 
 class Shown(Protocol):
     """The settings that decide when to warn and how much to show."""
@@ -41,9 +48,17 @@ def warnings(evidence: Evidence, settings: Shown) -> list[str]:
     return [
         *_confidence(evidence, settings),
         *_alignment(evidence, settings),
+        *_geometry(evidence),
         *_sequence(evidence),
-        *(f"Relaxation: {change}" for change in evidence.relax.get("changes") or ()),
-        *(f"Input: {note}" for note in evidence.notes),
+    ]
+
+
+def notes(evidence: Evidence) -> list[str]:
+    """List what is worth knowing but no cause for doubt."""
+    return [
+        *_templates(evidence),
+        *(f"Relaxation: {change}." for change in evidence.relax.get("changes") or ()),
+        *(f"Input: {note}." for note in evidence.notes),
     ]
 
 
@@ -65,9 +80,20 @@ def _alignment(evidence: Evidence, settings: Shown) -> Iterator[str]:
         yield f"Few relatives: the alignment holds {count}; confidence values are less reliable."
     if evidence.search and not evidence.search.get("converged", True):
         yield f"The search had not converged after {evidence.search.get('rounds', '?')} rounds."
+
+
+def _templates(evidence: Evidence) -> Iterator[str]:
     if evidence.confidence and not templates_used(evidence):
         reason = str((evidence.search.get("templates") or {}).get("reason") or "")
         yield f"No template was used: {reason}." if reason else "No template was used."
+
+
+def _geometry(evidence: Evidence) -> Iterator[str]:
+    """Warn of what is left in the model that the user takes away."""
+    found = evidence.relax.get("violations_after") or evidence.violations_before
+    for key, words in FAULTS.items():
+        if count := found.get(key):
+            yield words.format(count=count, residues="residue" if count == 1 else "residues")
 
 
 def _sequence(evidence: Evidence) -> Iterator[str]:

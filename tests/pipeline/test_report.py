@@ -270,6 +270,29 @@ def test_a_target_without_prediction_is_failed_with_its_reason(tmp_path, upto):
     assert page.figures() == ({"depth", "coverage", "timing"} if upto == "search" else set())
 
 
+def test_an_older_prediction_does_not_hide_a_failure(tmp_path):
+    folder = make_target(tmp_path, "again")
+    batch = {"batch": "b", "targets": [{"name": "again", "status": "failed", "reason": "out of memory"}]}
+    write_json(tmp_path / "batches" / "0032-000.json", batch, "foldline.batch/1")
+    page = Page(target_page(tmp_path, folder))
+    assert "No structure: out of memory" in page.words
+    assert "pae" not in page.figures()
+    batch["targets"][0]["status"] = "ok"
+    write_json(tmp_path / "batches" / "0032-001.json", batch, "foldline.batch/1")
+    assert "Predicted and relaxed." in Page(target_page(tmp_path, folder)).words
+
+
+def test_faults_of_the_model_are_warnings(tmp_path):
+    folder = make_target(tmp_path, "faulty")
+    record = read_json(folder / "relax.json", "foldline.relax/1")
+    record["violations_after"] = {"violating_residues": 1, "d_residues": 2, "chain_breaks": 3}
+    write_json(folder / "relax.json", record, "foldline.relax/1")
+    words = Page(target_page(tmp_path, folder)).words
+    assert "1 residue of the model in violation" in words
+    assert "2 residues of the wrong hand" in words
+    assert "The chain is broken in the model, 3 times." in words
+
+
 @pytest.mark.parametrize("missing", ["confidence.npz", "search.json", "templates.json", "target.json", "relaxed.cif"])
 def test_a_missing_record_costs_its_part_only(tmp_path, missing):
     folder = make_target(tmp_path, "gap")
@@ -283,7 +306,7 @@ def test_a_target_without_benchmarks_or_pae_is_shown(tmp_path):
         path.write_text("s\nnot a number\n")
     write_npz(folder / "confidence.npz", {"plddt": np.full(LENGTH, 90.0)}, "foldline.confidence/1")
     assert "pae" not in Page(target_page(tmp_path, folder)).figures()
-    assert read_evidence(folder, tmp_path).seconds == {"predict": 10.5}
+    assert read_evidence(folder, tmp_path).seconds == {"search": 1.5, "predict": 10.5, "relax": 2.5}
 
 
 def test_warnings_follow_the_settings(tmp_path):
