@@ -28,7 +28,6 @@ except FoldlineError as error:
 
 OUT = config["outdir"]
 TARGET = f"{OUT}/targets/{{target}}"
-CACHE = cache_flag(config)  # no parameter of the rule: where results are kept changes none of them
 
 use_own_commands()
 if workflow.deployment_settings.deployment_method:
@@ -79,10 +78,11 @@ rule search:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         library=lambda wildcards, input: Path(input.library).parent,
+        cache=cache_flag(config),
         settings=to_flags(config["search"]),
     shell:
         "foldline search --fasta {input.fasta:q} --library {params.library:q} --msa {output.msa:q}"
-        " --templates {output.templates:q} --report {output.record:q} --threads {threads} {CACHE} {params.settings}"
+        " --templates {output.templates:q} --report {output.record:q} --threads {threads} {params.cache} {params.settings}"
         " 2> {log:q}"
 
 

@@ -83,9 +83,15 @@ def data_of(config: Mapping[str, Any]) -> Data:
 
 
 def cache_flag(config: Mapping[str, Any]) -> str:
-    """Return the flag that says where searches are kept, quoted for the shell; nothing where they are not."""
+    """Return the flag that says where searches are kept, for the shell; nothing where they are not.
+
+    The shell expands a leading `~/`, so that another user's run has the same parameters.
+    """
     folder = config["databases"]["cache"]
-    return shlex.join(["--cache", str(Path(folder).expanduser())]) if folder else ""
+    if not folder:
+        return ""
+    home, name = ("~/", folder[2:]) if folder.startswith("~/") else ("", folder)
+    return f"--cache {home}{shlex.quote(name)}"
 
 
 def bucket_length(length: int) -> int:

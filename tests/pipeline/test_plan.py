@@ -6,7 +6,16 @@ import pytest
 from pipeline.config import load_config, merged
 from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError, WeightsError
 from pipeline.fasta import Target
-from pipeline.plan import Settings, assign_batches, bucket_length, data_of, failed_targets, fasta_files, plan_run
+from pipeline.plan import (
+    Settings,
+    assign_batches,
+    bucket_length,
+    cache_flag,
+    data_of,
+    failed_targets,
+    fasta_files,
+    plan_run,
+)
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 
@@ -158,3 +167,17 @@ def test_failed_targets_are_read_from_the_batches(config, tmp_path):
     (tmp_path / "out/batches").mkdir()
     (tmp_path / "out/batches/0064-001.json").write_text(json.dumps(record))
     assert failed_targets(tmp_path / "out", plan) == {"b": "out of memory"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "flag"),
+    [
+        (None, ""),
+        ("", ""),
+        ("~/.cache/x", "--cache ~/.cache/x"),
+        ("~/my cache", "--cache ~/'my cache'"),
+        ("/a b", "--cache '/a b'"),
+    ],
+)
+def test_the_shell_expands_the_home_of_the_cache(folder, flag):
+    assert cache_flag({"databases": {"cache": folder}}) == flag

@@ -1,0 +1,131 @@
+"""The locks satisfy pyproject.toml on every supported Python, and the conda environments follow them."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from pipeline import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+STAGES = ("search", "featurize", "predict", "relax", "report")
+NOT_PACKAGES = {"promod3", "ost", *sys.stdlib_module_names}  # ProMod3 runs under the system's Python
+PACKAGES = {"Bio": "biopython", "haiku": "dm-haiku", "yaml": "pyyaml"}  # where the import has another name
+
+
+def locked(name, python):
+    """Return version by package for a Python on Linux."""
+    environment = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
+    environment |= {"platform_machine": "x86_64", "platform_python_implementation": "CPython", "extra": ""}
+    text = re.sub(r"\\\n\s*--hash=\S+", "", (ROOT / name).read_text())
+    found = {}
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            requirement = Requirement(line.rstrip(" \\"))
+            if requirement.marker is None or requirement.marker.evaluate(environment):
+                assert requirement.name not in found
+                (specifier,) = requirement.specifier
+                assert specifier.operator == "=="
+                found[canonicalize_name(requirement.name)] = specifier.version
+    return found
+
+
+def wanted(extra=None):
+    lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    return [Requirement(line) for line in lines if not line.startswith("foldline")]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_locks_satisfy_the_project(python):
+    for name, requirements in (
+        ("requirements.lock", wanted()),
+        ("requirements-test.lock", [*wanted(), *wanted("test"), *wanted("training")]),
+    ):
+        pins = locked(name, python)
+        for requirement in requirements:
+            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), (name, requirement)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_test_lock_holds_the_other(python):
+    assert locked("requirements.lock", python).items() <= locked("requirements-test.lock", python).items()
+
+
+def test_one_jax_for_every_python():
+    assert len({locked("requirements.lock", python)["jax"] for python in PYTHONS}) == 1
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-test.lock"])
+def test_locks_have_hashes_and_no_address(name):
+    text = (ROOT / name).read_text()
+    assert not re.search(r"https?:|file:| @ |^-", text, re.MULTILINE)
+    entries = re.findall(r"^[a-z0-9].*(?:\\\n.*)+", text, re.MULTILINE)
+    assert len(entries) == len(re.findall("^[a-z0-9]", text, re.MULTILINE))
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_supported_pythons_are_the_wrapper_s():
+    assert PROJECT["requires-python"] == ">=3.11"
+    text = (ROOT / "foldline").read_text()
+    assert "OLDEST, NEWEST = (3, 11), (3, 14)" in text
+
+
+def test_version_is_the_same_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == __version__
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == __version__
+    assert PROJECT["dynamic"] == ["version"]
+
+
+def conda(stage):
+    environment = yaml.safe_load((ROOT / "envs" / f"{stage}.yaml").read_text())
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    return environment, dict(line.split("==") for line in pip)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_conda_environments_follow_the_lock(stage):
+    environment, pins = conda(stage)
+    (python,) = [entry.split("=")[1] for entry in environment["dependencies"] if str(entry).startswith("python=")]
+    assert pins.items() <= locked("requirements.lock", python).items()
+
+
+def imports(module, seen):
+    """Return the top-level packages that a module of this project imports, through its other modules."""
+    if module in seen:
+        return set()
+    seen.add(module)
+    path = ROOT / (module.replace(".", "/") + ".py")
+    if not path.exists():
+        path = ROOT / module.replace(".", "/") / "__init__.py"
+    if not path.exists():
+        return set()
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            top = name.split(".")[0]
+            found |= imports(name, seen) if top in ("pipeline", "models") else {top}
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_conda_environments_hold_what_the_stage_imports(stage):
+    needed = {PACKAGES.get(name, name) for name in imports(f"pipeline.{stage}", set()) - NOT_PACKAGES}
+    assert needed <= set(conda(stage)[1])
+
+
+def test_every_stage_has_an_environment():
+    assert {path.stem for path in (ROOT / "envs").glob("*.yaml")} == set(STAGES)
