@@ -98,7 +98,7 @@ def dump(folder: Path, processes: int, profiles: bool) -> None:
 
 
 def _empty(path: Path, shape: tuple[int, ...], kind: type) -> None:
-    np.lib.format.open_memmap(path, "w+", kind, shape).flush()
+    np.lib.format.open_memmap(path, "w+", kind, tuple(map(int, shape))).flush()  # NumPy 2 cannot write its own int64
 
 
 def main() -> int:
