@@ -1,0 +1,291 @@
+"""Golden: the losses of the published AlphaFold 2 code on a real 29-residue chain with a gap, a missing residue, a
+missing side chain and three residues whose atoms want renaming. Its torsion loss covers the chi angles only.
+"""
+
+import types
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models import geometry, losses, structure
+from models import residue_constants as rc
+from models.config import HeadsConfig, ModelConfig
+from models.geometry import Rigid
+
+GOLDEN = dict(np.load(Path(__file__).parent / "golden" / "losses.npz", allow_pickle=False))
+N = len(GOLDEN["aatype"])
+AATYPE, RESIDUE_INDEX = GOLDEN["aatype"], GOLDEN["residue_index"]
+DISTOGRAM_EDGES, PAE_EDGES = np.linspace(2.3125, 21.6875, 63), np.linspace(0, 31, 63)
+
+
+def logits(name):
+    return jnp.asarray(GOLDEN[f"{name}_logits"] / 100.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def case(double):
+    return types.SimpleNamespace(**jax.jit(make_case)())
+
+
+def make_case():
+    mask = GOLDEN["mask"].astype(float)
+    positions = np.zeros((N, 37, 3))
+    positions[mask > 0] = GOLDEN["positions"]
+    raw = jnp.asarray(GOLDEN["raw_torsions"].astype(float))
+    sin_cos = raw / jnp.linalg.norm(raw, axis=-1, keepdims=True)
+    rotation = geometry.rotation_from_quaternion(jnp.asarray(GOLDEN["quaternions"].astype(float)))
+    trajectory = Rigid(rotation, jnp.asarray(GOLDEN["translations"].astype(float)))
+    last = Rigid(trajectory.rotation[-1], trajectory.translation[-1])
+    frames, atoms = structure.place_atoms(AATYPE, last, sin_cos[-1])
+    return {
+        "positions": jnp.asarray(positions),
+        "mask": jnp.asarray(mask),
+        "truth": losses.truth_of(AATYPE, jnp.asarray(positions), jnp.asarray(mask)),
+        "trajectory": trajectory,
+        "last": last,
+        "raw": raw,
+        "sin_cos": sin_cos,
+        "frames": frames,
+        "atoms": atoms,
+        "exists": jnp.asarray(rc.ATOM14_MASK[AATYPE], float),
+    }
+
+
+def close(actual, name, rtol=2e-6, atol=2e-6):
+    np.testing.assert_allclose(np.asarray(actual), GOLDEN[name], rtol=rtol, atol=atol)
+
+
+def moved(frames, seed=1):
+    motion = Rigid(
+        geometry.rotation_from_quaternion(jnp.asarray(np.random.default_rng(seed).normal(size=4))),
+        jnp.asarray(np.random.default_rng(seed + 1).normal(size=3) * 50),
+    )
+    return motion.compose(frames), motion
+
+
+def test_golden_truth(case):
+    expected = GOLDEN["gt_frames"].astype(float)
+    exists = GOLDEN["gt_exists"]
+    np.testing.assert_array_equal(case.truth.frame_mask, exists)
+    rotation = expected[..., :9].reshape(N, 8, 3, 3)
+    np.testing.assert_allclose(case.truth.frames.rotation[exists > 0], rotation[exists > 0], atol=2e-6)
+    np.testing.assert_allclose(case.truth.frames.translation[exists > 0], expected[..., 9:][exists > 0], atol=2e-5)
+    seen = GOLDEN["torsion_mask"][..., None]
+    np.testing.assert_array_equal(case.truth.torsions.mask, GOLDEN["torsion_mask"])
+    np.testing.assert_allclose(case.truth.torsions.sin_cos * seen, GOLDEN["torsions"] * seen, atol=1e-6)
+    np.testing.assert_allclose(case.truth.torsions.alternative * seen, GOLDEN["alt_torsions"] * seen, atol=1e-6)
+
+
+def test_golden_atoms_and_renaming(case):
+    close(case.atoms, "atoms14", atol=2e-5)
+    renamed = losses.rename(AATYPE, case.truth, case.atoms)
+    changed = np.abs(np.asarray(renamed.atom14 - case.truth.atom14)).max((1, 2)) > 0
+    np.testing.assert_array_equal(changed, GOLDEN["alt_naming_is_better"] > 0)
+    assert changed.sum() == 3
+
+
+def test_golden_structure_losses(case):
+    @jax.jit
+    def found():
+        renamed = losses.rename(AATYPE, case.truth, case.atoms)
+        chi_only = case.truth.torsions._replace(mask=case.truth.torsions.mask.at[:, :3].set(0))
+        return {
+            "backbone_fape_clamped": losses.backbone_fape(case.trajectory, case.truth, 0.0)[0],
+            "backbone_fape_unclamped": losses.backbone_fape(case.trajectory, case.truth, 1.0)[0],
+            "side_chain_fape": losses.side_chain_fape(case.frames, case.atoms, renamed),
+            "chi_loss": losses.torsion_loss(case.sin_cos, chi_only),
+            "angle_norm_loss": losses.angle_norm_loss(case.raw, jnp.ones(N)),
+        }
+
+    for name, value in found().items():
+        close(value, name)
+
+
+def test_golden_head_losses(case):
+    @jax.jit
+    def found():
+        beta, beta_mask = geometry.pseudo_beta(AATYPE, case.positions, case.mask)
+        ca, ca_mask = case.positions[:, 1], case.mask[:, 1]
+        return {
+            "distogram_loss": losses.distogram_loss(logits("distogram"), DISTOGRAM_EDGES, beta, beta_mask),
+            "lddt": losses.lddt(case.last.translation, ca, ca_mask),
+            "plddt_loss": losses.plddt_loss(logits("plddt"), case.last.translation, ca, ca_mask),
+            "pae_loss": losses.pae_loss(logits("pae"), PAE_EDGES, case.last, case.truth),
+            "msa_loss": losses.masked_msa_loss(logits("msa"), GOLDEN["true_msa"], GOLDEN["bert_mask"]),
+            "resolved_loss": losses.experimentally_resolved_loss(logits("resolved"), case.mask, rc.ATOM37_MASK[AATYPE]),
+        }
+
+    for name, value in found().items():
+        close(value, name)
+
+
+def test_fape_does_not_feel_rigid_motions(case):
+    @jax.jit
+    def both(trajectory, frames, atoms):
+        renamed = losses.rename(AATYPE, case.truth, atoms)
+        backbone = losses.backbone_fape(trajectory, case.truth, 0.1)[0]
+        return backbone, losses.side_chain_fape(frames, atoms, renamed)
+
+    trajectory, _ = moved(case.trajectory)
+    frames, motion = moved(case.frames)
+    before = both(case.trajectory, case.frames, case.atoms)
+    after = both(trajectory, frames, motion.apply(case.atoms))
+    np.testing.assert_allclose(after, before, rtol=1e-10)
+
+
+def test_fape_feels_the_mirror_image(case):
+    truth = Rigid(case.truth.frames.rotation[:, 0], case.truth.frames.translation[:, 0])
+    mask = case.truth.frame_mask[:, 0]
+    mirror = truth.translation * jnp.array([1, 1, -1])
+    turn = jnp.array([[1, 1, -1], [1, 1, -1], [-1, -1, 1]])  # the mirrored frame, made right-handed again
+    itself = losses.aligned_errors(truth, truth, truth.translation, truth.translation)
+    mirrored = losses.aligned_errors(Rigid(truth.rotation * turn, mirror), truth, mirror, truth.translation)
+    assert losses.fape(itself, mask, mask) < 1.01e-3  # sqrt(epsilon) / scale
+    assert losses.fape(mirrored, mask, mask) > 0.3
+
+
+def test_aligned_errors_are_local_distances(case):
+    truth = Rigid(case.truth.frames.rotation[:, 0], case.truth.frames.translation[:, 0])
+    ours = case.last.per_atom().apply_inverse(case.last.translation)
+    theirs = truth.per_atom().apply_inverse(truth.translation)
+    direct = np.sqrt(np.sum(np.square(ours - theirs), -1) + 1e-4)
+    errors = losses.aligned_errors(case.last, truth, case.last.translation, truth.translation)
+    np.testing.assert_allclose(errors, direct, rtol=1e-10)
+
+
+PADDING = 5
+CONFIG = ModelConfig("test", heads=HeadsConfig(handedness=True))
+TERMS = {
+    "side_chain_fape": "side_chain_fape",
+    "pae": "pae_loss",
+    "distogram": "distogram_loss",
+    "plddt": "plddt_loss",
+    "masked_msa": "msa_loss",
+    "experimentally_resolved": "resolved_loss",
+}
+
+
+def padded(x, axes=(0,), value=0.0):
+    return jnp.pad(jnp.asarray(x), [(0, PADDING if a in axes else 0) for a in range(np.ndim(x))], constant_values=value)
+
+
+def example(case):
+    """Return the truth as the network's batch, padded."""
+    return {
+        "aatype": padded(AATYPE),
+        "residue_index": jnp.asarray(np.concatenate([RESIDUE_INDEX, RESIDUE_INDEX[-1] + 1 + np.arange(PADDING)])),
+        "seq_mask": padded(jnp.ones(N)),
+        "all_atom_positions": padded(case.positions),
+        "all_atom_mask": padded(case.mask),
+        "true_msa": padded(GOLDEN["true_msa"], (1,)),
+        "bert_mask": padded(GOLDEN["bert_mask"], (1,)),
+    }
+
+
+def outputs_of(translation, raw, case, batch, value=0.3):
+    """Return what a network might predict, with junk in the padding."""
+    rotation = jnp.concatenate([case.trajectory.rotation, jnp.tile(jnp.eye(3), (2, PADDING, 1, 1))], axis=1)
+    translation, raw = padded(translation, (1,), 30 * value), padded(raw, (1,), value)
+    sin_cos = geometry.normalized(raw, 1e-12)
+    frames, atoms = structure.place_atoms(batch["aatype"], Rigid(rotation[-1], translation[-1]), sin_cos[-1])
+    return {
+        "structure_module": {
+            "rotations": rotation,
+            "translations": translation,
+            "sidechains": {"angles_sin_cos": sin_cos, "unnormalized_angles_sin_cos": raw, "frames": frames},
+            "final_atom14_positions": atoms,
+            "final_atom14_mask": jnp.asarray(rc.ATOM14_MASK, float)[batch["aatype"]] * batch["seq_mask"][:, None],
+        },
+        "distogram": {"logits": padded(logits("distogram"), (0, 1), value), "bin_edges": DISTOGRAM_EDGES},
+        "predicted_lddt": {"logits": padded(logits("plddt"), (0,), value)},
+        "predicted_aligned_error": {"logits": padded(logits("pae"), (0, 1), value), "bin_edges": PAE_EDGES},
+        "masked_msa": {"logits": padded(logits("msa"), (1,), value)},
+        "experimentally_resolved": {"logits": padded(logits("resolved"), (0,), value)},
+        "handedness": {"sin_cos": raw[0, :, 2]},
+    }
+
+
+@pytest.fixture(scope="module")
+def total(case):
+    @jax.jit
+    def run(translation, raw, batch, violation, value):
+        outputs = outputs_of(translation, raw, case, batch, value)
+        return losses.total(outputs, batch, CONFIG, losses.LossWeights(violation=violation))
+
+    return lambda translation, raw, batch, violation, value=0.3: run(translation, raw, batch, violation, value)
+
+
+def test_total_is_the_weighted_sum(case, total):
+    loss, terms = total(case.trajectory.translation, case.raw, example(case), 0.5)
+    assert set(terms) == {
+        *("backbone_fape", "side_chain_fape", "torsion", "angle_norm", "violation", "distogram", "plddt", "pae"),
+        *("masked_msa", "experimentally_resolved", "handedness", "loss"),
+    }
+    # numbers of the chain without padding
+    for name, known in TERMS.items():
+        close(terms[name], known)
+    weights = losses.LossWeights(violation=0.5)
+    expected = sum(getattr(weights, name) * value for name, value in terms.items() if name != "loss")
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
+
+
+def test_violations_cost_nothing_where_their_weight_is_zero(case, total):
+    without, with_ = (total(case.trajectory.translation, case.raw, example(case), w)[1] for w in (0.0, 0.5))
+    assert without["violation"] == 0
+    expected = GOLDEN["v_means"].sum() + (GOLDEN["v_clash"] + GOLDEN["v_within"]).sum() / case.exists.sum()
+    # the published code forgives clashes between the sixth atoms of any two residues, we only between sulphurs
+    np.testing.assert_allclose(with_["violation"], expected, rtol=2e-3)
+
+
+def test_padding_changes_nothing(case, total):
+    first, second = (
+        total(case.trajectory.translation, case.raw, example(case), 0.5, value)[1] for value in (0.3, -0.7)
+    )
+    for name, value in first.items():
+        np.testing.assert_allclose(second[name], value, rtol=1e-9, err_msg=name)
+
+
+def test_heads_that_are_not_there_have_no_term(case):
+    batch = example(case)
+    ca = ModelConfig("test", heads=HeadsConfig(distogram_atom="ca"))
+
+    def few():
+        outputs = outputs_of(case.trajectory.translation, case.raw, case, batch)
+        few = {name: outputs[name] for name in ("structure_module", "distogram")}
+        return losses.total(few, batch, ca, losses.LossWeights())[1]
+
+    terms = jax.eval_shape(few)
+    assert not {"plddt", "pae", "masked_msa", "experimentally_resolved", "handedness"} & set(terms)
+
+
+def test_gradients_are_finite_where_everything_coincides(case, total):
+    gradient = jax.jit(jax.grad(lambda *args: total(*args)[0], argnums=(0, 1)))
+    gradients = gradient(jnp.zeros((2, N, 3)), case.raw, example(case), 0.5)
+    assert all(np.isfinite(g).all() for g in gradients)
+    assert np.abs(gradients[0]).max() > 0
+    batch = example(case)
+    nothing = batch | {name: jnp.zeros_like(batch[name]) for name in ("all_atom_mask", "all_atom_positions")}
+    assert all(np.isfinite(g).all() for g in gradient(case.trajectory.translation, case.raw, nothing, 0.5))
+
+
+def test_handedness_tells_mirror_images_apart():
+    turn = np.deg2rad(100) * np.arange(11)
+    helix = jnp.asarray(np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(11)], -1))
+    target = jnp.tile(jnp.array([np.sin(np.deg2rad(50)), np.cos(np.deg2rad(50))]), (11, 1))  # alpha helix: +50 degrees
+    index, mask = jnp.arange(11), jnp.ones(11)
+    right = losses.handedness_loss(target, helix, mask, index)
+    left = losses.handedness_loss(target, helix * jnp.array([1, 1, -1]), mask, index)
+    assert right < 1e-3
+    assert left > 2
+    broken = losses.handedness_loss(target, helix, mask.at[4].set(0), index.at[7:].add(1))
+    assert broken < 1e-3  # runs across a hole or a break do not count
+    assert losses.handedness_loss(target[:3], helix[:3], mask[:3], index[:3]) == 0
