@@ -51,7 +51,7 @@ def report_run(run: Path, output: Path, summary: Path | None, names: Sequence[st
     rows = summary_rows(everything)
     if summary is not None:
         write_summary(summary, rows)
-    write_text(output, run_page(everything, settings, output=output, run=run))
+    write_text(output, run_page(everything, output=output, run=run))
 
 
 def _read(folder: Path, run: Path, failures: Mapping[str, str], parts: Parts) -> Evidence:

@@ -66,17 +66,16 @@ def target_page(evidence: Evidence, settings: wording.Shown, *, output: Path, ru
     )
 
 
-def run_page(everything: Sequence[Evidence], settings: wording.Shown, *, output: Path, run: Path) -> str:
+def run_page(everything: Sequence[Evidence], *, output: Path, run: Path) -> str:
     """Return the page of a run as HTML, failed targets first.
 
     Args:
         everything: What is known about each target.
-        settings: What to warn about and how much to show.
         output: Where the page will lie: links are relative to it.
         run: Output folder of the run.
     """
     ordered = sorted(everything, key=lambda e: (e.status != "failed", e.name.casefold()))
-    targets = [_entry(evidence, settings, output, run) for evidence in ordered]
+    targets = [_entry(evidence, output, run) for evidence in ordered]
     confidences = [e.confidence["mean_plddt"] for e in everything if e.confidence.get("mean_plddt") is not None]
     seconds = {stage: sum(e.seconds.get(stage, 0.0) for e in everything) for stage in STAGES}
     return _page(
@@ -91,15 +90,12 @@ def run_page(everything: Sequence[Evidence], settings: wording.Shown, *, output:
     )
 
 
-def _entry(evidence: Evidence, settings: wording.Shown, output: Path, run: Path) -> dict[str, Any]:
+def _entry(evidence: Evidence, output: Path, run: Path) -> dict[str, Any]:
     fold = fold_of(evidence)
     page = run / "targets" / evidence.name / "report.html"
     return {
         "evidence": evidence,
         "row": summary_row(evidence),
-        "headline": wording.headline(evidence),
-        "warnings": wording.warnings(evidence, settings),
-        "best": best_template(evidence),
         "band": int(band_of(np.array(evidence.confidence.get("mean_plddt") or 0.0))),
         "seconds": sum(evidence.seconds.values()) or None,
         "picture": trace_figure(fold, f"Fold of {evidence.name}, coloured by pLDDT.") if fold else None,
