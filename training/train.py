@@ -42,7 +42,7 @@ class Settings:
 
     model: str = setting("mini", "preset of models/config.py")
     steps: int = setting(3600, "optimiser steps of the whole schedule")
-    batch: int = setting(2, "crops per step")
+    batch: int = setting(4, "crops per step")
     crops: tuple[int, ...] = setting((64, 64, 96), "crop lengths in turn, residues")
     learning_rate: float = setting(1e-3, "highest learning rate of Adam")
     warmup: int = setting(200, "steps of linear warm-up")
