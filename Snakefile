@@ -5,14 +5,13 @@ Settings are in config/config.yaml, machines in profiles/. Each rule runs one co
 
 import sys
 from pathlib import Path
-from shlex import quote
 
 sys.path.insert(0, str(workflow.basedir))
 
 from pipeline.config import check_config
 from pipeline.errors import FoldlineError
 from pipeline.plan import cache_flag, data_of, plan_run
-from pipeline.run import conda_prefix, use_own_commands
+from pipeline.run import closing_commands, conda_prefix, use_own_commands
 from pipeline.settings import to_flags
 
 
@@ -221,7 +220,5 @@ rule report_run:
 
 onerror:
     # what finished is worth a page, which also names what failed
-    shell(
-        f"foldline report --run {quote(OUT)} --names {quote(OUT)}/targets.txt --output {quote(OUT)}/report.html"
-        f" --summary {quote(OUT)}/summary.tsv {to_flags(config['report'])} || true"
-    )
+    for command in closing_commands(config, PLAN):
+        shell(command + " || true")

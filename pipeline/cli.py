@@ -50,7 +50,9 @@ def _run(words: Sequence[str]) -> int:
     if words[0] not in COMMANDS:
         sys.stderr.write(f"error: '{words[0]}' is no command of foldline; known are {', '.join(COMMANDS)}\n")
         return USAGE_EXIT
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stderr)
+    for room in ("pipeline", "models"):
+        logging.getLogger(room).setLevel(logging.INFO)
     return _guarded(words[0], words[1:])
 
 
@@ -67,8 +69,8 @@ def _guarded(command: str, argv: Sequence[str]) -> int:
     except OSError as error:
         return _failed(f"{error.filename or command}: {(error.strerror or str(error)).lower()}", USAGE_EXIT)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a user sees one line, not a traceback
-        line = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
-        return _failed(f"this is a bug in foldline {command} ({line}); FOLDLINE_DEBUG=1 shows where", INTERNAL_EXIT)
+        what = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        return _failed(f"this is a bug in foldline {command} ({what}); FOLDLINE_DEBUG=1 shows where", INTERNAL_EXIT)
 
 
 def _failed(text: str, exit_code: int) -> int:

@@ -103,4 +103,6 @@ def _reason(error: Exception) -> str:
         return "it does not exist"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    if "pickle" in str(error):  # NumPy's word for what is no zip of arrays, and its advice to trust it
+        return "it is damaged, or no npz file"
     return f"it is damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.config import ROOT, check_config, load_config, merged, write_config
 from pipeline.errors import ConfigError, StageError
 from pipeline.plan import Plan, data_of, failed_targets, plan_run
+from pipeline.settings import to_flags
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,21 @@ def conda_prefix() -> str:
     Snakemake formats it, hence the doubled braces.
     """
     return f'foldline() {{{{ PYTHONPATH={shlex.quote(str(ROOT))} python -P -m pipeline.cli "$@"; }}}}; '
+
+
+def closing_commands(config: Mapping[str, Any], plan: Plan) -> list[str]:
+    """Return the commands that write the run's page, and those of targets that did not come through, after a failure.
+
+    The rules of these pages wait for every target, and so did not run.
+    """
+    out = Path(config["outdir"])
+    settings = to_flags(config["report"])
+    folders = [out / "targets" / name for name in plan.targets]
+    unfinished = [folder for folder in folders if not (folder / "relax.json").exists()]
+    pages = [["--target-dir", folder, "--run", out, "--output", folder / "report.html"] for folder in unfinished]
+    run = ["--run", out, "--names", out / "targets.txt", "--output", out / "report.html"]
+    pages.append([*run, "--summary", out / "summary.tsv"])
+    return [f"foldline report {shlex.join(map(str, page))} {settings}" for page in pages]
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

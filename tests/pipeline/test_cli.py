@@ -7,7 +7,9 @@ import time
 import pytest
 
 from pipeline import __version__, cli, run
+from pipeline.config import load_config, merged
 from pipeline.errors import ConfigError, StageError
+from pipeline.plan import plan_run
 
 
 @pytest.fixture(autouse=True)
@@ -165,3 +167,29 @@ def test_run_names_failed_targets_and_forgets_them_the_next_time(tmp_path, monke
         assert cli.main(["run", "x.fasta"]) == 1
         assert "error: results: 1 of 1 targets failed: a (out of memory)\n" in capsys.readouterr().err
     assert seen == [False, False]
+
+
+def test_after_a_failure_the_unfinished_targets_get_pages(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n>b\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    config = merged(load_config(), {"input": {"fasta": ["x.fasta"]}, "outdir": "my out"})
+    plan = plan_run(config)
+    (tmp_path / "my out/targets/a/relax.json").touch()
+    first, last = run.closing_commands(config, plan)
+    assert first.startswith("foldline report --target-dir 'my out/targets/b' --run 'my out' --output ")
+    assert last.startswith("foldline report --run 'my out' --names 'my out/targets.txt' ")
+    assert "--summary 'my out/summary.tsv' --low-confidence 70.0" in last
+
+
+def test_rules_find_the_command_of_this_python(monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    for _ in range(2):
+        run.use_own_commands()
+        assert os.environ["PATH"] == f"{os.path.dirname(sys.executable)}:/usr/bin:/bin"  # noqa: PTH120
+
+
+def test_a_conda_environment_runs_this_code():
+    prefix = run.conda_prefix().replace("{{", "{").replace("}}", "}")
+    command = f"python() {{ echo $PYTHONPATH $@; }}; {prefix}foldline search 'a b'"
+    done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{run.ROOT} -P -m pipeline.cli search a b\n"

@@ -129,3 +129,10 @@ def test_json_is_ascii_safe_and_ends_with_a_newline(tmp_path):
     text = (tmp_path / "x.json").read_text()
     assert text.endswith("}\n")
     assert json.loads(text)["a"] == "ü\u2028"
+
+
+@pytest.mark.parametrize("content", [b"broken\n", b"\x80\x04]", b"<html>"])
+def test_what_is_no_npz(tmp_path, content):
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(RecordError, match=r"x\.npz: expected a foldline\.test/1 file: it is damaged, or no npz file$"):
+        read_npz(tmp_path / "x.npz", SCHEMA)

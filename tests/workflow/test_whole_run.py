@@ -1,0 +1,111 @@
+"""The whole line on two small real proteins: every file, nothing twice, and a failure that costs one target."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.config import ROOT
+
+FASTA = """>trp_cage Trp-cage miniprotein, <b>designed</b> (1L2Y)
+NLYIQWLKDGGPSSGRPPPS
+>villin_headpiece Villin headpiece subdomain HP36, chicken (1VII)
+MLSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF
+"""
+CONFIG = """
+input:
+  fasta: [in.fasta]
+databases:
+  cache: cache
+relax:
+  iterations: 50
+"""
+FILES = {
+    "target.fasta",
+    "target.json",
+    "msa.a3m",
+    "templates.json",
+    "search.json",
+    "features.npz",
+    "predicted.cif",
+    "confidence.npz",
+    "confidence.json",
+    "relaxed.cif",
+    "relax.json",
+    "report.html",
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (ROOT / "data/weights/mini.npz").exists(), reason="no weights in data/weights"),
+]
+
+
+def foldline(folder, *words):
+    command = [sys.executable, "-m", "pipeline.cli", "run", "--config", "my.yaml", "--cores", "2", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "xdg")}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of a user, with a run that is done."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "in.fasta").write_text(FASTA)
+    (folder / "my.yaml").write_text(CONFIG)
+    code, said = foldline(folder)
+    assert code == 0, said
+    assert "2 targets done" in said
+    return folder
+
+
+def test_every_file_is_there_and_no_other(folder):
+    out = folder / "results"
+    for name in ("trp_cage", "villin_headpiece"):
+        assert {path.name for path in (out / "targets" / name).iterdir()} == FILES
+        confidence = json.loads((out / "targets" / name / "confidence.json").read_text())
+        assert 0 < confidence["mean_plddt"] <= 100
+        assert json.loads((out / "targets" / name / "relax.json").read_text())["status"] in ("relaxed", "unrelaxed")
+        for stage in ("search", "featurize", "relax", "report"):
+            assert (out / "logs" / stage / f"{name}.log").exists()
+            assert (out / "benchmarks" / stage / f"{name}.tsv").exists()
+    batch = json.loads((out / "batches/0032-001.json").read_text())
+    assert [(target["name"], target["status"]) for target in batch["targets"]] == [("trp_cage", "ok")]
+    assert {path.name for path in out.iterdir()} >= {"report.html", "summary.tsv", "config.yaml", "plan.json"}
+    assert (out / "summary.tsv").read_text().count("\n") == 3
+
+
+def test_hostile_headers_stay_text(folder):
+    page = (folder / "results/targets/trp_cage/report.html").read_text()
+    assert "<b>designed</b>" not in page
+    assert "designed" in page
+
+
+def test_a_second_run_has_nothing_to_do(folder):
+    code, said = foldline(folder)
+    assert code == 0
+    assert "Nothing to be done" in said
+
+
+def test_a_failure_costs_one_target_and_is_tried_again(folder):
+    out = folder / "results"
+    before = (out / "targets/trp_cage/relaxed.cif").read_bytes()
+    features = out / "targets/villin_headpiece/features.npz"
+    whole = features.read_bytes()
+    features.write_bytes(whole[:-99])
+    code, said = foldline(folder)
+    assert code == 1
+    assert "error: results: 1 of 2 targets failed: villin_headpiece (" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert not (out / "targets/villin_headpiece/predicted.cif").exists()
+    assert (out / "targets/trp_cage/relaxed.cif").read_bytes() == before
+    assert "failed" in (out / "summary.tsv").read_text()
+    features.write_bytes(whole)
+    code, said = foldline(folder)
+    assert code == 0, said
+    assert "failed" not in (out / "summary.tsv").read_text()
