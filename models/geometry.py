@@ -79,6 +79,15 @@ def safe_norm(vector: Float[Array, "*batch d"], epsilon: float = _EPSILON, *, ke
     return jnp.sqrt(jnp.sum(jnp.square(vector), axis=-1, keepdims=keepdims) + epsilon)
 
 
+def distances(
+    first: Float[Array, "p 3"], second: Float[Array, "q 3"], epsilon: float = _EPSILON
+) -> Float[Array, "p q"]:
+    """Return all distances between two sets of points, as `safe_norm` has it."""
+    # axis by axis: a sum over a trailing axis of three would not be vectorised
+    square = sum(jnp.square(first[:, None, axis] - second[None, :, axis]) for axis in range(3))
+    return jnp.sqrt(square + epsilon)
+
+
 def normalized(vector: Float[Array, "*batch d"], epsilon: float = _EPSILON) -> Float[Array, "*batch d"]:
     """Return vectors of length one; zero stays zero."""
     return vector / safe_norm(vector, epsilon, keepdims=True)

@@ -31,10 +31,15 @@ def pae_edges(config: HeadsConfig) -> np.ndarray:
     return np.linspace(0.0, config.pae_max, config.pae_bins - 1)
 
 
-def _pair_logits(pair: Pair, bins: int, name: str) -> Float[Array, "n n bins"]:
-    """Map the channels of a channel-first representation to bins that come last."""
+def _pair_logits(pair: Pair, bins: int, name: str, bias_factor: float = 1.0) -> Float[Array, "n n bins"]:
+    """Map the channels of a channel-first representation to bins that come last.
+
+    The bias is spread by a product with ones, so that its gradient is a product too and not a sum fused with others.
+    """
     weights, bias = LinearParameters(bins, "zeros", name=name)(pair.shape[0], pair.dtype)
-    return jnp.einsum("cij,cb->ijb", pair, weights) + bias
+    flat = pair.reshape(pair.shape[0], -1)
+    logits = flat.T @ weights + jnp.ones((flat.shape[1], 1), flat.dtype) @ (bias_factor * bias)[None]
+    return logits.reshape(*pair.shape[1:], bins)
 
 
 @dataclasses.dataclass
@@ -47,10 +52,7 @@ class DistogramHead(hk.Module):
     def __call__(self, pair: Pair) -> dict[str, Array]:
         """Return `logits` (n, n, bins), symmetric, and `bin_edges`."""
         both = pair + jnp.swapaxes(pair, 1, 2)
-        weights, bias = LinearParameters(self.config.distogram_bins, "zeros", name="half_logits")(
-            pair.shape[0], pair.dtype
-        )
-        logits = jnp.einsum("cij,cb->ijb", both, weights) + 2 * bias
+        logits = _pair_logits(both, self.config.distogram_bins, "half_logits", bias_factor=2.0)
         return {"logits": logits, "bin_edges": jnp.asarray(distogram_edges(self.config), pair.dtype)}
 
 

@@ -25,6 +25,7 @@ Scalar = Float[Array, ""]
 FAPE_CLAMP = 10.0  # angstrom
 FAPE_SCALE = 10.0  # angstrom
 _FAPE_EPSILON = 1e-4  # square angstrom
+_DISTANCE_EPSILON = 1e-10  # square angstrom
 _LDDT_CUTOFF = 15.0  # angstrom
 _CA = rc.ATOM37_ID["CA"]
 
@@ -127,8 +128,8 @@ def rename(aatype: Aatype, truth: Truth, predicted: Atom14) -> Truth:
     others = truth.atom14_mask * (1 - table(rc.ATOM14_AMBIGUOUS, aatype, predicted.dtype))
 
     def distances(atoms: Atom14) -> Float[Array, "n 4 a"]:
-        few = jnp.take_along_axis(atoms, columns[..., None], axis=1)
-        return safe_norm(few[:, :, None] - atoms.reshape(1, 1, -1, 3), 1e-10)
+        few = jnp.take_along_axis(atoms, columns[..., None], axis=1).reshape(-1, 3)
+        return geometry.distances(few, atoms.reshape(-1, 3), _DISTANCE_EPSILON).reshape(*columns.shape, -1)
 
     ours, theirs = distances(predicted), distances(truth.atom14)
     weight = seen[..., None] * others.reshape(-1)
@@ -164,7 +165,9 @@ def aligned_errors(
     left = jnp.concatenate([back, -true_back, shift[..., None]], axis=-1)  # (3, f, 7)
     ones = jnp.ones_like(points[:, :1])
     right = jnp.concatenate([points - centre, true_points - true_centre, ones], axis=-1)
-    x, y, z = jnp.matmul(left, right.T, precision="highest")
+    products = jnp.matmul(left.reshape(-1, 7), right.T, precision="highest")
+    # the barrier keeps the gradient a product as well; XLA would fuse it with what follows, element by element
+    x, y, z = jax.lax.optimization_barrier(products).reshape(3, -1, len(points))
     return jnp.sqrt(x * x + y * y + z * z + _FAPE_EPSILON)
 
 
@@ -249,13 +252,13 @@ def distogram_loss(
     mask: Float[Array, " n"],
 ) -> Scalar:
     """Return the cross entropy of the distances between points (Suppl. 1.9.8, eq. 41)."""
-    square = jnp.sum(jnp.square(points[:, None] - points[None]), axis=-1)
-    return masked_mean(cross_entropy(logits, bin_of(square, jnp.square(edges))), mask[:, None] * mask)
+    target = bin_of(geometry.distances(points, points, 0.0), edges)
+    return masked_mean(cross_entropy(logits, target), mask[:, None] * mask)
 
 
 def lddt(points: Float[Array, "n 3"], true_points: Float[Array, "n 3"], mask: Float[Array, " n"]) -> Float[Array, " n"]:
     """Return the lDDT of each point, 0 to 1 (Mariani et al. 2013), over pairs nearer than 15 angstrom in truth."""
-    ours, theirs = (safe_norm(x[:, None] - x[None], 1e-10) for x in (points, true_points))
+    ours, theirs = (geometry.distances(x, x, _DISTANCE_EPSILON) for x in (points, true_points))
     counted = (theirs < _LDDT_CUTOFF) * mask[:, None] * mask * (1 - jnp.eye(len(mask), dtype=mask.dtype))
     score = jnp.mean(jnp.abs(ours - theirs)[..., None] < jnp.array([0.5, 1.0, 2.0, 4.0]), axis=-1)
     return (jnp.sum(counted * score, axis=-1) + 1e-10) / (jnp.sum(counted, axis=-1) + 1e-10)

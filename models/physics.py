@@ -159,9 +159,12 @@ def _pair_distances(positions: Float[Array, "a 3"], weight: Float[Array, " a"]) 
     """Return all distances, from one matrix product about the weighted centre."""
     centre = jnp.sum(positions * weight[:, None], axis=0) / (jnp.sum(weight) + 1e-6)
     x = positions - jax.lax.stop_gradient(centre)
-    square = jnp.sum(jnp.square(x), axis=-1)
-    product = jnp.matmul(x, x.T, precision="highest")
-    return jnp.sqrt(jnp.maximum(square[:, None] + square[None, :] - 2 * product, 0) + _PAIR_EPSILON)
+    square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+    ones = jnp.ones_like(square)
+    left, right = jnp.concatenate([-2 * x, square, ones], axis=-1), jnp.concatenate([x, ones, square], axis=-1)
+    # the barrier keeps the gradient a product as well; XLA would fuse it with what follows, element by element
+    squares = jax.lax.optimization_barrier(jnp.matmul(left, right.T, precision="highest"))
+    return jnp.sqrt(jnp.maximum(squares, 0) + _PAIR_EPSILON)
 
 
 def clash_errors(

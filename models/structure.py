@@ -150,8 +150,7 @@ class PairTerms(NamedTuple):
 
 def pair_terms(weights: IpaWeights, pair: Pair, seq_mask: SeqMask) -> PairTerms:
     """Return the pair bias (Alg. 22, line 4, with its factor of line 7) and the pair values."""
-    kernel, offset = weights.pair_bias
-    bias = math.sqrt(1 / 3) * (jnp.einsum("cij,ch->hij", pair, kernel) + offset[:, None, None])
+    bias = math.sqrt(1 / 3) * project(pair, *weights.pair_bias, channel_axis=0)
     return PairTerms(bias + _MASKED_LOGIT * (1 - seq_mask), jnp.moveaxis(pair, 0, -1))
 
 
