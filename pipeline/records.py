@@ -67,8 +67,9 @@ def read_json(path: Path, schema: str) -> dict[str, Any]:
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray], schema: str) -> None:
     """Write arrays as compressed npz with the name and version of their schema."""
+    members: dict[str, Any] = {"schema": np.array(schema), **{name: np.asarray(a) for name, a in arrays.items()}}
     with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, schema=np.array(schema), **{name: np.asarray(a) for name, a in arrays.items()})
+        np.savez_compressed(file, **members)
 
 
 def read_npz(path: Path, schema: str) -> dict[str, np.ndarray]:

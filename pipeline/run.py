@@ -1,12 +1,15 @@
 """Run: the whole workflow on FASTA files, by Snakemake, with everything checked before it starts."""
 
 import argparse
+import contextlib
+import fcntl
 import logging
 import os
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,18 @@ log = logging.getLogger(__name__)
 SNAKEFILE = ROOT / "Snakefile"
 PROFILE = ROOT / "profiles" / "local"
 _SHOWN_FAILURES = 10
+_LOOKS = {
+    "-n",
+    "--dry-run",
+    "--dryrun",
+    "--lint",
+    "--unlock",
+    "--summary",
+    "--dag",
+    "--rulegraph",
+    "--report",
+    "--touch",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,13 +61,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = effective_config(arguments)
     data_of(config)
     plan = plan_run(config)
+    for target in plan.targets.values():
+        for note in target.notes:
+            log.info("%s: %s: %s", target.source, target.name, note)
     out = Path(config["outdir"])
     write_config(out / "config.yaml", config)
-    dry = _is_dry(passed_on)
-    if not dry:
+    command = snakemake_command(out, arguments.cores, passed_on)
+    if _only_looks(passed_on):
+        return start(command)
+    with alone(out) as lock:
         _forget_failures(out, plan)
-    code = subprocess.call(snakemake_command(out, arguments.cores, passed_on))
-    return _ended(code, out, plan, dry=dry)
+        code = start([*command, "--nolock"], keep_open=(lock,))
+    return _ended(code, out, plan)
 
 
 def effective_config(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -89,6 +109,49 @@ def use_own_commands() -> None:
     folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
     if path.split(os.pathsep)[0] != folder:
         os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
+
+
+@contextlib.contextmanager
+def alone(out: Path) -> Iterator[int]:
+    """Hold the output folder's lock and give its file descriptor.
+
+    The system drops this lock when its last holder ends, however it ends. Snakemake's own locks are files that a killed
+    run leaves behind.
+
+    Raises:
+        StageError: Another run is working in the folder.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StageError("another run is working here", str(out), "wait for it, or choose --outdir") from error
+        yield file.fileno()
+
+
+def start(command: Sequence[str], keep_open: Sequence[int] = ()) -> int:
+    """Run a command to its end and return its exit code, also when it is interrupted: it has its own work to tidy up.
+
+    Args:
+        command: Program and arguments.
+        keep_open: File descriptors that the command inherits.
+
+    Raises:
+        KeyboardInterrupt: The user interrupted; the command has ended.
+    """
+    interrupted = False
+    with subprocess.Popen(command, pass_fds=keep_open) as process:
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        while process.returncode is None:
+            try:
+                process.wait()
+            except KeyboardInterrupt:  # the terminal told the command, too
+                interrupted = True
+        signal.signal(signal.SIGTERM, before)
+    if interrupted:
+        raise KeyboardInterrupt
+    return process.returncode
 
 
 def conda_prefix() -> str:
@@ -131,8 +194,8 @@ def _positive(text: str) -> int:
     return value
 
 
-def _is_dry(passed_on: Sequence[str]) -> bool:
-    return any(word in ("-n", "--dry-run", "--dryrun", "--lint") for word in passed_on)
+def _only_looks(passed_on: Sequence[str]) -> bool:
+    return any(word in _LOOKS for word in passed_on)
 
 
 def _forget_failures(out: Path, plan: Plan) -> None:
@@ -141,20 +204,19 @@ def _forget_failures(out: Path, plan: Plan) -> None:
         (out / "batches" / f"{name}.json").unlink()
 
 
-def _ended(code: int, out: Path, plan: Plan, *, dry: bool) -> int:
+def _ended(code: int, out: Path, plan: Plan) -> int:
     """Say what came out.
 
     Raises:
         StageError: Targets failed, or Snakemake did.
     """
-    if dry:
-        return code
     failed = failed_targets(out, plan)
     if failed:
         raise StageError(f"{len(failed)} of {len(plan.targets)} targets failed: {_listed(failed)}", str(out))
     if code:
         raise StageError(f"the workflow did not finish (Snakemake ended with {code})", mend=f"see {out / 'logs'}")
-    log.info("%d targets done; open %s", len(plan.targets), out / "report.html")
+    done = sum((out / "targets" / name / "relax.json").exists() for name in plan.targets)
+    log.info("%d of %d targets done; open %s", done, len(plan.targets), out / "report.html")
     return 0
 
 

@@ -1,5 +1,6 @@
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -139,7 +140,7 @@ def test_run_passes_on_what_follows_two_dashes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "data_of", lambda config: None)
     started = []
-    monkeypatch.setattr(run.subprocess, "call", lambda command: started.append(command) or 0)
+    monkeypatch.setattr(run, "start", lambda command, **_: started.append(command) or 0)
     (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
     assert cli.main(["run", "x.fasta", "--outdir", "out", "--cores", "3", "--", "--dry-run", "-p"]) == 0
     (command,) = started
@@ -155,13 +156,13 @@ def test_run_names_failed_targets_and_forgets_them_the_next_time(tmp_path, monke
     failed = '{"schema": "foldline.batch/1", "targets": [{"name": "a", "status": "failed", "reason": "out of memory"}]}'
     seen = []
 
-    def call(command):
+    def call(command, **_):
         seen.append(record.exists())
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(failed)
         return 1
 
-    monkeypatch.setattr(run.subprocess, "call", call)
+    monkeypatch.setattr(run, "start", call)
     (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
     for _ in range(2):
         assert cli.main(["run", "x.fasta"]) == 1
@@ -193,3 +194,79 @@ def test_a_conda_environment_runs_this_code():
     command = f"python() {{ echo $PYTHONPATH $@; }}; {prefix}foldline search 'a b'"
     done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout == f"{run.ROOT} -P -m pipeline.cli search a b\n"
+
+
+INTERRUPTED = """
+import sys, time
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    print("tidied", flush=True)
+    sys.exit(5)
+"""
+
+
+@pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_waits_for_snakemake(which, code):
+    ours = f"""
+import sys
+from pipeline import cli, run
+run.main = lambda argv: 128 - run.start([sys.executable, "-c", {INTERRUPTED!r}])
+sys.exit(cli.main(["run"]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ours], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    if which == signal.SIGINT:
+        os.killpg(process.pid, which)
+    else:
+        process.send_signal(which)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert (out, err) == (("tidied\n", "error: interrupted\n") if which == signal.SIGINT else ("", ""))
+
+
+def test_what_the_fasta_reader_changed_is_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "data_of", lambda config: None)
+    monkeypatch.setattr(run, "start", lambda command, **_: 0)
+    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSUFSRQ\n")
+    caplog.set_level(logging.INFO, "pipeline")
+    assert cli.main(["run", "x.fasta"]) == 0
+    assert "x.fasta:1: a: 1 U (selenocysteine) read as C, at position 18" in caplog.text
+    assert "0 of 1 targets done" in caplog.text
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "data_of", lambda config: None)
+    monkeypatch.setattr(run, "start", lambda command, **_: 0)
+    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    with run.alone(tmp_path / "results"):
+        assert cli.main(["run", "x.fasta"]) == 1
+        assert "error: results: another run is working here; wait for it, or choose --outdir" in capsys.readouterr().err
+        assert cli.main(["run", "x.fasta", "--outdir", "other"]) == 0
+    assert cli.main(["run", "x.fasta"]) == 0
+
+
+def test_a_killed_run_holds_the_folder_as_long_as_its_snakemake_works(tmp_path):
+    ours = f"""
+import sys
+from pathlib import Path
+from pipeline import run
+with run.alone(Path({str(tmp_path)!r})) as lock:
+    run.start([sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"], keep_open=(lock,))
+"""
+    process = subprocess.Popen([sys.executable, "-c", ours], start_new_session=True, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.wait()
+    with pytest.raises(StageError, match="another run is working here"), run.alone(tmp_path):
+        pass
+    os.killpg(process.pid, signal.SIGKILL)
+    time.sleep(0.2)
+    with run.alone(tmp_path):
+        pass

@@ -60,7 +60,7 @@ def folder(tmp_path_factory):
     (folder / "my.yaml").write_text(CONFIG)
     code, said = foldline(folder)
     assert code == 0, said
-    assert "2 targets done" in said
+    assert "2 of 2 targets done" in said
     return folder
 
 
