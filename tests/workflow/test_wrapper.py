@@ -18,14 +18,17 @@ ROOT = Path(__file__).resolve().parents[2]
 UV = """#!/bin/sh
 [ "$1" = --version ] && exit 0
 echo "$@" >> "$UV_LOG"
+[ -n "$UV_RESULT" ] && echo "no way" >&2
 sleep 0.3
 exit ${UV_RESULT:-0}
 """
 CLI = """
+import os
 import sys
 
 def main():
     print(sys.argv[1:], sys.prefix)
+    assert "PYTHONPATH" not in os.environ
     return 7
 """
 
@@ -59,7 +62,8 @@ def clone(tmp_path):
 
 def start(clone, *words, **variables):
     tools = clone.parent / "bin"
-    environment = {**os.environ, "PATH": f"{tools}:/usr/bin:/bin", "UV_LOG": str(tools / "log"), **variables}
+    environment = {**os.environ, "PATH": f"{tools}:/usr/bin:/bin", "UV_LOG": str(tools / "log"), "PYTHONPATH": "/x"}
+    environment |= variables
     command = [sys.executable, str(clone / "foldline"), *words]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -135,7 +139,7 @@ def test_tests_add_their_own_lock(clone):
 
 def test_pip_steps_in_for_uv(clone):
     code, _, err = run(clone, UV_RESULT="1", PIP_NO_INDEX="1")
-    assert "uv could not install the packages; trying pip" in err
+    assert "foldline: uv could not install the packages (no way); trying pip\n" in err
     assert code == 7
 
 
