@@ -1,0 +1,139 @@
+"""Training examples from a small made-up set: alignments, templates, crops, the split, and determinism."""
+
+import numpy as np
+import pytest
+
+from models import residue_constants as rc
+from models.config import PRESETS
+from training import dataset
+
+LENGTHS = (41, 47, 53, 59, 61)
+SEED = 11
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Write five chains; chain 0 has chain 1 and chain 2 as hits, with known alignments."""
+    rng = np.random.default_rng(SEED)
+    total = sum(LENGTHS)
+    store = tmp_path / "structuredb"
+    store.mkdir()
+    arrays = {
+        "ids": np.array([f"{i}ABC_A" for i in range(len(LENGTHS))]),
+        "offsets": np.concatenate([[0], np.cumsum(LENGTHS)]),
+        "sequence": np.frombuffer(bytes(rng.choice(list(rc.RESTYPES.encode()), total).tolist()), np.uint8),
+        "backbone": rng.normal(0, 10, (total, 5, 3)).astype(np.float32),
+        "profile": np.full((total, 20), 0.05, np.float16),
+    }
+    for name, array in arrays.items():
+        np.save(store / f"{name}.npy", array)
+    np.savez(
+        tmp_path / "hits.npz",
+        query_offsets=np.array([0, 2, 2, 2, 2, 2]),
+        target=np.array([1, 2]),
+        identity=np.array([0.8, 0.3], np.float32),
+        query_start=np.array([3, 0]),
+        target_start=np.array([5, 2]),
+        cigar_offsets=np.array([0, 3, 6]),
+        cigar_kind=np.array([0, 2, 0, 0, 1, 0], np.int8),
+        cigar_length=np.array([7, 4, 11, 13, 2, 17], np.int16),
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def database(folder):
+    return dataset.StructureDB(folder / "structuredb", folder / "hits.npz")
+
+
+@pytest.fixture
+def source(database):
+    quiet = dataset.SamplingSettings(wrong_template_fraction=0.0, partial_template_fraction=0.0, allatom_fraction=0.0)
+    return dataset.ExampleSource(database, None, np.arange(5), PRESETS["mini"], quiet)
+
+
+def test_alignments_are_read_as_runs(database):
+    hits = database.hits(0)
+    with_insertion = dataset.template_map(LENGTHS[0], hits, 0)
+    assert with_insertion[:3].tolist() == [-1, -1, -1]
+    assert with_insertion[3:10].tolist() == list(range(5, 12))
+    assert with_insertion[10:21].tolist() == list(range(16, 27))  # four residues of the hit are skipped
+    with_gap = dataset.template_map(LENGTHS[0], hits, 1)
+    assert with_gap[13:15].tolist() == [-1, -1]
+    assert with_gap[15:32].tolist() == list(range(15, 32))
+
+
+def test_alignment_rows_hold_the_hits_letters_and_deletions(database):
+    msa, deletions = database.hit_msa(0, [0])
+    assert msa.shape == (2, LENGTHS[0])
+    letters = "".join(rc.HHBLITS_ALPHABET[i] for i in msa[1])
+    hit = database.letters(1).tobytes().decode()
+    assert letters[3:10] == hit[5:12]
+    assert letters[10:21] == hit[16:27]
+    assert letters[:3] == "---"
+    assert deletions[1, 10] == 4
+    assert deletions[1].sum() == 4
+
+
+def test_templates_are_the_hits_backbone(source):
+    example = source.example(0, np.random.default_rng(0), LENGTHS[0], [1, 0])
+    positions, mask = source.database.atom37(2)
+    np.testing.assert_array_equal(example["template_all_atom_positions"][0, :13], positions[2:15])
+    np.testing.assert_array_equal(example["template_all_atom_masks"][0, :13], mask[2:15])
+    assert example["template_mask"].tolist() == [1, 1]
+    assert not example["template_all_atom_masks"][0, 13:15].any()
+
+
+@pytest.mark.parametrize("crop", [31, 43])
+def test_examples_have_the_size_of_the_crop(source, crop):
+    example = source.example(0, np.random.default_rng(1), crop, [0])
+    assert example["aatype"].shape == (crop,)
+    assert example["all_atom_positions"].shape == (crop, 37, 3)
+    real = min(crop, LENGTHS[0])
+    assert example["seq_mask"].sum() == real
+    assert example["all_atom_mask"][real:].sum() == 0
+    np.testing.assert_array_equal(np.diff(example["residue_index"][:real]), 1)
+
+
+def test_glycine_has_no_cb(database):
+    for index in range(len(LENGTHS)):
+        _, mask = database.atom37(index)
+        np.testing.assert_array_equal(mask[:, rc.ATOM37_ID["CB"]], database.letters(index) != ord("G"))
+
+
+def test_batches_depend_on_seed_and_step_alone(source):
+    first = dataset.batches(source, SEED, 0, 2, (31, 37))
+    next(first)
+    second, resumed = next(first), next(dataset.batches(source, SEED, 1, 2, (31, 37)))
+    assert second["aatype"].shape == (2, 37)
+    for name, array in second.items():
+        np.testing.assert_array_equal(resumed[name], array, err_msg=name)
+    other = next(dataset.batches(source, SEED + 1, 1, 2, (31, 37)))
+    assert any(not np.array_equal(other[name], second[name]) for name in second)
+
+
+def test_excluded_chains_are_no_templates_and_no_examples(folder):
+    database = dataset.StructureDB(folder / "structuredb", folder / "hits.npz", frozenset({"1ABC_A"}))
+    assert database.hits(0).target.tolist() == [2]
+    training, validation = dataset.split(database, 1, seed=0)
+    assert 1 not in training
+    assert 1 not in validation
+
+
+def test_training_has_no_relative_of_a_validation_chain(database):
+    for seed in range(7):
+        training, validation = dataset.split(database, 2, seed)
+        assert not set(training) & set(validation)
+        for i in validation:
+            assert not set(database.hits(i).target) & set(training)
+        for i in training:
+            assert not set(database.hits(i).target) & set(validation)
+
+
+def test_drawn_rows_follow_the_profile():
+    profile = np.zeros((19, 20), np.float32)
+    profile[:, 4] = 0.75
+    profile[:, 9] = 0.25
+    rows = dataset.draw_rows(profile, 997, np.random.default_rng(SEED))
+    assert set(np.unique(rows)) == {4, 9, rc.GAP}
+    assert (rows == 4).sum() / (rows != rc.GAP).sum() == pytest.approx(0.75, abs=0.02)
