@@ -194,7 +194,8 @@ def run_batch(jobs: Iterable[Job], predictor: Predictor, bucket: int | None) -> 
 
 def _run_job(job: Job, predictor: Predictor, bucket: int | None) -> None:
     made_from = provenance(job.features, predictor)
-    if is_done(job.folder, made_from):
+    wanted_pdb = predictor.settings.pdb and not (job.folder / "predicted.pdb").exists()
+    if is_done(job.folder, made_from) and not wanted_pdb:
         log.info("%s: already predicted", job.name)
         return
     for name in RESULTS:  # nothing old may stand for a prediction that fails now
@@ -243,8 +244,9 @@ def write(
     header = _header(job)
     structure, arrays = job.folder / "predicted.cif", job.folder / "confidence.npz"
     write_mmcif(structure, prediction.protein, name=job.name, title=header)
-    if settings.pdb:
-        write_pdb(job.folder / "predicted.pdb", prediction.protein, title=header)
+    pdb = [job.folder / "predicted.pdb"] if settings.pdb else []
+    for path in pdb:
+        write_pdb(path, prediction.protein, title=header)
     stored: dict[str, np.ndarray] = {"plddt": prediction.plddt.astype(np.float32)}
     if prediction.pae is not None:
         stored["pae"] = np.clip(np.rint(prediction.pae / PAE_STEP), 0, 255).astype(np.uint8)
@@ -262,7 +264,8 @@ def write(
         "violations": assess(prediction.protein),
         "seconds": {name: round(value, 3) for name, value in prediction.seconds.items()},
         "device": jax.devices()[0].device_kind,
-        "files": {path.name: _sha256(path) for path in (structure, arrays)},
+        "files": {path.name: _sha256(path) for path in (structure, arrays, *pdb)},
+        "settings": dataclasses.asdict(settings),
         "made_from": made_from,
     }
     write_json(job.folder / "confidence.json", record, CONFIDENCE_SCHEMA)

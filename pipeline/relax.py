@@ -57,8 +57,8 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
         for name in ("tolerance", "rounds", "iterations", "seconds", "longest_bond", "threads"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"expected a number above 0, found {getattr(self, name)}", f"relax.{name}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"expected a finite number above 0, found {getattr(self, name)}", f"relax.{name}")
         for name in ("stiffness", "cutoff", "disulfide", "ph"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(
@@ -253,7 +253,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_mmcif(arguments.output, result.protein, name=name, title=protein.title, plddt=protein.has_plddt)
     if settings.pdb:
         write_pdb(arguments.output.with_suffix(".pdb"), result.protein, title=protein.title)
-    write_json(arguments.report, {"target": name, **dataclasses.asdict(record)}, SCHEMA)
+    written = {"target": name, **dataclasses.asdict(record), "settings": dataclasses.asdict(settings)}
+    write_json(arguments.report, written, SCHEMA)
     if settings.strict and record.failure:
         raise StageError(f"not fully relaxed: {record.reason}", str(arguments.structure))
     return 0

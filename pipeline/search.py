@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,8 +52,8 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
         for name in ("inclusion_e_value", "template_e_value"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0, found {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be above 0 and finite, found {getattr(self, name)}")
         for name in ("min_template_coverage", "max_template_identity"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
@@ -153,6 +154,7 @@ def search(
         "seconds": round(time.perf_counter() - start, 3),
         "cached": all(facts["cached"] for facts in [*(result.facts for result in results), template_facts]),
         "templates": template_facts,
+        "settings": dataclasses.asdict(settings),
     }
     return SearchResult(alignment, templates, record)
 

@@ -105,6 +105,7 @@ def test_files_hold_the_prediction(tmp_path, predictor):
     np.testing.assert_allclose(structure.b_factor, arrays["plddt"], atol=0.01)
     assert arrays["pae"].shape == (LENGTH, LENGTH)
     assert record["made_from"]["weights_sha256"] == "0" * 64
+    assert record["settings"] == {"model": "tiny", "recycles": 1, "seed": 0, "pdb": False}
 
 
 def test_finished_targets_are_left_alone_and_damaged_ones_made_again(tmp_path, predictor):
@@ -118,6 +119,17 @@ def test_finished_targets_are_left_alone_and_damaged_ones_made_again(tmp_path, p
     structure.write_bytes(whole[:100])
     predict.run_batch([one], predictor, None)
     assert structure.read_bytes() == whole
+
+
+def test_a_pdb_file_that_is_wanted_later_is_written(tmp_path, predictor):
+    one = job(tmp_path)
+    predict.run_batch([one], predictor, None)
+    assert not (one.folder / "predicted.pdb").exists()
+    predict.run_batch(
+        [one], predict.Predictor(predictor.weights, dataclasses.replace(predictor.settings, pdb=True)), None
+    )
+    assert (one.folder / "predicted.pdb").exists()
+    assert "predicted.pdb" in read_json(one.folder / "confidence.json", predict.CONFIDENCE_SCHEMA)["files"]
 
 
 def test_another_seed_is_another_prediction(tmp_path, predictor):

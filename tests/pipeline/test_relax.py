@@ -211,8 +211,10 @@ def test_segments(trp_cage):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ConfigError, match=r"relax\.iterations: expected a number above 0, found 0"):
+    with pytest.raises(ConfigError, match=r"relax\.iterations: expected a finite number above 0, found 0"):
         Settings(iterations=0)
+    with pytest.raises(ConfigError, match=r"relax\.seconds: expected a finite number above 0, found inf"):
+        Settings(seconds=float("inf"))
     with pytest.raises(ConfigError, match=r"relax\.stiffness: expected a finite number of at least 0"):
         Settings(stiffness=float("inf"))
 
@@ -227,6 +229,7 @@ def test_main(trp_cage, tmp_path):
     record = json.loads((tmp_path / "y.json").read_text())
     assert record["schema"] == "foldline.relax/1"
     assert (record["target"], record["status"]) == ("x", "relaxed")
+    assert (record["settings"]["stiffness"], record["settings"]["pdb"]) == (10.0, True)
     for path in (tmp_path / "y.cif", tmp_path / "y.pdb"):
         written = read_structure(path)
         assert written.title == "a title"

@@ -271,7 +271,8 @@ def test_the_library_is_read_once_for_rows_and_templates(target, library, monkey
         ({"max_rows": 0}, "max_rows must be at least 1"),
         ({"max_template_hits": -1}, "max_template_hits must be at least 1"),
         ({"inclusion_e_value": 0.0}, "inclusion_e_value must be above 0"),
-        ({"template_e_value": float("nan")}, "template_e_value must be above 0, found nan"),
+        ({"inclusion_e_value": float("inf")}, "inclusion_e_value must be above 0 and finite, found inf"),
+        ({"template_e_value": float("nan")}, "template_e_value must be above 0 and finite, found nan"),
         ({"min_template_coverage": 1.5}, "min_template_coverage must be from 0 to 1"),
         ({"max_template_identity": 90.0}, "max_template_identity must be from 0 to 1, found 90"),
     ],
@@ -326,4 +327,5 @@ def test_main_writes_records_that_others_read(tmp_path, library, target):
     templates = json.loads((tmp_path / "t.json").read_text())
     assert templates["schema"] == "foldline.templates/1"
     assert templates["library"] == {"name": "tiny", "version": library.version}
-    assert read_json(tmp_path / "r.json", SCHEMA)["rounds"] <= 2
+    record = read_json(tmp_path / "r.json", SCHEMA)
+    assert record["rounds"] <= record["settings"]["rounds"] == 2
