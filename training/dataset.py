@@ -333,8 +333,9 @@ def batches(source: ExampleSource, seed: int, start: int, size: int, crops: tupl
 
 
 def read_ids(path: Path) -> frozenset[str]:
-    """Return the chain ids of a list, one per line."""
-    return frozenset(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    """Return the chain ids of a list, one per line; lines that start with # are remarks."""
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return frozenset(line for line in lines if line and not line.startswith("#"))
 
 
 def describe(source: ExampleSource) -> dict[str, Any]:
