@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,8 @@ class Settings:
     """How targets are put together; none of it changes a result."""
 
     batch_targets: int = setting(32, "most targets that one process predicts")
-    batch_cost: int = setting(4_000_000, "largest sum of squared bucket lengths of a batch, residues squared")
+    batch_cost: int = setting(4_000_000, "largest sum of squared padded lengths of a batch, residues squared")
+    compilation_cost: int = setting(160_000, "padding that is worth one compilation less, residues squared")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,26 +102,46 @@ def bucket_length(length: int) -> int:
     return -(-length // step) * step
 
 
+def shared_buckets(lengths: Iterable[int], settings: Settings) -> dict[int, int]:
+    """Say for each target's own bucket which bucket it is padded to.
+
+    Each bucket costs a compilation. Where few targets are in one, they join the next larger one in use, as long as the
+    padding of all of them costs less: the network's work grows with about the square of the padded length.
+
+    Args:
+        lengths: Of the targets, residues.
+        settings: Says what a compilation is worth.
+    """
+    count = collections.Counter(map(bucket_length, lengths))
+    members: dict[int, list[int]] = {}
+    waiting: list[int] = []
+    used = sorted(count)
+    for bucket, larger in itertools.zip_longest(used, used[1:]):
+        waiting.append(bucket)
+        padding = 0 if larger is None else sum(count[b] * (larger**2 - b**2) for b in waiting)
+        if larger is None or padding > settings.compilation_cost:
+            members[bucket], waiting = waiting, []
+    return {own: shared for shared, several in members.items() for own in several}
+
+
 def assign_batches(targets: Sequence[Target], settings: Settings, earlier: Mapping[str, str]) -> dict[str, str]:
     """Say for each target which batch it belongs to.
 
-    A target stays where an earlier plan put it as long as its bucket is the same, and new targets go to new batches:
-    a record that is added later makes no finished batch run again.
+    A target stays where an earlier plan put it as long as it fits there, and new targets go to new batches: a record
+    that is added later makes no finished batch run again.
 
     Args:
         targets: All targets of the run.
         settings: Bounds of a batch.
         earlier: Batch by target name, from the earlier plan.
     """
-    result: dict[str, str] = {}
+    result = {t.name: earlier[t.name] for t in targets if t.name in earlier and _fits(t, earlier[t.name])}
     used = collections.Counter(_bucket_of(batch) for batch in set(earlier.values()))
+    new = [target for target in targets if target.name not in result]
+    buckets = shared_buckets((len(target.sequence) for target in new), settings)
     groups = collections.defaultdict(list)
-    for target in targets:
-        bucket, batch = bucket_length(len(target.sequence)), earlier.get(target.name, "")
-        if batch and _bucket_of(batch) == bucket:
-            result[target.name] = batch
-        else:
-            groups[bucket].append(target.name)
+    for target in new:
+        groups[buckets[bucket_length(len(target.sequence))]].append(target.name)
     for bucket, names in sorted(groups.items()):
         room = min(settings.batch_targets, max(1, settings.batch_cost // bucket**2))
         for start in range(0, len(names), room):
@@ -187,6 +209,10 @@ def _glob(folder: Path, pattern: str) -> list[Path]:
     whole = folder / pattern
     start = Path(whole.anchor) if whole.is_absolute() else folder
     return sorted(start.glob(str(whole.relative_to(start))))
+
+
+def _fits(target: Target, batch: str) -> bool:
+    return len(target.sequence) <= _bucket_of(batch)
 
 
 def _bucket_of(batch: str) -> int:

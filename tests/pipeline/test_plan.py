@@ -15,6 +15,7 @@ from pipeline.plan import (
     failed_targets,
     fasta_files,
     plan_run,
+    shared_buckets,
 )
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
@@ -28,7 +29,7 @@ def targets(*lengths):
 def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.fasta").write_text(f">a first\n{SEQUENCE}\n>b\n{SEQUENCE * 2}\n>c\n{SEQUENCE * 2}W\n")
-    return merged(load_config(), {"input": {"fasta": ["in.fasta"]}, "outdir": "out"})
+    return merged(load_config(), {"input": {"fasta": ["in.fasta"]}, "outdir": "out", "plan": {"compilation_cost": 0}})
 
 
 def digests(folder):
@@ -51,9 +52,38 @@ def test_padding_is_bounded():
     assert max(bucket_length(n) - n for n in range(257, 3000)) == 63
 
 
+APART = Settings(compilation_cost=0)
+
+
 def test_a_batch_holds_one_bucket():
-    assigned = assign_batches(targets(20, 37, 30, 64), Settings(), {})
+    assigned = assign_batches(targets(20, 37, 30, 64), APART, {})
     assert assigned == {"t0": "0032-001", "t2": "0032-001", "t1": "0064-001", "t3": "0064-001"}
+
+
+def test_few_targets_join_the_next_bucket():
+    lengths = [36, 58, 76, 100, 110]
+    assert shared_buckets(lengths, Settings()) == {64: 128, 96: 128, 128: 128}
+    assert shared_buckets(lengths, APART) == {64: 64, 96: 96, 128: 128}
+
+
+def test_many_targets_are_worth_a_compilation():
+    one = 128**2 - 64**2
+    assert shared_buckets([60] * 7 + [120], Settings(compilation_cost=7 * one)) == {64: 128, 128: 128}
+    assert shared_buckets([60] * 8 + [120], Settings(compilation_cost=7 * one)) == {64: 64, 128: 128}
+
+
+def test_padding_adds_up_over_the_buckets_that_join():
+    to_96, both_to_128 = 96**2 - 64**2, (128**2 - 64**2) + (128**2 - 96**2)
+    assert shared_buckets([60, 90, 120], Settings(compilation_cost=both_to_128)) == {64: 128, 96: 128, 128: 128}
+    assert shared_buckets([60, 90, 120], Settings(compilation_cost=to_96)) == {64: 96, 96: 96, 128: 128}
+
+
+def test_short_targets_do_not_join_a_giant():
+    assert shared_buckets([30, 1000], Settings()) == {32: 32, 1024: 1024}
+
+
+def test_no_target_no_bucket():
+    assert shared_buckets([], Settings()) == {}
 
 
 def test_batches_are_bounded_by_number():
@@ -71,14 +101,15 @@ def test_a_target_dearer_than_the_bound_is_a_batch():
 
 
 def test_earlier_batches_stay():
-    earlier = assign_batches(targets(20, 37), Settings(), {})
-    assigned = assign_batches(targets(20, 37, 21, 22), Settings(), earlier)
+    earlier = assign_batches(targets(20, 37), APART, {})
+    assigned = assign_batches(targets(20, 37, 21, 22), APART, earlier)
     assert assigned == {**earlier, "t2": "0032-002", "t3": "0032-002"}
 
 
-def test_a_target_of_another_length_moves():
-    earlier = {"t0": "0064-001", "gone": "0032-004"}
-    assert assign_batches(targets(20), Settings(), earlier) == {"t0": "0032-002"}
+def test_a_target_that_grew_moves():
+    earlier = {"t0": "0032-001", "gone": "0064-004"}
+    assert assign_batches(targets(32), Settings(), earlier) == {"t0": "0032-001"}
+    assert assign_batches(targets(33), Settings(), earlier) == {"t0": "0064-002"}
 
 
 def test_names_of_earlier_batches_are_not_used_again():

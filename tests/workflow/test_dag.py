@@ -15,6 +15,7 @@ from pipeline.plan import plan_run
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 FASTA = f">a first\n{SEQUENCE}\n>b\n{SEQUENCE * 2}\n>c <b>&amp;</b>\n{SEQUENCE * 2}W\n"
 TARGET_FILES = ("msa.a3m", "templates.json", "search.json", "features.npz", "relaxed.cif", "relax.json", "report.html")
+APART = {"plan": {"compilation_cost": 0}}  # two buckets, two batches
 EVERYTHING = {"search": 3, "featurize": 3, "predict": 2, "relax": 3, "report": 3, "report_run": 1, "all": 1}
 
 
@@ -25,7 +26,7 @@ def snakemake(folder, *arguments):
 
 def planned(folder, **changes):
     """Return how often each rule would run, with these sections of the config changed."""
-    (folder / "changes.yaml").write_text(yaml.safe_dump(changes))
+    (folder / "changes.yaml").write_text(yaml.safe_dump(merged(APART, changes)))
     done = snakemake(folder, "--dry-run", "--quiet", "host", "rules", "reason", "--configfile", "changes.yaml")
     assert done.returncode == 0, done.stdout
     jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
@@ -51,14 +52,15 @@ def finished(tmp_path_factory):
     folder = working_folder(tmp_path_factory.mktemp("finished"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        plan = plan_run(load_config())
+        plan = plan_run(merged(load_config(), APART))
     out = folder / "results"
     files = [out / "targets" / target / name for target in plan.targets for name in TARGET_FILES]
     files += [out / "batches" / f"{batch}.json" for batch in plan.batches]
     for path in [*files, out / "report.html", out / "summary.tsv"]:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    done = snakemake(folder, "--touch", "--forceall")
+    (folder / "changes.yaml").write_text(yaml.safe_dump(APART))
+    done = snakemake(folder, "--touch", "--forceall", "--configfile", "changes.yaml")
     assert done.returncode == 0, done.stdout
     return folder
 
@@ -102,7 +104,7 @@ def test_a_setting_reruns_its_stage_and_what_follows(finished, stage, setting, e
 
 
 def test_planning_settings_rerun_nothing(finished):
-    assert planned(finished, plan={"batch_targets": 1, "batch_cost": 1024}) == {}
+    assert planned(finished, plan={"batch_targets": 1, "batch_cost": 1024, "compilation_cost": 10**9}) == {}
 
 
 def test_an_added_record_reruns_no_finished_target(rerun):
