@@ -1,0 +1,55 @@
+"""The benchmarks: what they measure is well formed, and the quickest of them runs."""
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+from pipeline.config import ROOT
+
+SCRIPTS = ("predict", "training_step", "relax")
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        yield {name: load(name) for name in SCRIPTS}
+        sys.modules.pop("machine", None)
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_docstring_names_the_command(scripts, name):
+    assert f"    .venv/bin/python benchmarks/{name}.py" in scripts[name].__doc__
+
+
+def test_random_features_are_features(scripts):
+    features = scripts["predict"].random_features(17)
+    assert features.msa.shape == (256, 17)
+    distance = np.linalg.norm(np.diff(features.template_positions[0, :, 1], axis=0), axis=-1)
+    assert 2 < distance.mean() < 6  # a chain, not a cloud
+
+
+def test_random_example_has_inputs_and_labels(scripts):
+    module = scripts["training_step"]
+    example = module.random_example(module.PRESETS["mini"], 17)
+    assert set(module.LABELS) <= set(example)
+    assert example["template_pseudo_beta"].shape == (2, 17, 3)
+    assert example["msa_mask"].min() == example["template_mask"].min() == 1
+
+
+def test_relaxation_is_measured(scripts, capsys):
+    assert scripts["relax"].main(["--structures", str(scripts["relax"].STRUCTURES[0]), "--noise", "0.1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert [line.count("|") for line in lines[2:]] == [14, 14, 14]
+    assert "| relaxed | full |" in lines[4]
