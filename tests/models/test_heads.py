@@ -1,0 +1,85 @@
+"""Names and shapes as published; symmetry of the distogram; bins."""
+
+import json
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models import heads
+from models.config import HeadsConfig
+
+CONFIG = HeadsConfig()
+N, S = 7, 5
+
+
+def all_heads(config=CONFIG, c_z=128, c_s=384, c_m=256):
+    def run():
+        rng = np.random.default_rng(0)
+        pair, single = (jnp.asarray(rng.normal(size=x), jnp.float32) for x in ((c_z, N, N), (N, c_s)))
+        msa = jnp.asarray(rng.normal(size=(S, N, c_m)), jnp.float32)
+        return {
+            "distogram": heads.DistogramHead(config)(pair),
+            "predicted_lddt": heads.PredictedLddtHead(config)(single),
+            "predicted_aligned_error": heads.PredictedAlignedErrorHead(config)(pair),
+            "experimentally_resolved": heads.ExperimentallyResolvedHead()(single),
+            "masked_msa": heads.MaskedMsaHead()(msa),
+            "handedness": heads.HandednessHead()(single),
+        }
+
+    return hk.transform(run)
+
+
+def test_parameters_have_the_published_names_and_shapes(shared):
+    spec = json.loads((shared / "parity" / "params" / "spec_model_1_ptm.json").read_text())
+    scope = "alphafold/alphafold_iteration/"
+    published = {key.removeprefix(scope): tuple(shape) for key, shape in spec if "_head/" in key}
+    ours = jax.eval_shape(all_heads().init, jax.random.key(0))
+    flat = {f"{module}//{leaf}": x.shape for module, leaves in ours.items() for leaf, x in leaves.items()}
+    handedness = {"handedness_head/logits//weights": (384, 2), "handedness_head/logits//bias": (2,)}
+    assert flat == published | handedness
+
+
+def test_shapes_and_symmetry():
+    out = run()
+    shapes = {name: head.get("logits", head.get("sin_cos")).shape for name, head in out.items()}
+    assert shapes == {
+        "distogram": (N, N, 64),
+        "predicted_lddt": (N, 50),
+        "predicted_aligned_error": (N, N, 64),
+        "experimentally_resolved": (N, 37),
+        "masked_msa": (S, N, 23),
+        "handedness": (N, 2),
+    }
+    logits = np.asarray(out["distogram"]["logits"])
+    np.testing.assert_allclose(logits, np.swapaxes(logits, 0, 1), atol=1e-5)
+    pae = np.asarray(out["predicted_aligned_error"]["logits"])
+    assert not np.allclose(pae, np.swapaxes(pae, 0, 1), atol=1e-2)
+
+
+def run():
+    network = all_heads(c_z=6, c_s=9, c_m=4)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    rng = np.random.default_rng(1)
+    return jax.jit(network.apply)(jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype), shapes), None)
+
+
+def test_pair_logits_are_the_plain_map():
+    rng = np.random.default_rng(3)
+    pair = jnp.asarray(rng.normal(size=(6, N, N)), jnp.float32)
+    weights, bias = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((6, 64), (64,)))
+    half = np.einsum("cij,cb->ijb", pair, weights) + bias
+    network = hk.transform(lambda: heads.DistogramHead(CONFIG)(pair))
+    logits = network.apply({"distogram_head/half_logits": {"weights": weights, "bias": bias}}, None)["logits"]
+    np.testing.assert_allclose(logits, half + np.swapaxes(half, 0, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("edges", "first", "last"), [(heads.distogram_edges(CONFIG), 2.3125, 21.6875), (heads.pae_edges(CONFIG), 0.0, 31.0)]
+)
+def test_edges_are_equal_steps(edges, first, last):
+    assert (edges[0], edges[-1]) == (first, last)
+    assert len(edges) == 63
+    np.testing.assert_allclose(np.diff(edges), (last - first) / 62)
