@@ -10,9 +10,9 @@ import openmm
 from pipeline import quality
 from pipeline import relax_build as build
 from pipeline.protein import Protein
-from pipeline.relax import RelaxFailure, Settings
 from pipeline.relax_minimise import Budget, Minimiser
 from pipeline.relax_prepare import Prepared, prepare
+from pipeline.relax_settings import RelaxFailure, Settings
 
 RELEASE = (0.1, 0.0)  # of the stiffness, round by round, for residues that stay in violation and their neighbours
 HOPELESS = 100.0  # kcal/mol for each residue; a minimum above this still overlaps

@@ -8,7 +8,7 @@ import numpy as np
 from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import Hydrogens, Protein
-from pipeline.relax import RelaxFailure
+from pipeline.relax_settings import RelaxFailure
 
 COINCIDENT = 0.1  # angstrom; atoms nearer than this hardly know in which direction to push each other
 _GAP = 200  # residues, as the numbering jumps at a break

@@ -124,8 +124,8 @@ class StructureDB:
         rows = rows[self.allowed[h["target"][rows]]]
         bounds = zip(h["cigar_offsets"][rows], h["cigar_offsets"][rows + 1], strict=True)
         runs = tuple((h["cigar_kind"][a:b], h["cigar_length"][a:b]) for a, b in bounds)
-        columns = (h[name][rows] for name in ("target", "identity", "query_start", "target_start"))
-        return Hits(*columns, cigar=runs)
+        names = ("target", "identity", "query_start", "target_start")
+        return Hits(**{name: h[name][rows] for name in names}, cigar=runs)
 
     def hit_msa(self, index: int, picked: Sequence[int] | np.ndarray) -> Alignment:
         """Return the alignment of a chain with some of its hits, the chain first."""
@@ -185,7 +185,7 @@ class ExampleSource:
     def draw(self, rng: np.random.Generator, crop: int) -> Arrays:
         """Return one random example: network inputs and labels, padded to `crop` residues."""
         if self.allatom is not None and rng.random() < self.settings.allatom_fraction:
-            return self._allatom_example(rng, crop)
+            return self._allatom_example(self.allatom, rng, crop)
         index = int(rng.choice(self.training))
         count = int(rng.choice(len(self.settings.template_counts), p=self.settings.template_counts))
         return self.example(index, rng, crop, self._pick_templates(index, rng, count))
@@ -251,9 +251,9 @@ class ExampleSource:
         aatype = np.where(aligned, _LETTER_TO_AATYPE[self.database.letters(target)[mapping]], _GAP)
         return aatype, positions[mapping] * aligned[:, None, None], mask[mapping] & aligned[:, None]
 
-    def _allatom_example(self, rng: np.random.Generator, crop: int) -> Arrays:
+    def _allatom_example(self, chains: AllAtomChains, rng: np.random.Generator, crop: int) -> Arrays:
         """Return an all-atom chain with its own backbone, blurred, as the template: what teaches side chains."""
-        chain = self.allatom.chain(int(rng.integers(len(self.allatom))))  # type: ignore[union-attr]
+        chain = chains.chain(int(rng.integers(len(chains))))
         length = len(chain["aatype"])
         start = int(rng.integers(0, max(length - crop, 0) + 1))
         window = slice(start, min(start + crop, length))
@@ -315,9 +315,9 @@ def split(database: StructureDB, validation_chains: int, seed: int) -> tuple[np.
     validation = np.sort(rng.choice(suitable, validation_chains, replace=False))
     related = set(validation.tolist())
     for i in validation:
-        related.update(database.hits(i).target.tolist())
+        related.update(database.hits(int(i)).target.tolist())
     held = set(validation.tolist())
-    training = [i for i in allowed if i not in related and not held.intersection(database.hits(i).target.tolist())]
+    training = [i for i in allowed if i not in related and not held.intersection(database.hits(int(i)).target.tolist())]
     return np.array([i for i in training if database.lengths[i] >= 30]), validation
 
 

@@ -165,8 +165,11 @@ def recycles_of(step: int, settings: Settings) -> int:
     return int(np.random.default_rng((settings.seed, step, 1)).integers(0, settings.recycles + 1))
 
 
-def train(source: dataset.ExampleSource, settings: Settings, output: Path, minutes: float) -> State:
-    """Train until the schedule ends or the time is over, from the last checkpoint where there is one."""
+def train(
+    source: dataset.ExampleSource, settings: Settings, output: Path, minutes: float, until: int | None = None
+) -> State:
+    """Train from the last checkpoint until the schedule ends, the time is over or step `until` is done."""
+    last = settings.steps if until is None else until
     config = source.config
     first = source.draw(np.random.default_rng(settings.seed), settings.crops[0])
     state = initial_state(config, settings, first)
@@ -177,7 +180,7 @@ def train(source: dataset.ExampleSource, settings: Settings, output: Path, minut
     step = make_step(config, settings)
     data = prefetch(dataset.batches(source, settings.seed, state.step, settings.batch, settings.crops))
     end = time.monotonic() + 60 * minutes
-    while state.step < settings.steps and time.monotonic() < end:
+    while state.step < last and time.monotonic() < end:
         began = time.monotonic()
         violation = float(state.step >= settings.violation_from * settings.steps)
         weights, mean, opt, metrics = step(
@@ -232,14 +235,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint.npz, loss.tsv and weights.npz")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time, to be resumed")
+    parser.add_argument("--until", type=int, help="stop after this step, to be resumed")
     add_flags(parser, Settings)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = from_args(Settings, arguments)
     source, _ = open_source(arguments, settings)
-    state = train(source, settings, arguments.output, arguments.minutes)
+    state = train(source, settings, arguments.output, arguments.minutes, arguments.until)
     metadata = {"step": state.step, "settings": dataclasses.asdict(settings), **dataset.describe(source)}
-    params.save(arguments.output / "weights.npz", state.mean, source.config, metadata)
+    params.save(arguments.output / "weights.npz", state.mean, source.config, metadata, half=True)
     return 0
 
 

@@ -1,0 +1,105 @@
+"""The training loop: a resumed training is the one that was never interrupted, and what it writes can be loaded."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from models import config, params
+from training import train
+
+CROP, SEED = 11, 2
+
+
+def tiny() -> config.ModelConfig:
+    mini = config.mini()
+    block = dataclasses.replace(mini.evoformer.block, msa_heads=2, outer_product_channels=2, triangle_channels=4)
+    return dataclasses.replace(
+        mini,
+        evoformer=dataclasses.replace(mini.evoformer, c_m=8, c_z=6, c_s=8, blocks=1, block=block, template=None),
+        input=dataclasses.replace(mini.input, max_templates=0),
+        structure=dataclasses.replace(
+            mini.structure, c=8, layers=2, heads=2, scalar_channels=4, torsion_channels=8, initial_frames="origin"
+        ),
+        heads=dataclasses.replace(mini.heads, plddt_channels=8, handedness=False),
+    )
+
+
+class MadeUpSource:
+    """Stands for the training data: a helix of random letters, drawn from the generator that it is given."""
+
+    config = tiny()
+
+    def draw(self, rng: np.random.Generator, crop: int) -> dict[str, np.ndarray]:
+        angle = np.deg2rad(100.0) * np.arange(crop)
+        ca = np.stack([2.3 * np.cos(angle), 2.3 * np.sin(angle), 1.5 * np.arange(crop)], -1)
+        positions = np.zeros((crop, 37, 3), np.float32)
+        positions[:, :3] = ca[:, None] + np.array([[-1.2, 0.5, 0.4], [0, 0, 0], [0.6, 1.2, 0.7]])
+        mask = np.zeros((crop, 37), np.float32)
+        mask[:, :3] = 1
+        return {
+            "aatype": rng.integers(0, 20, crop).astype(np.int32),
+            "residue_index": np.arange(crop, dtype=np.int32),
+            "seq_mask": np.ones(crop, np.float32),
+            "target_feat": rng.normal(size=(crop, 22)).astype(np.float32),
+            "msa_feat": rng.normal(size=(1, crop, 49)).astype(np.float32),
+            "msa_mask": np.ones((1, crop), np.float32),
+            "all_atom_positions": positions,
+            "all_atom_mask": mask,
+        }
+
+
+SETTINGS = train.Settings(
+    steps=3, batch=2, crops=(CROP,), warmup=1, learning_rate=1e-2, recycles=0, seed=SEED, checkpoint_every=1, ema=0.5
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Train three steps at once, and again with a stop after the first."""
+    whole, parts = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("parts")
+    at_once = train.train(MadeUpSource(), SETTINGS, whole, minutes=60)
+    stopped = train.train(MadeUpSource(), SETTINGS, parts, minutes=60, until=1)
+    resumed = train.train(MadeUpSource(), SETTINGS, parts, minutes=60)
+    return whole, at_once, stopped, resumed
+
+
+def test_resuming_changes_nothing(runs):
+    _, at_once, stopped, resumed = runs
+    assert (at_once.step, stopped.step, resumed.step) == (3, 1, 3)
+    for a, b in zip(jax.tree.leaves(at_once.mean), jax.tree.leaves(resumed.mean), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_steps_change_the_weights_and_are_noted(runs):
+    folder, at_once, stopped, _ = runs
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), at_once.params, stopped.params)
+    assert max(jax.tree.leaves(moved)) > 1e-3
+    lines = (folder / "loss.tsv").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("step\t")
+    assert [line.split("\t")[0] for line in lines[1:]] == ["1", "2", "3"]
+    assert all(np.isfinite(float(value)) for line in lines[1:] for value in line.split("\t"))
+
+
+def test_the_mean_lags_behind_the_weights(runs):
+    _, at_once, _, _ = runs
+    first = train.initial_state(tiny(), SETTINGS, MadeUpSource().draw(np.random.default_rng(SEED), CROP))
+    trees = (first.params, at_once.mean, at_once.params)
+    start, mean, end = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]) for tree in trees)
+    assert 0 < np.linalg.norm(mean - start) < np.linalg.norm(end - start)
+
+
+def test_weights_can_be_saved_and_loaded(runs, tmp_path):
+    _, at_once, _, _ = runs
+    params.save(tmp_path / "w.npz", at_once.mean, tiny(), {"step": at_once.step}, half=True)
+    loaded = params.load(tmp_path / "w.npz", tiny())
+    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(at_once.mean), strict=True):
+        np.testing.assert_allclose(a, np.asarray(b), rtol=1e-3, atol=1e-6)
+
+
+def test_the_learning_rate_is_a_function_of_the_step():
+    rate = train.schedule(train.Settings(steps=100, warmup=10, learning_rate=1e-3))
+    assert float(rate(0)) == 0.0
+    assert float(rate(10)) == pytest.approx(1e-3)
+    assert float(rate(100)) == pytest.approx(2e-5)
