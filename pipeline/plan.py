@@ -79,7 +79,7 @@ def data_of(config: Mapping[str, Any]) -> Data:
         raise LibraryError("there is no library here", str(library), "set databases.library to its folder")
     weights = find(f"data/weights/{model}.npz")
     if not weights.exists():
-        known = ", ".join(sorted(path.stem for path in weights.parent.glob("*.npz"))) or "none"
+        known = ", ".join(sorted(path.stem for path in find("data/weights").glob("*.npz"))) or "none"
         raise WeightsError(f"there are no weights of model {model!r}", str(weights), f"models with weights: {known}")
     return Data(library, weights)
 
