@@ -148,12 +148,15 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if not path.is_file():
         raise ParameterFileError(path, "expected a parameter file: there is none")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ParameterFileError(path, "expected a NumPy archive of parameters: it holds a single array")
+        with archive:
             arrays = {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
+        if isinstance(error, ParameterFileError):
+            raise
         raise ParameterFileError(path, f"expected a NumPy archive of parameters: {error}") from error
-    except AttributeError as error:  # a single array has no `files`
-        raise ParameterFileError(path, "expected a NumPy archive of parameters: it holds a single array") from error
     text = arrays.pop(METADATA, None)
     for name, array in arrays.items():
         if name.count("//") != 1 or array.dtype.kind != "f":

@@ -1,7 +1,7 @@
 """Templates: their pair representations, how the pair representation reads them, and their torsions as MSA rows."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import haiku as hk
@@ -98,7 +98,7 @@ class TemplatePairStack(hk.Module):
     blocks: int
     name: str | None = "template_pair_stack"
 
-    def __call__(self, block: "hk.SupportsCall", pair: Pair) -> Pair:
+    def __call__(self, block: Callable[[Pair], Pair], pair: Pair) -> Pair:
         """Return what the last block returns."""
         return hk.layer_stack(self.blocks, name="__layer_stack_no_state")(block)(pair)
 

@@ -1,0 +1,155 @@
+"""Parameter files: names and shapes of the published models, round trips, and every error."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import params
+from models.config import PRESETS
+
+PUBLISHED = json.loads((Path(__file__).parent / "golden" / "parameters_model_1_ptm.json").read_text())
+
+
+def published(name):
+    """Return the published names and shapes of a model, from those of model_1_ptm, the largest."""
+    without = ([] if "ptm" in name else ["predicted_aligned_error"]) + ([] if name[6] in "12" else ["/template_"])
+    return {key: tuple(shape) for key, shape in PUBLISHED.items() if not any(part in key for part in without)}
+
+
+@pytest.mark.parametrize("name", ["model_1", "model_1_ptm", "model_3_ptm"])
+def test_names_and_shapes_are_the_published_ones(name):
+    assert params.shapes(PRESETS[name]) == published(name)
+
+
+@pytest.mark.parametrize("name", ["model_1", "model_1_ptm", "model_3_ptm"])
+def test_published_names_agree_with_the_reference(name, shared):
+    spec = json.loads((shared / "parity" / "params" / f"spec_{name}.json").read_text())
+    assert {key: tuple(shape) for key, shape in spec} == published(name)
+
+
+@pytest.fixture(scope="module")
+def config(network_tests):
+    return network_tests.tiny(PRESETS["mini"])
+
+
+@pytest.fixture(scope="module")
+def arrays(config):
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in params.shapes(config).items()}
+
+
+def some(arrays, word):
+    return next(name for name in sorted(arrays) if word in name)
+
+
+def test_round_trip(tmp_path, config, arrays):
+    path = tmp_path / "folder" / "weights.npz"
+    params.save(path, params.nested(arrays), config, {"licence": "CC0", "training_sha256": "ab"})
+    found = params.flat(params.load(path, config))
+    assert found.keys() == arrays.keys()
+    assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+    about = params.read_metadata(path)
+    assert (about["format"], about["licence"], about["config"]["name"]) == (params.FORMAT, "CC0", "mini")
+    assert [p.name for p in path.parent.iterdir()] == ["weights.npz"]
+
+
+def test_half_precision_is_read_as_single(tmp_path, config, arrays):
+    path = tmp_path / "weights.npz"
+    params.save(path, params.nested(arrays), config, {}, half=True)
+    for name, array in params.flat(params.load(path, config)).items():
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, arrays[name], rtol=1e-3, atol=1e-6)
+
+
+def test_published_files_need_no_metadata(tmp_path, config, arrays):
+    np.savez(tmp_path / "params.npz", **arrays)
+    params.load(tmp_path / "params.npz", config)
+    assert params.read_metadata(tmp_path / "params.npz") == {}
+
+
+def test_what_does_not_fit_is_named(tmp_path, config, arrays):
+    missing, wrong = some(arrays, "preprocess_1d"), some(arrays, "left_single")
+    other = {name: array for name, array in arrays.items() if name != missing}
+    other |= {wrong: arrays[wrong][..., :-1], "alphafold/elsewhere//weights": np.zeros(3, np.float32)}
+    np.savez(tmp_path / "params.npz", **other)
+    pattern = (
+        rf"params.npz: 1 missing: {missing}; 1 unexpected: alphafold/elsewhere//weights; 1 of wrong shape: {wrong}"
+    )
+    with pytest.raises(params.ParameterFileError, match=pattern) as caught:
+        params.load(tmp_path / "params.npz", config)
+    error = caught.value
+    assert error.missing == (missing,)
+    assert error.unexpected == ("alphafold/elsewhere//weights",)
+    assert error.wrong_shape == {wrong: (arrays[wrong].shape, arrays[wrong][..., :-1].shape)}
+
+
+def test_long_lists_are_cut(tmp_path, config, arrays):
+    np.savez(tmp_path / "params.npz", **{some(arrays, "left_single"): np.zeros(3)})
+    with pytest.raises(params.ParameterFileError, match=rf"{len(arrays) - 1} missing: .* and {len(arrays) - 4} more"):
+        params.load(tmp_path / "params.npz", config)
+
+
+def test_another_configuration_of_the_same_shapes(tmp_path, config, arrays):
+    path = tmp_path / "weights.npz"
+    deeper = dataclasses.replace(config, structure=dataclasses.replace(config.structure, layers=3), recycles=9)
+    params.save(path, params.nested(arrays), deeper, {})
+    with pytest.raises(
+        params.ParameterFileError, match=r"another configuration: structure\.layers expected 2, found 3"
+    ):
+        params.load(path, config)
+
+
+def write(path, kind):
+    {
+        "text": lambda: path.write_text("no archive"),
+        "empty": lambda: path.write_bytes(b""),
+        "folder": path.mkdir,
+        "one array": lambda: np.save(path.open("wb"), np.zeros(3)),
+        "pickle": lambda: np.savez(path, **{"a//b": np.array([{}], object)}),
+        "integers": lambda: np.savez(path, **{"a//b": np.zeros(3, int)}),
+        "names": lambda: np.savez(path, weights=np.zeros(3)),
+        "no json": lambda: np.savez(path, metadata=np.array("{")),
+        "format": lambda: np.savez(path, metadata=np.array('{"format": "foldline.parameters/0"}')),
+        "list": lambda: np.savez(path, metadata=np.array("[]")),
+        "missing": lambda: None,
+    }[kind]()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", "expected a parameter file: there is none"),
+        ("folder", "expected a parameter file: there is none"),
+        ("text", "expected a NumPy archive"),
+        ("empty", "expected a NumPy archive"),
+        ("one array", "it holds a single array"),
+        ("pickle", "expected a NumPy archive.*Object arrays cannot be loaded"),
+        ("integers", "expected real arrays named scope//name: found 'a//b', int64"),
+        ("names", "expected real arrays named scope//name: found 'weights', float64"),
+        ("no json", "its metadata is no JSON"),
+        ("format", "expected format 'foldline.parameters/1', found 'foldline.parameters/0'"),
+        ("list", "expected format 'foldline.parameters/1', found None"),
+    ],
+)
+def test_damaged_files(tmp_path, config, kind, message):
+    path = tmp_path / "weights.npz"
+    write(path, kind)
+    with pytest.raises(params.ParameterFileError, match=message):
+        params.load(path, config)
+
+
+def test_truncated_file(tmp_path, config, arrays):
+    path = tmp_path / "weights.npz"
+    params.save(path, params.nested(arrays), config, {})
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(params.ParameterFileError, match="expected a NumPy archive"):
+        params.load(path, config)
+
+
+def test_a_failed_write_leaves_nothing(tmp_path, config):
+    with pytest.raises(ValueError, match="could not convert"):
+        params.save(tmp_path / "weights.npz", {"a": {"b": "text"}}, config, {})
+    assert list(tmp_path.iterdir()) == []
