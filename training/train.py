@@ -117,7 +117,7 @@ def make_step(config: ModelConfig, settings: Settings) -> Any:
         changes, state = update.update(gradient, state, weights)
         weights = optax.apply_updates(weights, changes)
         mean = jax.tree.map(lambda m, w: settings.ema * m + (1 - settings.ema) * w, mean, weights)
-        metrics = {name: value.mean() for name, value in terms.items()} | {"gradient": optax.global_norm(gradient)}
+        metrics = {name: value.mean() for name, value in terms.items()} | {"gradient": optax.tree.norm(gradient)}
         return weights, mean, state, metrics
 
     return jax.jit(step, donate_argnums=(0, 1, 2))
