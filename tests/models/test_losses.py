@@ -65,11 +65,10 @@ def close(actual, name, rtol=2e-6, atol=2e-6):
 
 
 def moved(frames, seed=1):
-    motion = Rigid(
-        geometry.rotation_from_quaternion(jnp.asarray(np.random.default_rng(seed).normal(size=4))),
-        jnp.asarray(np.random.default_rng(seed + 1).normal(size=3) * 50),
-    )
-    return motion.compose(frames), motion
+    rng = np.random.default_rng(seed)
+    rotation = jax.jit(geometry.rotation_from_quaternion)(jnp.asarray(rng.normal(size=4)))
+    motion = Rigid(rotation, jnp.asarray(rng.normal(size=3) * 50))
+    return jax.jit(Rigid.compose)(motion, frames), motion
 
 
 def test_golden_truth(case):
@@ -87,7 +86,7 @@ def test_golden_truth(case):
 
 def test_golden_atoms_and_renaming(case):
     close(case.atoms, "atoms14", atol=2e-5)
-    renamed = losses.rename(AATYPE, case.truth, case.atoms)
+    renamed = jax.jit(losses.rename)(AATYPE, case.truth, case.atoms)
     changed = np.abs(np.asarray(renamed.atom14 - case.truth.atom14)).max((1, 2)) > 0
     np.testing.assert_array_equal(changed, GOLDEN["alt_naming_is_better"] > 0)
     assert changed.sum() == 3
@@ -145,20 +144,28 @@ def test_fape_does_not_feel_rigid_motions(case):
 def test_fape_feels_the_mirror_image(case):
     truth = Rigid(case.truth.frames.rotation[:, 0], case.truth.frames.translation[:, 0])
     mask = case.truth.frame_mask[:, 0]
-    mirror = truth.translation * jnp.array([1, 1, -1])
-    turn = jnp.array([[1, 1, -1], [1, 1, -1], [-1, -1, 1]])  # the mirrored frame, made right-handed again
-    itself = losses.aligned_errors(truth, truth, truth.translation, truth.translation)
-    mirrored = losses.aligned_errors(Rigid(truth.rotation * turn, mirror), truth, mirror, truth.translation)
-    assert losses.fape(itself, mask, mask) < 1.01e-3  # sqrt(epsilon) / scale
-    assert losses.fape(mirrored, mask, mask) > 0.3
+    mirror = np.asarray(truth.translation) * [1, 1, -1]
+    turn = np.array([[1, 1, -1], [1, 1, -1], [-1, -1, 1]])  # the mirrored frame, made right-handed again
+
+    @jax.jit
+    def score(frames):
+        return losses.fape(losses.aligned_errors(frames, truth, frames.translation, truth.translation), mask, mask)
+
+    assert score(truth) < 1.01e-3  # sqrt(epsilon) / scale
+    assert score(Rigid(np.asarray(truth.rotation) * turn, mirror)) > 0.3
 
 
 def test_aligned_errors_are_local_distances(case):
     truth = Rigid(case.truth.frames.rotation[:, 0], case.truth.frames.translation[:, 0])
-    ours = case.last.per_atom().apply_inverse(case.last.translation)
-    theirs = truth.per_atom().apply_inverse(truth.translation)
-    direct = np.sqrt(np.sum(np.square(ours - theirs), -1) + 1e-4)
-    errors = losses.aligned_errors(case.last, truth, case.last.translation, truth.translation)
+
+    @jax.jit
+    def both(frames):
+        ours = frames.per_atom().apply_inverse(frames.translation)
+        theirs = truth.per_atom().apply_inverse(truth.translation)
+        direct = jnp.sqrt(jnp.sum(jnp.square(ours - theirs), -1) + 1e-4)
+        return direct, losses.aligned_errors(frames, truth, frames.translation, truth.translation)
+
+    direct, errors = both(case.last)
     np.testing.assert_allclose(errors, direct, rtol=1e-10)
 
 
@@ -214,14 +221,22 @@ def outputs_of(translation, raw, case, batch, value=0.3):
     }
 
 
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # to compile, not to run
+
+
 @pytest.fixture(scope="module")
-def total(case):
-    @jax.jit
+def total_and_gradient(case):
     def run(translation, raw, batch, violation, value):
         outputs = outputs_of(translation, raw, case, batch, value)
         return losses.total(outputs, batch, CONFIG, losses.LossWeights(violation=violation))
 
-    return lambda translation, raw, batch, violation, value=0.3: run(translation, raw, batch, violation, value)
+    both = jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True), compiler_options=QUICK)
+    return lambda translation, raw, batch, violation, value=0.3: both(translation, raw, batch, violation, value)
+
+
+@pytest.fixture(scope="module")
+def total(total_and_gradient):
+    return lambda *arguments: total_and_gradient(*arguments)[0]
 
 
 def test_total_is_the_weighted_sum(case, total):
@@ -267,14 +282,14 @@ def test_heads_that_are_not_there_have_no_term(case):
     assert not {"plddt", "pae", "masked_msa", "experimentally_resolved", "handedness"} & set(terms)
 
 
-def test_gradients_are_finite_where_everything_coincides(case, total):
-    gradient = jax.jit(jax.grad(lambda *args: total(*args)[0], argnums=(0, 1)))
-    gradients = gradient(jnp.zeros((2, N, 3)), case.raw, example(case), 0.5)
+def test_gradients_are_finite_where_everything_coincides(case, total_and_gradient):
+    gradients = total_and_gradient(jnp.zeros((2, N, 3)), case.raw, example(case), 0.5)[1]
     assert all(np.isfinite(g).all() for g in gradients)
     assert np.abs(gradients[0]).max() > 0
     batch = example(case)
     nothing = batch | {name: jnp.zeros_like(batch[name]) for name in ("all_atom_mask", "all_atom_positions")}
-    assert all(np.isfinite(g).all() for g in gradient(case.trajectory.translation, case.raw, nothing, 0.5))
+    gradients = total_and_gradient(case.trajectory.translation, case.raw, nothing, 0.5)[1]
+    assert all(np.isfinite(g).all() for g in gradients)
 
 
 def test_handedness_tells_mirror_images_apart():
@@ -282,10 +297,11 @@ def test_handedness_tells_mirror_images_apart():
     helix = jnp.asarray(np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(11)], -1))
     target = jnp.tile(jnp.array([np.sin(np.deg2rad(50)), np.cos(np.deg2rad(50))]), (11, 1))  # alpha helix: +50 degrees
     index, mask = jnp.arange(11), jnp.ones(11)
-    right = losses.handedness_loss(target, helix, mask, index)
-    left = losses.handedness_loss(target, helix * jnp.array([1, 1, -1]), mask, index)
+    loss = jax.jit(losses.handedness_loss)
+    right = loss(target, helix, mask, index)
+    left = loss(target, helix * jnp.array([1, 1, -1]), mask, index)
     assert right < 1e-3
     assert left > 2
-    broken = losses.handedness_loss(target, helix, mask.at[4].set(0), index.at[7:].add(1))
+    broken = loss(target, helix, mask.at[4].set(0), index.at[7:].add(1))
     assert broken < 1e-3  # runs across a hole or a break do not count
     assert losses.handedness_loss(target[:3], helix[:3], mask[:3], index[:3]) == 0
