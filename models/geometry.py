@@ -17,12 +17,12 @@ from models.shapes import Aatype, Atom14, Atom37, Atom37Mask, Rotation, Torsions
 _EPSILON = 1e-8  # keeps norms and their gradients finite where points coincide
 
 
-def rotate(rotation: Rotation, vector: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+def rotate(rotation: Float[Array, "... 3 3"], vector: Float[Array, "... 3"]) -> Float[Array, "... 3"]:
     """Turn vectors by rotation matrices; leading axes broadcast."""
     return jnp.sum(rotation * vector[..., None, :], axis=-1)
 
 
-def product(first: Rotation, second: Rotation) -> Rotation:
+def product(first: Float[Array, "... 3 3"], second: Float[Array, "... 3 3"]) -> Float[Array, "... 3 3"]:
     """Multiply rotation matrices; leading axes broadcast."""
     return jnp.sum(first[..., :, :, None] * second[..., None, :, :], axis=-2)
 
@@ -43,11 +43,11 @@ class Rigid(NamedTuple):
     rotation: Rotation
     translation: Translation
 
-    def apply(self, points: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+    def apply(self, points: Float[Array, "... 3"]) -> Float[Array, "... 3"]:
         """Move points; leading axes broadcast."""
         return rotate(self.rotation, points) + self.translation
 
-    def apply_inverse(self, points: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3"]:
+    def apply_inverse(self, points: Float[Array, "... 3"]) -> Float[Array, "... 3"]:
         """Return points in the frame's own coordinates; leading axes broadcast."""
         return rotate(transposed(self.rotation), points - self.translation)
 
@@ -149,13 +149,13 @@ def quaternion_from_rotation(rotation: Rotation) -> Float[Array, "*batch 4"]:
     return row / jnp.linalg.norm(row, axis=-1, keepdims=True)
 
 
-def table(values: np.ndarray, aatype: Aatype, dtype: jnp.dtype | type | None = None) -> Array:
+def table(values: np.ndarray, aatype: Int[Array, "..."], dtype: jnp.dtype | type | None = None) -> Array:
     """Return the rows of a table over the 21 residue types; types beyond X (a gap) read as X."""
     return jnp.asarray(values, dtype)[jnp.minimum(aatype, rc.UNKNOWN)]
 
 
 def pseudo_beta(
-    aatype: Aatype, positions: Float[Array, "*batch n 37 3"], mask: Float[Array, "*batch n 37"]
+    aatype: Int[Array, "*batch n"], positions: Float[Array, "*batch n 37 3"], mask: Float[Array, "*batch n 37"]
 ) -> tuple[Float[Array, "*batch n 3"], Float[Array, "*batch n"]]:
     """Return the position and mask of CB, or of CA for glycine."""
     is_glycine = aatype == rc.RESTYPE_ID["G"]

@@ -15,7 +15,7 @@ def test_golden():
     np.testing.assert_allclose(confidence.plddt(PLDDT_LOGITS), GOLDEN["plddt"], rtol=1e-6)
     np.testing.assert_allclose(confidence.predicted_aligned_error(PAE_LOGITS, EDGES), GOLDEN["pae"], rtol=1e-6)
     np.testing.assert_allclose(confidence.predicted_tm_score(PAE_LOGITS, EDGES), GOLDEN["ptm"], rtol=1e-7)
-    mask = np.arange(len(PAE_LOGITS)) < len(PAE_LOGITS) - 6
+    mask = (np.arange(len(PAE_LOGITS)) < len(PAE_LOGITS) - 6).astype(float)
     np.testing.assert_allclose(confidence.predicted_tm_score(PAE_LOGITS, EDGES, mask), GOLDEN["ptm_masked"], rtol=1e-7)
 
 

@@ -12,7 +12,7 @@ from models import residue_constants as rc
 from models.geometry import Rigid
 
 GOLDEN = dict(np.load(Path(__file__).parent / "golden" / "losses.npz", allow_pickle=False))
-AATYPE, MASK = GOLDEN["aatype"], GOLDEN["mask"].astype(float)
+AATYPE, MASK = jnp.asarray(GOLDEN["aatype"]), GOLDEN["mask"].astype(float)
 N = len(AATYPE)
 
 
@@ -108,7 +108,7 @@ def test_dihedral_of_coinciding_points_is_zero_with_finite_gradient():
 
 
 def test_pseudo_beta_is_ca_for_glycine(rng):
-    aatype = np.array([rc.RESTYPE_ID["G"], rc.RESTYPE_ID["W"], rc.UNKNOWN])
+    aatype = jnp.array([rc.RESTYPE_ID["G"], rc.RESTYPE_ID["W"], rc.UNKNOWN])
     atoms, mask = jnp.asarray(rng.normal(size=(3, 37, 3))), jnp.asarray(rng.integers(0, 2, (3, 37)).astype(float))
     beta, beta_mask = geometry.pseudo_beta(aatype, atoms, mask)
     columns = [rc.ATOM37_ID["CA"], rc.ATOM37_ID["CB"], rc.ATOM37_ID["CB"]]
@@ -121,7 +121,7 @@ def test_torsions_take_templates_and_gaps():
     measure = jax.jit(geometry.torsion_angles)
     alone = measure(AATYPE, jnp.asarray(atoms), jnp.asarray(mask))
     two = measure(
-        np.stack([np.full(N, rc.GAP), AATYPE]),
+        jnp.stack([jnp.full(N, rc.GAP), AATYPE]),
         jnp.asarray(np.stack([atoms, atoms])),
         jnp.asarray(np.stack([mask, mask])),
     )
@@ -156,7 +156,7 @@ def test_rebuilding_a_chain_from_its_torsions():
 
 
 def test_frames_from_torsions_agree_with_frames_from_atoms(rng):
-    aatype = np.arange(20)
+    aatype = jnp.arange(20)
     angle = jnp.asarray(rng.uniform(-np.pi, np.pi, (20, 7)))
     sin_cos = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
@@ -174,7 +174,7 @@ def test_frames_from_torsions_agree_with_frames_from_atoms(rng):
 
 
 def test_atom14_and_atom37_round_trip(rng):
-    aatype = np.arange(21)
+    aatype = jnp.arange(21)
     atom14 = jnp.asarray(rng.normal(size=(21, 14, 3)) * rc.ATOM14_MASK[..., None])
     close(geometry.atom37_to_atom14(aatype, geometry.atom14_to_atom37(aatype, atom14)), atom14)
     mask = geometry.atom14_to_atom37(aatype, jnp.asarray(rc.ATOM14_MASK))
@@ -190,5 +190,5 @@ def test_types_are_kept():
     with jax.enable_x64(False):
         frames = geometry.identity((3,), jnp.float32)
         sin_cos = jnp.tile(jnp.array([0.0, 1.0], jnp.float32), (3, 7, 1))
-        groups = jax.eval_shape(lambda: geometry.frames_from_torsions(np.arange(3), frames, sin_cos))
+        groups = jax.eval_shape(lambda: geometry.frames_from_torsions(jnp.arange(3), frames, sin_cos))
         assert groups.rotation.dtype == groups.translation.dtype == jnp.float32

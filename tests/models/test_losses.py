@@ -17,7 +17,7 @@ from models.geometry import Rigid
 
 GOLDEN = dict(np.load(Path(__file__).parent / "golden" / "losses.npz", allow_pickle=False))
 N = len(GOLDEN["aatype"])
-AATYPE, RESIDUE_INDEX = GOLDEN["aatype"], GOLDEN["residue_index"]
+AATYPE, RESIDUE_INDEX = jnp.asarray(GOLDEN["aatype"]), GOLDEN["residue_index"]
 DISTOGRAM_EDGES, PAE_EDGES = np.linspace(2.3125, 21.6875, 63), np.linspace(0, 31, 63)
 
 

@@ -12,9 +12,9 @@ from models import residue_constants as rc
 from models.geometry import Rigid
 
 GOLDEN = dict(np.load(Path(__file__).parent / "golden" / "losses.npz", allow_pickle=False))
-AATYPE, RESIDUE_INDEX = GOLDEN["aatype"], GOLDEN["residue_index"]
+AATYPE, RESIDUE_INDEX = jnp.asarray(GOLDEN["aatype"]), jnp.asarray(GOLDEN["residue_index"])
 N = len(AATYPE)
-EXISTS = rc.ATOM14_MASK[AATYPE].astype(float)
+EXISTS = rc.ATOM14_MASK[GOLDEN["aatype"]].astype(float)
 SIXTH = rc.RESIDUE_ATOMS["C"].index("SG")
 
 
@@ -32,14 +32,14 @@ def measure(double):
 
 def seen():
     """Return the experiment's atom14 mask."""
-    columns = rc.ATOM14_TO_ATOM37[AATYPE]
+    columns = rc.ATOM14_TO_ATOM37[GOLDEN["aatype"]]
     return np.take_along_axis(GOLDEN["mask"].astype(float), columns, axis=1) * EXISTS
 
 
 def experiment():
     atoms = np.zeros((N, 37, 3))
     atoms[GOLDEN["mask"] > 0] = GOLDEN["positions"]
-    return np.take_along_axis(atoms, rc.ATOM14_TO_ATOM37[AATYPE][..., None], axis=1) * seen()[..., None]
+    return np.take_along_axis(atoms, rc.ATOM14_TO_ATOM37[GOLDEN["aatype"]][..., None], axis=1) * seen()[..., None]
 
 
 def close(actual, expected, atol=2e-5):
@@ -104,13 +104,13 @@ def test_peptide_bonds_are_only_where_numbers_follow(measure):
 
 
 def test_disulfide_bonds_are_no_clash():
-    aatype = np.array([rc.RESTYPE_ID["C"], rc.RESTYPE_ID["C"]])
+    aatype = jnp.full(2, rc.RESTYPE_ID["C"])
     atoms = np.arange(2)[:, None, None] * 100.0 + np.arange(14)[None, :, None] * np.array([5.0, 0, 0])
     atoms[:, SIXTH] = [[0, 50, 0], [1.8, 50, 0]]
     mask, index = jnp.asarray(rc.ATOM14_MASK[aatype]), jnp.array([3, 40])
     clash = jax.jit(physics.clash_errors)
     assert clash(jnp.asarray(atoms), mask, aatype, index).sum() == 0
-    leucines = np.full(2, rc.RESTYPE_ID["L"])
+    leucines = jnp.full(2, rc.RESTYPE_ID["L"])
     assert clash(jnp.asarray(atoms), mask, leucines, index).sum() > 0
 
 
@@ -128,7 +128,7 @@ def test_gradients_are_finite_and_lead_downhill():
 
 
 def test_backbone_energy_knows_ideal_residues_and_their_mirror_images():
-    aatype = np.arange(20)
+    aatype = jnp.arange(20)
     identity = geometry.identity((20,), jnp.float64)
     torsions = jnp.tile(jnp.array([0.0, -1.0]), (20, 7, 1))
 
@@ -153,13 +153,13 @@ def test_backbone_energy_is_half_a_square_of_sigmas():
     atoms = np.zeros((1, 14, 3))
     atoms[0, 1] = [1.456 + 2 * 0.015, 0, 0]  # N-CA two standard deviations too long; nothing else is there
     mask = jnp.zeros((1, 14)).at[0, :2].set(1)
-    energy = jax.jit(physics.backbone_energy)(jnp.asarray(atoms), mask, np.array([i]))
+    energy = jax.jit(physics.backbone_energy)(jnp.asarray(atoms), mask, jnp.array([i]))
     np.testing.assert_allclose(energy.bond, 2.0, atol=1e-5)
     assert energy.angle[0] == energy.chirality[0] == 0
 
 
 def test_backbone_energy_has_finite_gradients_where_atoms_coincide():
     def energy(x):
-        return sum(jnp.sum(e) for e in physics.backbone_energy(x, jnp.ones((1, 14)), np.array([0])))
+        return sum(jnp.sum(e) for e in physics.backbone_energy(x, jnp.ones((1, 14)), jnp.array([0])))
 
     assert np.isfinite(jax.jit(jax.grad(energy))(jnp.zeros((1, 14, 3)))).all()

@@ -94,7 +94,7 @@ def test_golden_side_chains(reference, published_weights):
     @jax.jit
     def run(affine, single, initial):
         sin_cos, raw = structure.side_chain_torsions(weights, single, initial)
-        return sin_cos, raw, structure.place_atoms(np.arange(13), frames_of(affine).scaled(10), sin_cos)[1]
+        return sin_cos, raw, structure.place_atoms(jnp.arange(13), frames_of(affine).scaled(10), sin_cos)[1]
 
     sin_cos, raw, atoms = run(affine, single, initial)
     judge(reference, "sm.rigid_sidechain/out/angles_sin_cos", sin_cos[:11])
@@ -109,7 +109,7 @@ def test_golden_structure_module(reference, published_weights):
         return structure.StructureModule(StructureConfig())(*args)
 
     apply = jax.jit(hk.transform(run).apply)
-    out = apply(published_weights, None, single, np.moveaxis(pair, -1, 0), np.arange(13), mask)
+    out = apply(published_weights, None, single, np.moveaxis(pair, -1, 0), jnp.arange(13), mask)
     judge(reference, "sm.structure_module/out/act", out["act"][:11])
     judge(reference, "sm.structure_module/out/angles", out["sidechains"]["angles_sin_cos"][:, :11])
     judge(reference, "sm.structure_module/out/final_atom_positions", out["final_atom_positions"][:11])
