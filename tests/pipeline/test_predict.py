@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from models import alphafold, config, params
+from models import alphafold, params
 from pipeline import predict
 from pipeline.errors import StageError, WeightsError
 from pipeline.features import RawFeatures
@@ -18,39 +18,23 @@ from pipeline.records import read_json, read_npz
 LENGTH, ROWS, SEED = 13, 5, 3
 
 
-def tiny_config() -> config.ModelConfig:
-    mini = config.mini()
-    block = dataclasses.replace(mini.evoformer.block, msa_heads=2, outer_product_channels=2, triangle_channels=4)
-    return dataclasses.replace(
-        mini,
-        name="tiny",
-        evoformer=dataclasses.replace(mini.evoformer, c_m=8, c_z=6, c_s=8, blocks=1, block=block, template=None),
-        input=dataclasses.replace(mini.input, max_templates=0),
-        structure=dataclasses.replace(
-            mini.structure, c=8, layers=2, heads=2, scalar_channels=4, torsion_channels=8, initial_frames="origin"
-        ),
-        heads=dataclasses.replace(mini.heads, plddt_channels=8, handedness=False),
-        recycles=1,
-    )
-
-
 @pytest.fixture(scope="module")
-def tiny_params():
-    network = hk.transform(lambda batch: alphafold.predict(tiny_config(), batch, 0))
-    weights = network.init(jax.random.PRNGKey(SEED), alphafold.example_batch(tiny_config(), 5))
+def parameters(smallest):
+    network = hk.transform(lambda batch: alphafold.predict(smallest, batch, 0))
+    weights = network.init(jax.random.PRNGKey(SEED), alphafold.example_batch(smallest, 5))
     rng = np.random.default_rng(SEED)
     return jax.tree.map(lambda w: np.asarray(w) + rng.normal(0, 0.1, w.shape).astype(np.float32), weights)
 
 
 @pytest.fixture(scope="module")
-def predictor(tiny_params):
-    weights = predict.Weights(tiny_config(), tiny_params, "0" * 64)
-    return predict.Predictor(weights, predict.Settings(model="tiny", recycles=1))
+def predictor(smallest, parameters):
+    weights = predict.Weights(smallest, parameters, "0" * 64)
+    return predict.Predictor(weights, predict.Settings(model="smallest", recycles=1))
 
 
 @pytest.fixture(autouse=True)
-def _tiny_preset(monkeypatch):
-    monkeypatch.setitem(predict.PRESETS, "tiny", tiny_config())
+def _preset(monkeypatch, smallest):
+    monkeypatch.setitem(predict.PRESETS, "smallest", smallest)
 
 
 def features(name: str = "one", length: int = LENGTH) -> RawFeatures:
@@ -105,7 +89,7 @@ def test_files_hold_the_prediction(tmp_path, predictor):
     np.testing.assert_allclose(structure.b_factor, arrays["plddt"], atol=0.01)
     assert arrays["pae"].shape == (LENGTH, LENGTH)
     assert record["made_from"]["weights_sha256"] == "0" * 64
-    assert record["settings"] == {"model": "tiny", "recycles": 1, "seed": 0, "pdb": False}
+    assert record["settings"] == {"model": "smallest", "recycles": 1, "seed": 0, "pdb": False}
 
 
 def test_finished_targets_are_left_alone_and_damaged_ones_made_again(tmp_path, predictor):
@@ -149,23 +133,21 @@ def test_a_failed_target_stops_no_other(tmp_path, predictor):
     assert (whole.folder / "predicted.cif").exists()
 
 
-def test_numbers_that_are_none_are_a_failure(tmp_path, tiny_params):
-    weights = jax.tree.map(lambda w: w * np.float32(np.nan), tiny_params)
-    predictor = predict.Predictor(
-        predict.Weights(tiny_config(), weights, ""), predict.Settings(model="tiny", recycles=0)
-    )
+def test_numbers_that_are_none_are_a_failure(tmp_path, predictor, monkeypatch):
+    weights = jax.tree.map(lambda w: w * np.float32(np.nan), predictor.weights.parameters)
+    monkeypatch.setattr(predictor, "weights", dataclasses.replace(predictor.weights, parameters=weights))
     records = predict.run_batch([job(tmp_path)], predictor, None)
     assert "no numbers" in records[0]["reason"]
 
 
-def test_command_writes_the_batch_record_and_names_what_failed(tmp_path, tiny_params, monkeypatch):
+def test_command_writes_the_batch_record_and_names_what_failed(tmp_path, smallest, parameters, monkeypatch):
     monkeypatch.setattr(predict, "use_compilation_cache", lambda folder: None)
-    weights = tmp_path / "tiny.npz"
-    params.save(weights, tiny_params, tiny_config(), {})
+    weights = tmp_path / "smallest.npz"
+    params.save(weights, parameters, smallest, {})
     good, missing = job(tmp_path, "good"), predict.Job(tmp_path / "none.npz", tmp_path / "missing")
     flags = [
         *("--features", str(good.features), str(missing.features), "--outputs", str(good.folder), str(missing.folder)),
-        *("--weights", str(weights), "--model", "tiny", "--recycles", "0", "--batch", str(tmp_path / "b.json")),
+        *("--weights", str(weights), "--model", "smallest", "--recycles", "0", "--batch", str(tmp_path / "b.json")),
     ]
     with pytest.raises(StageError, match="1 of 2 targets failed: missing"):
         predict.main(flags)
@@ -178,7 +160,7 @@ def test_weights_that_cannot_be_used(tmp_path):
     with pytest.raises(WeightsError, match="unknown model 'huge'"):
         predict.load_weights(tmp_path / "x.npz", "huge")
     with pytest.raises(WeightsError, match=r"x\.npz"):
-        predict.load_weights(tmp_path / "x.npz", "tiny")
+        predict.load_weights(tmp_path / "x.npz", "smallest")
     (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 but not an archive")
     with pytest.raises(WeightsError, match=r"x\.npz"):
-        predict.load_weights(tmp_path / "x.npz", "tiny")
+        predict.load_weights(tmp_path / "x.npz", "smallest")

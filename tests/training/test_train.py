@@ -1,35 +1,21 @@
 """The training loop: a resumed training is the one that was never interrupted, and what it writes can be loaded."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 
-from models import config, params
+from models import params
+from models.config import ModelConfig
 from training import train
 
 CROP, SEED = 11, 2
 
 
-def tiny() -> config.ModelConfig:
-    mini = config.mini()
-    block = dataclasses.replace(mini.evoformer.block, msa_heads=2, outer_product_channels=2, triangle_channels=4)
-    return dataclasses.replace(
-        mini,
-        evoformer=dataclasses.replace(mini.evoformer, c_m=8, c_z=6, c_s=8, blocks=1, block=block, template=None),
-        input=dataclasses.replace(mini.input, max_templates=0),
-        structure=dataclasses.replace(
-            mini.structure, c=8, layers=2, heads=2, scalar_channels=4, torsion_channels=8, initial_frames="origin"
-        ),
-        heads=dataclasses.replace(mini.heads, plddt_channels=8, handedness=False),
-    )
-
-
 class MadeUpSource:
     """Stands for the training data: a helix of random letters, drawn from the generator that it is given."""
 
-    config = tiny()
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
 
     def draw(self, rng: np.random.Generator, crop: int) -> dict[str, np.ndarray]:
         angle = np.deg2rad(100.0) * np.arange(crop)
@@ -56,12 +42,17 @@ SETTINGS = train.Settings(
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def source(smallest):
+    return MadeUpSource(smallest)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, source):
     """Train three steps at once, and again with a stop after the first."""
     whole, parts = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("parts")
-    at_once = train.train(MadeUpSource(), SETTINGS, whole, minutes=60)
-    stopped = train.train(MadeUpSource(), SETTINGS, parts, minutes=60, until=1)
-    resumed = train.train(MadeUpSource(), SETTINGS, parts, minutes=60)
+    at_once = train.train(source, SETTINGS, whole, minutes=60)
+    stopped = train.train(source, SETTINGS, parts, minutes=60, until=1)
+    resumed = train.train(source, SETTINGS, parts, minutes=60)
     return whole, at_once, stopped, resumed
 
 
@@ -82,18 +73,18 @@ def test_steps_change_the_weights_and_are_noted(runs):
     assert all(np.isfinite(float(value)) for line in lines[1:] for value in line.split("\t"))
 
 
-def test_the_mean_lags_behind_the_weights(runs):
+def test_the_mean_lags_behind_the_weights(runs, source):
     _, at_once, _, _ = runs
-    first = train.initial_state(tiny(), SETTINGS, MadeUpSource().draw(np.random.default_rng(SEED), CROP))
+    first = train.initial_state(source.config, SETTINGS, source.draw(np.random.default_rng(SEED), CROP))
     trees = (first.params, at_once.mean, at_once.params)
     start, mean, end = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]) for tree in trees)
     assert 0 < np.linalg.norm(mean - start) < np.linalg.norm(end - start)
 
 
-def test_weights_can_be_saved_and_loaded(runs, tmp_path):
+def test_weights_can_be_saved_and_loaded(runs, smallest, tmp_path):
     _, at_once, _, _ = runs
-    params.save(tmp_path / "w.npz", at_once.mean, tiny(), {"step": at_once.step}, half=True)
-    loaded = params.load(tmp_path / "w.npz", tiny())
+    params.save(tmp_path / "w.npz", at_once.mean, smallest, {"step": at_once.step}, half=True)
+    loaded = params.load(tmp_path / "w.npz", smallest)
     for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(at_once.mean), strict=True):
         np.testing.assert_allclose(a, np.asarray(b), rtol=1e-3, atol=1e-6)
 
