@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from pipeline.config import ROOT
@@ -110,3 +111,18 @@ def test_a_failure_costs_one_target_and_is_tried_again(folder):
     code, said = foldline(folder)
     assert code == 0, said
     assert "failed" not in (out / "summary.tsv").read_text()
+
+
+def test_docs_name_every_file_and_field(folder, documented):
+    out = folder / "results"
+    found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    for name in ("trp_cage", "villin_headpiece"):
+        found = {path.replace(name, "NAME").replace("0064-001", "BATCH") for path in found}
+    assert found == documented.paths - documented.optional
+    target = out / "targets/villin_headpiece"
+    records = [*target.glob("*.json"), out / "plan.json", out / "batches/0064-001.json"]
+    for path in records:
+        expected = documented.fields[path.name.lower().replace("0064-001", "batches/batch")]
+        assert documented.flattened(json.loads(path.read_text())) == set(expected), path.name
+    for path in target.glob("*.npz"):
+        assert set(np.load(path)) == set(documented.fields[path.name]), path.name

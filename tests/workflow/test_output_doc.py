@@ -1,0 +1,57 @@
+"""docs/output.md says what the code writes; tests/workflow/test_whole_run.py holds it against a real run."""
+
+import dataclasses
+import re
+
+from pipeline.config import ROOT
+from pipeline.features import RawFeatures
+from pipeline.pages.evidence import Evidence
+from pipeline.pages.summary import summary_row
+from pipeline.protein import read_structure
+from pipeline.quality import assess
+from pipeline.relax import RelaxRecord
+from pipeline.templates import TemplateHit
+
+PLACES = {"OUT": "", "TARGET": "targets/NAME"}
+
+
+def names(record):
+    return {field.name for field in dataclasses.fields(record)}
+
+
+def test_the_tree_holds_what_the_rules_write(documented):
+    text = (ROOT / "Snakefile").read_text(encoding="utf-8")
+    found = re.findall(r'f"\{(OUT|TARGET)\}(/[^"]+\.[a-z0-9]+)"', text)
+    written = {
+        f"{PLACES[place]}{path}".lstrip("/")
+        .replace("{{target}}", "NAME")
+        .replace("{{batch}}", "BATCH")
+        .replace("{PLAN.batch_of[wildcards.target]}", "BATCH")
+        for place, path in found
+    }
+    assert "targets/NAME/relaxed.cif" in written
+    assert "logs/predict/BATCH.log" in written
+    assert written <= documented.paths
+
+
+def test_every_setting_that_adds_a_file_is_named(documented):
+    assert documented.optional == {"targets/NAME/predicted.pdb", "targets/NAME/relaxed.pdb"}
+    assert "(only with predict.pdb: true)" in documented.text
+    assert "(only with relax.pdb: true)" in documented.text
+
+
+def test_records_have_the_fields_of_their_tables(documented):
+    fields = {name: set(listed) for name, listed in documented.fields.items()}
+    assert fields["relax.json"] == names(RelaxRecord) | {"schema", "target", "settings"}
+    assert fields["features.npz"] == names(RawFeatures) | {"schema"}
+    assert {f"hits[].{name}" for name in names(TemplateHit)} < fields["templates.json"]
+    assert documented.fields["summary.tsv"] == list(summary_row(Evidence("a", "a", "A")))
+    golden = read_structure(ROOT / "tests/pipeline/golden/1l2y_A.pdb")
+    assert documented.fields["quality"] == list(assess(golden))
+
+
+def test_the_schemas_are_those_of_the_code(documented):
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "pipeline").rglob("*.py"))
+    named = set(re.findall(r"`(foldline\.\w+/\d+)`", documented.text))
+    assert len(named) == 9
+    assert all(f'"{schema}"' in code for schema in named)
