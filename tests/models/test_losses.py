@@ -115,12 +115,16 @@ def test_golden_head_losses(case):
         beta, beta_mask = geometry.pseudo_beta(AATYPE, case.positions, case.mask)
         ca, ca_mask = case.positions[:, 1], case.mask[:, 1]
         return {
-            "distogram_loss": losses.distogram_loss(logits("distogram"), DISTOGRAM_EDGES, beta, beta_mask),
+            "distogram_loss": losses.distogram_loss(logits("distogram"), jnp.asarray(DISTOGRAM_EDGES), beta, beta_mask),
             "lddt": losses.lddt(case.last.translation, ca, ca_mask),
             "plddt_loss": losses.plddt_loss(logits("plddt"), case.last.translation, ca, ca_mask),
-            "pae_loss": losses.pae_loss(logits("pae"), PAE_EDGES, case.last, case.truth),
-            "msa_loss": losses.masked_msa_loss(logits("msa"), GOLDEN["true_msa"], GOLDEN["bert_mask"]),
-            "resolved_loss": losses.experimentally_resolved_loss(logits("resolved"), case.mask, rc.ATOM37_MASK[AATYPE]),
+            "pae_loss": losses.pae_loss(logits("pae"), jnp.asarray(PAE_EDGES), case.last, case.truth),
+            "msa_loss": losses.masked_msa_loss(
+                logits("msa"), jnp.asarray(GOLDEN["true_msa"]), jnp.asarray(GOLDEN["bert_mask"], float)
+            ),
+            "resolved_loss": losses.experimentally_resolved_loss(
+                logits("resolved"), case.mask, jnp.asarray(rc.ATOM37_MASK[GOLDEN["aatype"]])
+            ),
         }
 
     for name, value in found().items():
@@ -212,9 +216,12 @@ def outputs_of(translation, raw, case, batch, value=0.3):
             "final_atom14_positions": atoms,
             "final_atom14_mask": jnp.asarray(rc.ATOM14_MASK, float)[batch["aatype"]] * batch["seq_mask"][:, None],
         },
-        "distogram": {"logits": padded(logits("distogram"), (0, 1), value), "bin_edges": DISTOGRAM_EDGES},
+        "distogram": {"logits": padded(logits("distogram"), (0, 1), value), "bin_edges": jnp.asarray(DISTOGRAM_EDGES)},
         "predicted_lddt": {"logits": padded(logits("plddt"), (0,), value)},
-        "predicted_aligned_error": {"logits": padded(logits("pae"), (0, 1), value), "bin_edges": PAE_EDGES},
+        "predicted_aligned_error": {
+            "logits": padded(logits("pae"), (0, 1), value),
+            "bin_edges": jnp.asarray(PAE_EDGES),
+        },
         "masked_msa": {"logits": padded(logits("msa"), (1,), value)},
         "experimentally_resolved": {"logits": padded(logits("resolved"), (0,), value)},
         "handedness": {"sin_cos": raw[0, :, 2]},

@@ -94,7 +94,7 @@ def test_golden_side_chains(reference, published_weights):
     @jax.jit
     def run(affine, single, initial):
         sin_cos, raw = structure.side_chain_torsions(weights, single, initial)
-        return sin_cos, raw, structure.place_atoms(jnp.arange(13), frames_of(affine).scaled(10), sin_cos)[1]
+        return sin_cos, raw, structure.place_atoms(jnp.arange(13), frames_of(affine).scaled(10.0), sin_cos)[1]
 
     sin_cos, raw, atoms = run(affine, single, initial)
     judge(reference, "sm.rigid_sidechain/out/angles_sin_cos", sin_cos[:11])
