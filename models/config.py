@@ -244,7 +244,7 @@ def mini() -> ModelConfig:
             experimentally_resolved=False,
             handedness=True,
         ),
-        recycles=3,
+        recycles=1,
     )
 
 

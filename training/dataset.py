@@ -6,6 +6,7 @@ inputs at training look like inputs at use; both go through `models/inputs.py`.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -339,5 +340,10 @@ def read_ids(path: Path) -> frozenset[str]:
 
 
 def describe(source: ExampleSource) -> dict[str, Any]:
-    """Return what the model card says of the data."""
-    return {"training_chains": len(source.training), "sampling": dataclasses.asdict(source.settings)}
+    """Return what a parameter file says of the data that it was made from."""
+    ids = "\n".join(str(source.database.ids[i]) for i in source.training)
+    return {
+        "training_chains": len(source.training),
+        "training_list_sha256": hashlib.sha256(ids.encode()).hexdigest(),
+        "sampling": dataclasses.asdict(source.settings),
+    }

@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     train.add_data_flags(parser)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--recycles", type=int, default=3)
+    parser.add_argument("--recycles", type=int, help="default: the model's own")
     parser.add_argument("--chains", type=int, default=96, help="how many validation chains to use")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO)
@@ -108,8 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     out = sys.stdout.write
     out("network\tcondition\tchains\tmean CA-lDDT\tmean pLDDT\n")
+    recycles = source.config.recycles if arguments.recycles is None else arguments.recycles
     for name, weights in networks.items():
-        predict = predictor(source, weights, arguments.recycles)
+        predict = predictor(source, weights, recycles)
         for condition, window in CONDITIONS.items():
             scores = evaluate(source, validation[: arguments.chains], window, predict)
             means = (np.mean([s.lddt for s in scores]), np.mean([s.plddt for s in scores]))

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SCHEMA = "foldline.checkpoint/1"
 
+SOURCE = "trained from scratch by training/train.py on ProMod3's StructureDB and experimental all-atom chains"
+LICENCE = "Apache-2.0"
+
 # AlphaFold 2's, but for the terms from which a small network learns first: distances, their hand, and its own error.
 LOSS_WEIGHTS = losses.LossWeights(distogram=1.0, handedness=0.5, plddt=0.1)
 
@@ -242,7 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = from_args(Settings, arguments)
     source, _ = open_source(arguments, settings)
     state = train(source, settings, arguments.output, arguments.minutes, arguments.until)
-    metadata = {"step": state.step, "settings": dataclasses.asdict(settings), **dataset.describe(source)}
+    made = {"step": state.step, "settings": dataclasses.asdict(settings), **dataset.describe(source)}
+    metadata = {"source": SOURCE, "licence": LICENCE, "training": made}
     params.save(arguments.output / "weights.npz", state.mean, source.config, metadata, half=True)
     return 0
 
