@@ -208,7 +208,7 @@ def test_ca_change_ignores_rigid_motion_and_masked_residues():
     assert alphafold.ca_change(positions, 1.5 * positions, mask) > 1.0
 
 
-@pytest.mark.parametrize("name", ["model_1", "model_3", "model_5_ptm", "mini"])
+@pytest.mark.parametrize("name", ["model_1", "model_3", "mini"])
 def test_example_batch_is_what_the_network_reads(name, network_tests):
     """Nothing less (the trace would fail) and nothing more."""
     config = network_tests.tiny(PRESETS[name])

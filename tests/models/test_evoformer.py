@@ -102,15 +102,3 @@ def test_recomputing_gives_the_same_gradient(network_tests):
 
     for a, b in zip(jax.tree.leaves(gradient(False)), jax.tree.leaves(gradient(True)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["model_1", "model_3", "mini"])
-def test_inputs_that_a_network_reads(name, network_tests):
-    config = network_tests.tiny(PRESETS[name])
-    batch = first(network_tests, config)
-    assert any(key.startswith("template") for key in batch) == (config.evoformer.template is not None)
-    assert any(key.startswith("extra") for key in batch) == (config.evoformer.extra_msa is not None)
-    out = jax.eval_shape(lambda b: run(network_tests, config, b), batch)
-    assert out.msa.shape == (min(3, config.input.max_msa_clusters), 5, 10)
-    assert out.pair.shape == (8, 5, 5)
-    assert out.single.shape == (5, 14)

@@ -92,14 +92,14 @@ def test_permuting_residues_permutes_the_result(network_tests):
 
 def test_a_new_block_changes_nothing():
     network = hk.transform(lambda x: triangle.update_pair(x, jnp.ones((7, 7)), SMALL))
-    params = network.init(jax.random.key(0), random_pair())
+    params = jax.jit(network.init)(jax.random.key(0), random_pair())
     np.testing.assert_array_equal(network.apply(params, None, random_pair()), random_pair())
 
 
 def test_dropout_depends_on_its_key():
     config = dataclasses.replace(SMALL, pair_dropout=0.9)
     network = hk.transform(lambda x: triangle.update_pair(x, jnp.ones((7, 7)), config, dropout=True))
-    params = network.init(jax.random.key(0), random_pair())
+    params = jax.jit(network.init)(jax.random.key(0), random_pair())
     a, b = (network.apply(jax.tree.map(lambda p: p + 0.1, params), jax.random.key(k), random_pair()) for k in (0, 1))
     assert not np.allclose(a, b)
 
