@@ -245,7 +245,9 @@ def test_the_index_is_that_of_pip(wrapper, monkeypatch, tmp_path):
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
     monkeypatch.setattr(wrapper, "PIP_CONFIGS", ())
     monkeypatch.delenv("PIP_CONFIG_FILE", raising=False)
-    assert wrapper.index_url() == wrapper.DEFAULT_INDEX
+    assert wrapper.index_url() == ""
+    with pytest.raises(wrapper.SetupError, match="no package index is configured"):
+        wrapper.download_pip(tmp_path)
     (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://a.test/simple\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
     assert wrapper.index_url() == "https://a.test/simple"
