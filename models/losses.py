@@ -114,7 +114,7 @@ def _ambiguous_columns() -> tuple[np.ndarray, np.ndarray]:
 
 
 _AMBIGUOUS, _AMBIGUOUS_MASK = _ambiguous_columns()
-_PARTNER = np.array([1, 0, 3, 2])
+_PARTNER = np.array([1, 0, 3, 2], np.int32)
 _HALF_TURN = np.where(  # per residue type and group: what the other naming does to the y and z axes
     np.concatenate([np.zeros((21, 4)), rc.CHI_PI_PERIODIC], axis=1)[..., None] > 0, [1.0, -1.0, -1.0], [1.0, 1.0, 1.0]
 )
@@ -210,7 +210,7 @@ def backbone_fape(trajectory: Rigid, truth: Truth, unclamped: float) -> tuple[Sc
     return jnp.mean(losses), losses[-1]
 
 
-_GROUPS_WITH_ATOMS = np.array([0, 3, 4, 5, 6, 7])
+_GROUPS_WITH_ATOMS = np.array([0, 3, 4, 5, 6, 7], np.int32)
 
 
 def side_chain_fape(frames: Rigid, atoms: Atom14, truth: Truth) -> Scalar:

@@ -287,7 +287,7 @@ def backbone_energy(positions: Atom14, mask: Atom14Mask, aatype: Aatype) -> Back
 def _columns(atoms: tuple[tuple[str, ...], ...]) -> np.ndarray:
     """Return atom14 columns of backbone atoms, the same for all residue types."""
     order = rc.RESIDUE_ATOMS["A"]
-    return np.array([[order.index(name) for name in group] for group in atoms])
+    return np.array([[order.index(name) for name in group] for group in atoms], np.int32)
 
 
 def _harmonic(value: Array, reference: Array, mask: Array) -> Float[Array, " n"]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -152,7 +153,7 @@ def embed_torsions(templates: Template, config: TemplateConfig, c_m: int) -> tup
     return linear(rows, c_m, "template_projection"), torsions.mask[:, :, 2]  # that of psi
 
 
-_BACKBONE = jnp.array([residue_constants.ATOM37_ID[name] for name in ("N", "CA", "C")])
+_BACKBONE = np.array([residue_constants.ATOM37_ID[name] for name in ("N", "CA", "C")], np.int32)
 
 
 def _outer(mask: Float[Array, " n"]) -> PairMask:
