@@ -131,24 +131,6 @@ def rotation_from_vector(vector: Float[Array, "*batch 3"]) -> Rotation:
     return rotation_from_quaternion(jnp.concatenate([jnp.ones_like(vector[..., :1]), vector], axis=-1))
 
 
-def quaternion_from_rotation(rotation: Rotation) -> Float[Array, "*batch 4"]:
-    """Return the unit quaternion (w, x, y, z) of a rotation, its largest component positive.
-
-    Source: Bar-Itzhack 2000; of the four rows of q q^T the one with the largest diagonal is taken.
-    """
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = ([rotation[..., i, j] for j in range(3)] for i in range(3))
-    table = [
-        [1 + xx + yy + zz, zy - yz, xz - zx, yx - xy],
-        [zy - yz, 1 + xx - yy - zz, xy + yx, xz + zx],
-        [xz - zx, xy + yx, 1 - xx + yy - zz, yz + zy],
-        [yx - xy, xz + zx, yz + zy, 1 - xx - yy + zz],
-    ]
-    outer = jnp.stack([jnp.stack(row, axis=-1) for row in table], axis=-2)
-    best = jnp.argmax(jnp.diagonal(outer, axis1=-2, axis2=-1), axis=-1)
-    row = jnp.take_along_axis(outer, best[..., None, None], axis=-2)[..., 0, :]
-    return row / jnp.linalg.norm(row, axis=-1, keepdims=True)
-
-
 def table(values: np.ndarray, aatype: Int[Array, "..."], dtype: jnp.dtype | type | None = None) -> Array:
     """Return the rows of a table over the 21 residue types; types beyond X (a gap) read as X."""
     return jnp.asarray(values, dtype)[jnp.minimum(aatype, rc.UNKNOWN)]

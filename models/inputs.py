@@ -51,15 +51,6 @@ _AXES = {
     "template_pseudo_beta_mask": "tn",
     "template_mask": "t",
 }
-_RAW_LENGTH_AXIS = {
-    "aatype": 0,
-    "residue_index": 0,
-    "msa": 1,
-    "deletion_matrix": 1,
-    "template_aatype": 1,
-    "template_positions": 1,
-    "template_mask": 1,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,16 +117,6 @@ def pad_inputs(inputs: Mapping[str, NDArray], config: InputConfig, length: int) 
     """
     sizes = {"n": length, "s": cluster_rows(config), "e": config.max_extra_msa, "t": config.max_templates}
     return {name: _pad(name, array, sizes) for name, array in inputs.items()}
-
-
-def crop_raw(raw: Mapping[str, NDArray], start: int, length: int) -> Arrays:
-    """Return the raw features of residues `start` to `start + length` (fewer at the end of the chain)."""
-    cropped = dict(raw)
-    for name, axis in _RAW_LENGTH_AXIS.items():
-        if name in raw:
-            window = (slice(None),) * axis + (slice(start, start + length),)
-            cropped[name] = raw[name][window]
-    return cropped
 
 
 def cluster_rows(config: InputConfig) -> int:

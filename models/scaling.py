@@ -47,7 +47,7 @@ def frames_from_distogram(
     sine = pseudo_dihedral(trace)[:, 0]
     agreement = jnp.sum(sine * handedness[:, 0] * _inner(residue_index, seq_mask))
     trace = trace * jnp.where(agreement < 0, -1.0, 1.0)  # a point reflection turns the mirror image into the fold
-    return jax.lax.stop_gradient(frames_from_trace(trace))
+    return jax.lax.stop_gradient(frames_from_trace(trace, seq_mask))
 
 
 def expected_distances(
@@ -125,14 +125,23 @@ def pseudo_dihedral(trace: Float[Array, "n 3"]) -> Float[Array, "n 2"]:
     return jnp.stack([sine / norm, cosine / norm], -1)
 
 
-def frames_from_trace(trace: Float[Array, "n 3"]) -> geometry.Rigid:
-    """Return backbone frames at the points of a CA trace, with C towards the next point and N towards the last."""
-    before = jnp.concatenate([2 * trace[:1] - trace[1:2], trace[:-1]])
-    after = jnp.concatenate([trace[1:], 2 * trace[-1:] - trace[-2:-1]])
-    # The ends would be collinear: bend them.
-    before = before.at[0].add(jnp.array([0.3, 0.2, 0.1]))
-    after = after.at[-1].add(jnp.array([0.3, 0.2, 0.1]))
-    return geometry.backbone_frames(before, trace, after)
+def frames_from_trace(trace: Float[Array, "n 3"], seq_mask: SeqMask) -> geometry.Rigid:
+    """Return backbone frames at the points of a CA trace, with C towards the next point and N towards the last.
+
+    The ends of the real residues look where the chain would go on, a little bent, since three points on a line are no
+    frame. Masked residues get the axes of space.
+    """
+    n = len(trace)
+    real = seq_mask > 0
+    previous, following = jnp.roll(trace, 1, axis=0), jnp.roll(trace, -1, axis=0)
+    has_previous = jnp.roll(real, 1).at[0].set(False)
+    has_following = jnp.roll(real, -1).at[n - 1].set(False)
+    bend = jnp.array([0.3, 0.2, 0.1], trace.dtype)
+    before = jnp.where(has_previous[:, None], previous, 2 * trace - following + bend)
+    after = jnp.where(has_following[:, None], following, 2 * trace - previous + bend)
+    frames = geometry.backbone_frames(before, trace, after)
+    rotation = jnp.where(real[:, None, None], frames.rotation, jnp.eye(3, dtype=trace.dtype))
+    return geometry.Rigid(rotation, trace)
 
 
 def _inner(residue_index: ResidueIndex, seq_mask: SeqMask) -> Float[Array, " n"]:

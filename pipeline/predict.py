@@ -23,7 +23,7 @@ import numpy as np
 from models import alphafold, confidence, inputs, params
 from models.config import PRESETS, ModelConfig
 from pipeline import __version__, fasta
-from pipeline.errors import FoldlineError, RecordError, StageError, WeightsError
+from pipeline.errors import ConfigError, FoldlineError, RecordError, StageError, WeightsError
 from pipeline.features import RawFeatures
 from pipeline.protein import Protein
 from pipeline.protein_writer import write_mmcif, write_pdb
@@ -47,6 +47,13 @@ class Settings:
     recycles: int | None = setting(None, "recycling iterations after the first; the model's own number where not given")
     seed: int = setting(0, "seed of MSA sampling and masking")
     pdb: bool = setting(False, "write predicted.pdb beside predicted.cif")
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        for name in ("recycles", "seed"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ConfigError(f"expected a number of at least 0, found {value}", f"predict.{name}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +190,7 @@ def run_batch(jobs: Iterable[Job], predictor: Predictor, bucket: int | None) -> 
     for job in jobs:
         try:
             _run_job(job, predictor, bucket)
-        except (FoldlineError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        except (FoldlineError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             log.error("%s failed: %s", job.name, reason)
             records.append({"name": job.name, "status": "failed", "reason": reason})

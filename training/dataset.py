@@ -21,6 +21,8 @@ Alignment = tuple[np.ndarray, np.ndarray]  # HHblits ids and deletions, each (ro
 
 LABELS = ("all_atom_positions", "all_atom_mask")  # what an example holds beside the network's inputs
 
+_WORD = 8  # residues; two unrelated chains hardly share so many in a row
+
 _GAP = residue_constants.GAP  # the same id in both alphabets
 _BOTH, _QUERY_ONLY, _TARGET_ONLY = 0, 1, 2  # kinds of runs in an alignment
 _BACKBONE_ATOMS = ("N", "CA", "C", "O", "CB")
@@ -41,7 +43,7 @@ class SamplingSettings:
         template_counts: Probabilities of 0, 1, 2 ... templates.
         wrong_template_fraction: How often a template is an unrelated chain.
         partial_template_fraction: How often a segment of a template is hidden.
-        max_template_identity: Closest template that may be shown.
+        max_template_identity: Closest hit that may be shown as a template.
         allatom_fraction: How often the chain is one of the all-atom set, shown its own noisy backbone as template.
     """
 
@@ -159,6 +161,10 @@ class AllAtomChains:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def letters(self) -> list[str]:
+        """Return the sequences."""
+        return ["".join(residue_constants.RESTYPES_X[a] for a in self.chain(i)["aatype"]) for i in range(len(self))]
+
     def chain(self, index: int) -> Arrays:
         """Return aatype, residue_index, positions (n, 37, 3) in angstrom and mask (n, 37) of one chain."""
         a, b = self._offsets[index], self._offsets[index + 1]
@@ -182,6 +188,18 @@ class ExampleSource:
     training: np.ndarray
     config: ModelConfig
     settings: SamplingSettings = SamplingSettings()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a parameter file says of the data that it was made from."""
+        ids = "\n".join(str(self.database.ids[i]) for i in self.training)
+        allatom = "\n".join(self.allatom.letters()) if self.allatom else ""
+        return {
+            "training_chains": len(self.training),
+            "training_list_sha256": hashlib.sha256(ids.encode()).hexdigest(),
+            "allatom_chains": len(self.allatom) if self.allatom else 0,
+            "allatom_sequences_sha256": hashlib.sha256(allatom.encode()).hexdigest(),
+            "sampling": dataclasses.asdict(self.settings),
+        }
 
     def draw(self, rng: np.random.Generator, crop: int) -> Arrays:
         """Return one random example: network inputs and labels, padded to `crop` residues."""
@@ -322,6 +340,14 @@ def split(database: StructureDB, validation_chains: int, seed: int) -> tuple[np.
     return np.array([i for i in training if database.lengths[i] >= 30]), validation
 
 
+def unseen(database: StructureDB, validation: np.ndarray, allatom: AllAtomChains) -> np.ndarray:
+    """Return the validation chains that share no eight residues in a row with an all-atom chain."""
+    seen = {text[i : i + _WORD] for text in allatom.letters() for i in range(len(text) - _WORD + 1)}
+    texts = (database.letters(int(i)).tobytes().decode("ascii") for i in validation)
+    clean = [all(text[k : k + _WORD] not in seen for k in range(len(text) - _WORD + 1)) for text in texts]
+    return validation[np.array(clean, bool)]
+
+
 def batches(source: ExampleSource, seed: int, start: int, size: int, crops: tuple[int, ...]) -> Iterator[Arrays]:
     """Yield batches from step `start` on; a step's batch depends on seed and step alone."""
     step = start
@@ -337,13 +363,3 @@ def read_ids(path: Path) -> frozenset[str]:
     """Return the chain ids of a list, one per line; lines that start with # are remarks."""
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return frozenset(line for line in lines if line and not line.startswith("#"))
-
-
-def describe(source: ExampleSource) -> dict[str, Any]:
-    """Return what a parameter file says of the data that it was made from."""
-    ids = "\n".join(str(source.database.ids[i]) for i in source.training)
-    return {
-        "training_chains": len(source.training),
-        "training_list_sha256": hashlib.sha256(ids.encode()).hexdigest(),
-        "sampling": dataclasses.asdict(source.settings),
-    }

@@ -21,6 +21,7 @@ import numpy as np
 from models import confidence, params
 from models import residue_constants as rc
 from pipeline.compare import lddt
+from pipeline.errors import RecordError
 from training import dataset, train
 
 log = logging.getLogger(__name__)
@@ -99,8 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--chains", type=int, default=96, help="how many validation chains to use")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO)
-    settings = train.Settings(model=arguments.model)
+    about = params.read_metadata(arguments.weights).get("training", {})
+    held_back = about.get("settings", {}).get("validation_chains", train.Settings.validation_chains)
+    settings = train.Settings(model=arguments.model, validation_chains=held_back)
     source, validation = train.open_source(arguments, settings)
+    if about.get("training_list_sha256") != source.describe()["training_list_sha256"]:
+        raise RecordError("these weights were trained on another list of chains", str(arguments.weights))
     first = source.draw(np.random.default_rng(0), settings.crops[0])
     networks = {
         "trained": params.load(arguments.weights, source.config),

@@ -23,7 +23,7 @@ from pipeline.records import atomic
 
 log = logging.getLogger(__name__)
 
-_SEARCH = ("--num-iterations", "2", "-s", "6.5", "-e", "1e-3", "-a", "1")
+_SEARCH = ("--num-iterations", "2", "-s", "6.5", "-e", "1e-3", "-a", "1", "--max-seqs", "5000")
 _COLUMNS = "query,target,fident,bits,qstart,tstart,cigar"
 _KINDS = {"M": 0, "I": 1, "D": 2}
 _RUN = re.compile(r"(\d+)([MID])")

@@ -8,6 +8,7 @@ checkpoint holds weights, their running mean, the optimiser's state and the step
 
 import argparse
 import dataclasses
+import json
 import logging
 import queue
 import threading
@@ -25,6 +26,7 @@ import optax
 from models import alphafold, losses, params
 from models.config import PRESETS, ModelConfig
 from pipeline import records
+from pipeline.errors import RecordError
 from pipeline.settings import add_flags, from_args, setting
 from training import dataset
 
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SCHEMA = "foldline.checkpoint/1"
 
-SOURCE = "trained from scratch by training/train.py on ProMod3's StructureDB and experimental all-atom chains"
+SOURCE = "trained from scratch by training/train.py on ProMod3's StructureDB"
 LICENCE = "Apache-2.0"
 
 # AlphaFold 2's, but for the terms from which a small network learns first: distances, their hand, and its own error.
@@ -133,21 +135,37 @@ def initial_state(config: ModelConfig, settings: Settings, example: dict[str, np
     return State(weights, jax.tree.map(jnp.copy, weights), optimiser(settings).init(weights), 0)
 
 
-def save(path: Path, state: State) -> None:
-    """Write a checkpoint; the last one stays whole if this is interrupted."""
+def save(path: Path, state: State, about: str) -> None:
+    """Write a checkpoint; the last one stays whole if this is interrupted. `about` says what the training is."""
     leaves = jax.tree.leaves((state.params, state.mean, state.optimiser))
     arrays = {f"leaf_{i:05d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-    records.write_npz(path, {**arrays, "step": np.array(state.step)}, CHECKPOINT_SCHEMA)
+    records.write_npz(path, {**arrays, "step": np.array(state.step), "about": np.array(about)}, CHECKPOINT_SCHEMA)
 
 
-def restore(path: Path, template: State) -> State:
-    """Read a checkpoint into the shape of `template`."""
+def restore(path: Path, template: State, about: str) -> State:
+    """Read a checkpoint into the shape of `template`.
+
+    Raises:
+        RecordError: The file is damaged, or belongs to a training with other settings, data or network.
+    """
     arrays = records.read_npz(path, CHECKPOINT_SCHEMA)
+    if str(arrays.pop("about", "")) != about:
+        raise RecordError("this checkpoint is of another training", str(path), "choose another --output, or remove it")
     step = int(arrays.pop("step"))
     tree = jax.tree.structure((template.params, template.mean, template.optimiser))
     leaves = [jnp.asarray(arrays[name]) for name in sorted(arrays)]
     weights, mean, state = jax.tree.unflatten(tree, leaves)
     return State(weights, mean, state, step)
+
+
+def identity(source: dataset.ExampleSource, settings: Settings) -> str:
+    """Return a text that differs between trainings whose checkpoints must not be mixed."""
+    parts = {
+        "settings": dataclasses.asdict(settings),
+        "config": dataclasses.asdict(source.config),
+        "data": source.describe(),
+    }
+    return json.dumps(parts, sort_keys=True)
 
 
 def prefetch(items: Iterator[Any], depth: int = 3) -> Iterator[Any]:
@@ -176,10 +194,11 @@ def train(
     config = source.config
     first = source.draw(np.random.default_rng(settings.seed), settings.crops[0])
     state = initial_state(config, settings, first)
-    checkpoint = output / "checkpoint.npz"
+    checkpoint, notes, about = output / "checkpoint.npz", output / "loss.tsv", identity(source, settings)
     if checkpoint.exists():
-        state = restore(checkpoint, state)
+        state = restore(checkpoint, state, about)
         log.info("resumed at step %d", state.step)
+    _forget_after(notes, state.step)
     step = make_step(config, settings)
     data = prefetch(dataset.batches(source, settings.seed, state.step, settings.batch, settings.crops))
     end = time.monotonic() + 60 * minutes
@@ -195,11 +214,19 @@ def train(
             violation,
         )
         state = State(weights, mean, opt, state.step + 1)
-        _note(output / "loss.tsv", state.step, {k: float(v) for k, v in metrics.items()}, time.monotonic() - began)
+        _note(notes, state.step, {k: float(v) for k, v in metrics.items()}, time.monotonic() - began)
         if state.step % settings.checkpoint_every == 0:
-            save(checkpoint, state)
-    save(checkpoint, state)
+            save(checkpoint, state, about)
+    save(checkpoint, state, about)
     return state
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop the notes of steps that an interrupted training took after its last checkpoint."""
+    if path.exists():
+        header, *rows = path.read_text(encoding="utf-8").splitlines()
+        kept = [row for row in rows if int(row.split("\t")[0]) <= step]
+        records.write_text(path, "\n".join([header, *kept]) + "\n")
 
 
 def _note(path: Path, step: int, metrics: dict[str, float], seconds: float) -> None:
@@ -221,7 +248,9 @@ def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[data
     training, validation = dataset.split(database, settings.validation_chains, seed=0)
     allatom = dataset.AllAtomChains(arguments.allatom) if arguments.allatom else None
     source = dataset.ExampleSource(database, allatom, training, PRESETS[settings.model])
-    log.info("%d chains to train on, %d held back", len(training), len(validation))
+    if allatom:
+        validation = dataset.unseen(database, validation, allatom)
+    log.info("%d chains to train on, %d to validate on", len(training), len(validation))
     return source, validation
 
 
@@ -245,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = from_args(Settings, arguments)
     source, _ = open_source(arguments, settings)
     state = train(source, settings, arguments.output, arguments.minutes, arguments.until)
-    made = {"step": state.step, "settings": dataclasses.asdict(settings), **dataset.describe(source)}
+    made = {"step": state.step, "settings": dataclasses.asdict(settings), **source.describe()}
     metadata = {"source": SOURCE, "licence": LICENCE, "training": made}
     params.save(arguments.output / "weights.npz", state.mean, source.config, metadata, half=True)
     return 0

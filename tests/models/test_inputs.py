@@ -12,7 +12,6 @@ from models.inputs import (
     HHBLITS_TO_AATYPE,
     Choices,
     cluster_rows,
-    crop_raw,
     draw_choices,
     make_inputs,
     msa_inputs,
@@ -230,13 +229,3 @@ def test_padding_refuses_to_cut(raw):
 def test_iterations_are_counted(raw):
     with pytest.raises(ValueError, match="at least one iteration, got 0"):
         make_inputs(raw, CONFIG, np.random.default_rng(0), 0)
-
-
-def test_crop_of_raw_features(raw):
-    cropped = crop_raw(raw, 11, 13)
-    assert cropped["msa"].shape == (60, 13)
-    assert cropped["template_positions"].shape == (2, 13, 37, 3)
-    full = make_inputs(raw, MINI, np.random.default_rng(0))
-    part = make_inputs(cropped, MINI, np.random.default_rng(0))
-    np.testing.assert_array_equal(part["msa_feat"], full["msa_feat"][:, :, 11:24])
-    np.testing.assert_array_equal(part["template_pseudo_beta"], full["template_pseudo_beta"][:, :, 11:24])

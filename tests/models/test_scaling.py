@@ -64,6 +64,15 @@ def test_the_hand_is_the_predicted_one():
     assert superposed_rmsd(found, helix()) > 1.0
 
 
+def test_padding_changes_no_frame():
+    exact, padded = frames(helix(), LENGTH), frames(helix(), PADDED)
+    inner = [
+        np.einsum("nia,mib->nmab", x.rotation[:LENGTH], x.rotation[:LENGTH]) for x in (exact, padded)
+    ]  # the same in any pose
+    np.testing.assert_allclose(inner[1], inner[0], atol=2e-2)
+    np.testing.assert_array_equal(padded.rotation[LENGTH:], np.tile(np.eye(3), (PADDED - LENGTH, 1, 1)))
+
+
 def test_frames_are_rotations_that_look_along_the_chain():
     result = frames(helix(), LENGTH)
     rotation = np.asarray(result.rotation)

@@ -10,7 +10,7 @@ import pytest
 
 from models import alphafold, params
 from pipeline import predict
-from pipeline.errors import StageError, WeightsError
+from pipeline.errors import ConfigError, StageError, WeightsError
 from pipeline.features import RawFeatures
 from pipeline.protein import read_structure
 from pipeline.records import read_json, read_npz
@@ -164,3 +164,9 @@ def test_weights_that_cannot_be_used(tmp_path):
     (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 but not an archive")
     with pytest.raises(WeightsError, match=r"x\.npz"):
         predict.load_weights(tmp_path / "x.npz", "smallest")
+
+
+@pytest.mark.parametrize("name", ["recycles", "seed"])
+def test_numbers_below_zero_are_refused(name):
+    with pytest.raises(ConfigError, match=f"predict.{name}: expected a number of at least 0, found -1"):
+        predict.Settings(**{name: -1})

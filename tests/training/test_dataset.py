@@ -137,3 +137,11 @@ def test_drawn_rows_follow_the_profile():
     rows = dataset.draw_rows(profile, 997, np.random.default_rng(SEED))
     assert set(np.unique(rows)) == {4, 9, rc.GAP}
     assert (rows == 4).sum() / (rows != rc.GAP).sum() == pytest.approx(0.75, abs=0.02)
+
+
+def test_validation_chains_that_the_allatom_set_holds_are_left_out(database):
+    class AllAtom:
+        def letters(self):
+            return ["A" * 30, database.letters(3)[11:25].tobytes().decode()]
+
+    assert dataset.unseen(database, np.array([1, 3, 4]), AllAtom()).tolist() == [1, 4]

@@ -1,11 +1,14 @@
 """The training loop: a resumed training is the one that was never interrupted, and what it writes can be loaded."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from models import params
 from models.config import ModelConfig
+from pipeline.errors import RecordError
 from training import train
 
 CROP, SEED = 11, 2
@@ -16,6 +19,9 @@ class MadeUpSource:
 
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
+
+    def describe(self) -> dict[str, str]:
+        return {"data": "made up"}
 
     def draw(self, rng: np.random.Generator, crop: int) -> dict[str, np.ndarray]:
         angle = np.deg2rad(100.0) * np.arange(crop)
@@ -94,3 +100,18 @@ def test_the_learning_rate_is_a_function_of_the_step():
     assert float(rate(0)) == 0.0
     assert float(rate(10)) == pytest.approx(1e-3)
     assert float(rate(100)) == pytest.approx(2e-5)
+
+
+def test_a_checkpoint_of_another_training_is_refused(runs, source):
+    folder, *_ = runs
+    with pytest.raises(RecordError, match="another training"):
+        train.train(source, dataclasses.replace(SETTINGS, learning_rate=1e-4), folder, minutes=60)
+
+
+def test_notes_after_the_last_checkpoint_are_dropped(runs, source):
+    folder, *_ = runs
+    notes = folder / "loss.tsv"
+    before = notes.read_text(encoding="utf-8")
+    notes.write_text(before + before.splitlines()[-1].replace("3\t", "4\t", 1) + "\n", encoding="utf-8")
+    train.train(source, SETTINGS, folder, minutes=60)
+    assert notes.read_text(encoding="utf-8") == before
