@@ -49,11 +49,12 @@ def of_batch(pattern):
 
 
 rule all:
-    """The report of the run, and a page for each target."""
+    """The report of the run, and the structure and the page of each target."""
     default_target: True
     input:
         f"{OUT}/report.html",
-        expand(f"{TARGET}/report.html", target=PLAN.targets),
+        f"{OUT}/summary.tsv",
+        expand(f"{TARGET}/{{file}}", target=PLAN.targets, file=["relaxed.cif", "report.html"]),
 
 
 rule search:
@@ -61,6 +62,7 @@ rule search:
     input:
         fasta=f"{TARGET}/target.fasta",
         library=DATA.library / "library.json",
+        databases=DATA.databases,
     output:
         msa=f"{TARGET}/msa.a3m",
         templates=f"{TARGET}/templates.json",

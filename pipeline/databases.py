@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError, LibraryError
 
+LIBRARY = "library"  # how a config names the sequences of the template library
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _LARGEST_HASHED = 1 << 30
 
@@ -38,6 +39,12 @@ def parse_database(text: str) -> Database:
         ConfigError: The text is not of this form.
         LibraryError: The file cannot be read, or is too large to take its version from its content.
     """
+    database = locate(text)
+    return dataclasses.replace(database, version=database.version or _content_version(database.path))
+
+
+def locate(text: str) -> Database:
+    """Do the same without reading the file: the version stays empty where none is given."""
     name, separator, place = text.partition("=")
     if not (separator and name and place):
         raise ConfigError(f"expected NAME=PATH:VERSION for a database, found {text!r}")
@@ -50,7 +57,7 @@ def parse_database(text: str) -> Database:
             raise ConfigError(f"{word!r} cannot be the {what} of a database", mend="use letters, digits and . _ + -")
     if not path.exists():
         raise LibraryError(f"the database {name!r} does not exist", str(path), "correct its path in the config")
-    return Database(name, path, version or _content_version(path))
+    return Database(name, path, version)
 
 
 def _content_version(path: Path) -> str:

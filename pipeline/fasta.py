@@ -203,7 +203,7 @@ def _letters(record: _Record, path: Path, shown: str) -> tuple[str, int]:
     lines = [(number, "".join(line.split())) for number, line in record.lines]
     whole = "".join(line for _, line in lines)
     letters = whole.rstrip("*").upper()
-    if not (set(letters) <= _AMINO_ACIDS | _READ_AS.keys() | {"X"}):
+    if not (whole.isascii() and set(letters) <= _AMINO_ACIDS | _READ_AS.keys() | {"X"}):
         _refuse_letter(lines, path, shown)
     return letters, len(whole) - len(whole.rstrip("*"))
 
@@ -213,7 +213,7 @@ def _refuse_letter(lines: Iterable[tuple[int, str]], path: Path, shown: str) -> 
     for number, line in lines:
         for character in line:
             position += 1
-            if character.upper() not in _AMINO_ACIDS | _READ_AS.keys() | {"X"}:
+            if not character.isascii() or character.upper() not in _AMINO_ACIDS | _READ_AS.keys() | {"X"}:
                 what, mend = _wrong_letter(character)
                 problem = f"{what} at position {position} of {shown} is no amino acid"
                 raise FastaError(problem, f"{path}:{number}", mend)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import ROOT, find
+from pipeline.databases import LIBRARY, locate
 from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError, WeightsError
 from pipeline.fasta import Limits, Target, read_target, read_targets, write_target
 from pipeline.records import read_json, write_json, write_text
@@ -61,17 +62,18 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run reads beside its FASTA files: the folder of the template library and the network's weights."""
+    """What a run reads beside its FASTA files: the template library's folder, the weights, sequence databases."""
 
     library: Path
     weights: Path
+    databases: list[Path]
 
 
 def data_of(config: Mapping[str, Any]) -> Data:
     """Return the library and the weights that a config stands for.
 
     Raises:
-        LibraryError: There is no library.
+        LibraryError: There is no library, or a database does not exist.
         WeightsError: There are no weights of the model.
     """
     library, model = find(config["databases"]["library"]), config["predict"]["model"]
@@ -81,7 +83,8 @@ def data_of(config: Mapping[str, Any]) -> Data:
     if not weights.exists():
         known = ", ".join(sorted(path.stem for path in find("data/weights").glob("*.npz"))) or "none"
         raise WeightsError(f"there are no weights of model {model!r}", str(weights), f"models with weights: {known}")
-    return Data(library, weights)
+    own = [text for text in config["search"]["databases"] if text != LIBRARY]
+    return Data(library, weights, [locate(text).path for text in own])
 
 
 def cache_flag(config: Mapping[str, Any]) -> str:
@@ -136,7 +139,9 @@ def assign_batches(targets: Sequence[Target], settings: Settings, earlier: Mappi
         earlier: Batch by target name, from the earlier plan.
     """
     result = {t.name: earlier[t.name] for t in targets if t.name in earlier and _fits(t, earlier[t.name])}
-    used = collections.Counter(_bucket_of(batch) for batch in set(earlier.values()))
+    used: dict[int, int] = collections.defaultdict(int)  # the largest number of a batch, by bucket
+    for batch in set(earlier.values()):
+        used[_bucket_of(batch)] = max(used[_bucket_of(batch)], int(batch.rpartition("-")[2]))
     new = [target for target in targets if target.name not in result]
     buckets = shared_buckets((len(target.sequence) for target in new), settings)
     groups = collections.defaultdict(list)
@@ -150,6 +155,18 @@ def assign_batches(targets: Sequence[Target], settings: Settings, earlier: Mappi
     return result
 
 
+def targets_of(config: Mapping[str, Any]) -> list[Target]:
+    """Read and check the FASTA files of a config.
+
+    Raises:
+        FastaError: A FASTA file or record cannot be used.
+        ConfigError: A pattern of the config matches no file.
+    """
+    section = config["input"]
+    limits = Limits(min_length=section["min_length"], max_length=section["max_length"])
+    return read_targets(fasta_files(section["fasta"]), limits)
+
+
 def plan_run(config: Mapping[str, Any]) -> Plan:
     """Read and check the FASTA files of a config, write each target's own file, and plan the batches.
 
@@ -160,10 +177,7 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
         ConfigError: A pattern of the config matches no file.
         RecordError: The plan of an earlier run is damaged.
     """
-    out = Path(config["outdir"])
-    section = config["input"]
-    limits = Limits(min_length=section["min_length"], max_length=section["max_length"])
-    targets = read_targets(fasta_files(section["fasta"]), limits)
+    out, targets = Path(config["outdir"]), targets_of(config)
     earlier = _earlier(out / "plan.json")
     assigned = assign_batches(targets, Settings(**config["plan"]), earlier)
     for target in targets:

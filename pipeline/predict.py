@@ -135,7 +135,7 @@ def _prediction(features: RawFeatures, outputs: dict[str, Any], recycles: int, s
     structure = outputs["structure_module"]
     plddt = confidence.plddt(outputs["predicted_lddt"]["logits"][:n])
     positions = structure["final_atom_positions"][:n].astype(np.float32)
-    if not np.isfinite(positions).all():
+    if not (np.isfinite(positions).all() and np.isfinite(plddt).all()):
         raise StageError("the network gave coordinates that are no numbers", features.name)
     pae = ptm = None
     if "predicted_aligned_error" in outputs:
@@ -195,7 +195,8 @@ def run_batch(jobs: Iterable[Job], predictor: Predictor, bucket: int | None) -> 
             log.error("%s failed: %s", job.name, reason)
             records.append({"name": job.name, "status": "failed", "reason": reason})
         else:
-            records.append({"name": job.name, "status": "ok", "reason": ""})
+            digest = _sha256(job.folder / "predicted.cif")
+            records.append({"name": job.name, "status": "ok", "reason": "", "predicted_sha256": digest})
     return records
 
 

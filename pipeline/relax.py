@@ -18,7 +18,7 @@ import numpy as np
 
 from models import residue_constants as rc
 from pipeline import quality
-from pipeline.errors import StageError
+from pipeline.errors import ConfigError, StageError
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
 from pipeline.records import write_json
@@ -192,16 +192,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_flags(parser, Settings)
     arguments = parser.parse_args(argv)
     settings = from_args(Settings, arguments)
+    pdb = arguments.output.with_suffix(".pdb") if settings.pdb else None
+    _refuse_one_file_for_two(arguments.structure, arguments.output, arguments.report, pdb)
     protein = read_structure(arguments.structure)
     result = (relax_isolated if settings.isolate else relax)(protein, settings)
     record = result.record
     log.info("%s: %s in %.1f s %s", arguments.structure, record.status, record.seconds, record.reason)
     name = protein.name or arguments.output.stem
     write_mmcif(arguments.output, result.protein, name=name, title=protein.title, plddt=protein.has_plddt)
-    if settings.pdb:
-        write_pdb(arguments.output.with_suffix(".pdb"), result.protein, title=protein.title)
+    if pdb:
+        write_pdb(pdb, result.protein, title=protein.title)
     written = {"target": name, **dataclasses.asdict(record), "settings": dataclasses.asdict(settings)}
     write_json(arguments.report, written, SCHEMA)
     if settings.strict and record.failure:
         raise StageError(f"not fully relaxed: {record.reason}", str(arguments.structure))
     return 0
+
+
+def _refuse_one_file_for_two(*paths: Path | None) -> None:
+    """Keep the input, and each output, from being overwritten by another output."""
+    seen: set[Path] = set()
+    for path in filter(None, paths):
+        if path.resolve() in seen:
+            raise ConfigError("this file would be written over", str(path), "give each file a name of its own")
+        seen.add(path.resolve())

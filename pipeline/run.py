@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 
 from pipeline.config import ROOT, check_config, load_config, merged, write_config
 from pipeline.errors import ConfigError, StageError
-from pipeline.plan import Plan, data_of, failed_targets, plan_run
+from pipeline.plan import Plan, data_of, failed_targets, plan_run, targets_of
 from pipeline.settings import to_flags
 
 log = logging.getLogger(__name__)
@@ -23,18 +24,11 @@ log = logging.getLogger(__name__)
 SNAKEFILE = ROOT / "Snakefile"
 PROFILE = ROOT / "profiles" / "local"
 _SHOWN_FAILURES = 10
-_LOOKS = {
-    "-n",
-    "--dry-run",
-    "--dryrun",
-    "--lint",
-    "--unlock",
-    "--summary",
-    "--dag",
-    "--rulegraph",
-    "--report",
-    "--touch",
-}
+# Snakemake's options that show something and run no job.
+_LOOKS = re.compile(
+    r"-[a-zA-Z]*n[a-zA-Z]*|--(dry-?run|lint|unlock|touch|help|version|d3dag|filegraph)"
+    r"|--((detailed-)?summary|dag|rulegraph|report|list.*)(=.*)?"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,19 +54,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(own)
     config = effective_config(arguments)
     data_of(config)
+    targets_of(config)  # bad input is refused before anything is written
+    out = Path(config["outdir"])
+    command = snakemake_command(out, arguments.cores, passed_on)
+    with alone(out) as lock:
+        plan = _prepared(config, out)
+        if _only_looks(passed_on):
+            return start(command)
+        _forget_unfinished(out, plan)
+        code = start([*command, "--nolock"], keep_open=(lock,))
+    return _ended(code, out, plan)
+
+
+def _prepared(config: Mapping[str, Any], out: Path) -> Plan:
+    """Write what the workflow reads, and say what was read differently than it was written."""
     plan = plan_run(config)
     for target in plan.targets.values():
         for note in target.notes:
             log.info("%s: %s: %s", target.source, target.name, note)
-    out = Path(config["outdir"])
     write_config(out / "config.yaml", config)
-    command = snakemake_command(out, arguments.cores, passed_on)
-    if _only_looks(passed_on):
-        return start(command)
-    with alone(out) as lock:
-        _forget_failures(out, plan)
-        code = start([*command, "--nolock"], keep_open=(lock,))
-    return _ended(code, out, plan)
+    return plan
 
 
 def effective_config(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -90,7 +91,13 @@ def effective_config(arguments: argparse.Namespace) -> dict[str, Any]:
         over["predict"] = {"model": arguments.model}
     config = merged(load_config(arguments.config), over)
     check_config(config)
-    return config
+    return {**config, "outdir": _one_spelling(config["outdir"])}
+
+
+def _one_spelling(folder: str) -> str:
+    """Return the folder as Snakemake shall know it, however it was written: its records go by the name."""
+    path, here = Path(folder).expanduser().resolve(), Path.cwd().resolve()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def snakemake_command(out: Path, cores: int | None, passed_on: Sequence[str]) -> list[str]:
@@ -195,13 +202,14 @@ def _positive(text: str) -> int:
 
 
 def _only_looks(passed_on: Sequence[str]) -> bool:
-    return any(word in _LOOKS for word in passed_on)
+    return any(_LOOKS.fullmatch(word) for word in passed_on)
 
 
-def _forget_failures(out: Path, plan: Plan) -> None:
-    """Remove the records of batches in which a target failed, so that this run tries them again."""
-    for name in sorted({plan.batch_of[target] for target in failed_targets(out, plan)}):
-        (out / "batches" / f"{name}.json").unlink()
+def _forget_unfinished(out: Path, plan: Plan) -> None:
+    """Remove the records of batches in which a prediction failed or is gone, so that this run makes it."""
+    lost = [name for name in plan.targets if not (out / "targets" / name / "predicted.cif").exists()]
+    for name in sorted({plan.batch_of[target] for target in [*failed_targets(out, plan), *lost]}):
+        (out / "batches" / f"{name}.json").unlink(missing_ok=True)
 
 
 def _ended(code: int, out: Path, plan: Plan) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.a3m import GAP_ID, Alignment, encode, format_a3m, parse_a3m, write_a3m
 from pipeline.cache import Entry, Key, SearchCache, settings_hash
-from pipeline.databases import Database, parse_database
+from pipeline.databases import LIBRARY, Database, parse_database
 from pipeline.errors import ConfigError
 from pipeline.fasta import Target, read_target
 from pipeline.hmmer import ENGINE, DomainHit, Iteration, Sequences, best_domains, iterate, make_sequences, profile
@@ -26,7 +26,6 @@ from pipeline.templates import TemplateHit, TemplateHits, templates_of, write_te
 log = logging.getLogger(__name__)
 
 SCHEMA = "foldline.search/1"
-LIBRARY = "library"
 """The entry of `databases` that stands for the sequences of the template library."""
 
 

@@ -149,6 +149,53 @@ def test_run_passes_on_what_follows_two_dashes(tmp_path, monkeypatch):
     assert "- x.fasta" in (tmp_path / "out/config.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("words", "looks"),
+    [
+        (["-np"], True),
+        (["--dry-run"], True),
+        (["--report=x.html"], True),
+        (["--list-rules"], True),
+        (["--detailed-summary"], True),
+        (["-p", "--until", "relax"], False),
+        (["--keep-going"], False),
+        (["--set-threads", "relax=2"], False),
+    ],
+)
+def test_only_looking_is_recognised(words, looks):
+    assert run._only_looks(words) is looks
+
+
+def test_one_folder_has_one_spelling(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spellings = ("out", "./out", str(tmp_path / "out"), "x/../out")
+    assert {run._one_spelling(folder) for folder in spellings} == {"out"}
+    assert run._one_spelling("/elsewhere/out") == "/elsewhere/out"
+
+
+def test_a_lost_prediction_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "data_of", lambda config: None)
+    record, structure = tmp_path / "results/batches/0032-001.json", tmp_path / "results/targets/a/predicted.cif"
+    whole = '{"schema": "foldline.batch/1", "targets": [{"name": "a", "status": "ok", "reason": ""}]}'
+    seen = []
+
+    def call(command, **_):
+        seen.append(record.exists())
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(whole)
+        structure.touch()
+        return 0
+
+    monkeypatch.setattr(run, "start", call)
+    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    for lose in (False, True, False):
+        assert cli.main(["run", "x.fasta"]) == 0
+        if lose:
+            structure.unlink()
+    assert seen == [False, True, False]
+
+
 def test_run_names_failed_targets_and_forgets_them_the_next_time(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "data_of", lambda config: None)

@@ -82,6 +82,8 @@ def test_what_was_changed_is_said(write, letters, sequence, note):
         (">a\n1 MKV\n", "digit '1' at position 1 of 'a' is no amino acid; give the sequence without numbers"),
         (">a\nMK*V\n", r"stop '\*' at position 3 of 'a' is no amino acid; it may stand at the end only"),
         (">a\nMKéV\n", "'é' at position 3 of 'a'"),
+        (">a\nMKßV\n", "'ß' at position 3 of 'a'"),
+        (">a\nMKſV\n", "'ſ' at position 3 of 'a'"),
         (">a\nMKV\u0661\n", "digit '\u0661' at position 4"),
         (">a\nMK\0V\n", r"targets\.fasta:2: control character U\+0000, expected a FASTA file"),
         (">a\x1b[31m\nMKV\n", r"targets\.fasta:1: control character U\+001B"),

@@ -1,6 +1,7 @@
 """Predict: files, records, failures and resuming, on a network small enough to compile at once."""
 
 import dataclasses
+import hashlib
 import json
 
 import haiku as hk
@@ -79,7 +80,9 @@ def test_same_seed_same_numbers(predictor):
 def test_files_hold_the_prediction(tmp_path, predictor):
     one = job(tmp_path)
     (one.folder / "target.fasta").write_text(">one of <b>many</b>\nACDEFGHIKLMNP\n", encoding="utf-8")
-    assert predict.run_batch([one], predictor, None) == [{"name": "one", "status": "ok", "reason": ""}]
+    (said,) = predict.run_batch([one], predictor, None)
+    assert (said["name"], said["status"], said["reason"]) == ("one", "ok", "")
+    assert said["predicted_sha256"] == hashlib.sha256((one.folder / "predicted.cif").read_bytes()).hexdigest()
     record = read_json(one.folder / "confidence.json", predict.CONFIDENCE_SCHEMA)
     arrays = read_npz(one.folder / "confidence.npz", predict.CONFIDENCE_SCHEMA)
     structure = read_structure(one.folder / "predicted.cif")

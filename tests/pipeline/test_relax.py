@@ -257,3 +257,13 @@ def test_import_is_light():
     code = "import sys, pipeline.relax; print(sorted({'jax', 'haiku', 'openmm', 'pdbfixer'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("output", ["in.cif", "in.pdb"])
+def test_no_file_is_written_over(tmp_path, output):
+    structure = tmp_path / "in.pdb"
+    structure.write_bytes((GOLDEN / "1l2y_A.pdb").read_bytes())
+    flags = ["--structure", str(structure), "--output", str(tmp_path / output), "--report", str(tmp_path / "r.json")]
+    with pytest.raises(ConfigError, match="would be written over"):
+        main([*flags, "--pdb"])
+    assert structure.read_bytes() == (GOLDEN / "1l2y_A.pdb").read_bytes()
