@@ -160,8 +160,10 @@ def restore(path: Path, template: State, about: str) -> State:
 
 def identity(source: dataset.ExampleSource, settings: Settings) -> str:
     """Return a text that differs between trainings whose checkpoints must not be mixed."""
+    chosen = dataclasses.asdict(settings)
+    del chosen["checkpoint_every"]  # changes no number
     parts = {
-        "settings": dataclasses.asdict(settings),
+        "settings": chosen,
         "config": dataclasses.asdict(source.config),
         "data": source.describe(),
     }

@@ -113,5 +113,5 @@ def test_notes_after_the_last_checkpoint_are_dropped(runs, source):
     notes = folder / "loss.tsv"
     before = notes.read_text(encoding="utf-8")
     notes.write_text(before + before.splitlines()[-1].replace("3\t", "4\t", 1) + "\n", encoding="utf-8")
-    train.train(source, SETTINGS, folder, minutes=60)
+    train.train(source, dataclasses.replace(SETTINGS, checkpoint_every=2), folder, minutes=60)
     assert notes.read_text(encoding="utf-8") == before
