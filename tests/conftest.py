@@ -12,7 +12,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 @pytest.fixture(scope="session")
 def smallest():
-    """Return the config of a network that has all the parts of `mini` but templates, and is quick to compile."""
+    """Return the config of a small `mini` that starts at the origin and reads no templates: quick to compile."""
     from models import config  # noqa: PLC0415 - after JAX has been told of its cache
 
     mini = config.mini()
