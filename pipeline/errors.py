@@ -50,6 +50,10 @@ class WeightsError(FoldlineError):
     """A file of network parameters is missing, damaged or does not fit the model."""
 
 
+class DownloadError(FoldlineError):
+    """A file cannot be fetched from where it is offered."""
+
+
 class ConfigError(FoldlineError):
     """A setting is unknown, of the wrong type or out of range."""
 
