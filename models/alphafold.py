@@ -18,11 +18,11 @@ from jaxtyping import Float, Int
 
 from models import evoformer, heads, residue_constants, scaling, structure
 from models.config import ModelConfig
+from models.evoformer import Representations
 from models.shapes import Atom37, Rotation, SeqMask, Translation
 
 Batch = Mapping[str, Array]
 Outputs = dict[str, Any]
-_Learned = tuple[hk.Params, Array | None]
 
 _CA = residue_constants.ATOM37_ID["CA"]
 _CHANGE_EPSILON = 1e-8  # square angstrom
@@ -30,50 +30,65 @@ _CHANGE_EPSILON = 1e-8  # square angstrom
 
 @dataclasses.dataclass
 class AlphaFoldIteration(hk.Module):
-    """One iteration: trunk, structure module, heads."""
+    """One iteration: trunk, structure module, heads. `iteration` makes it in the scope of the published parameters.
+
+    Args:
+        config: Sizes and switches.
+        remat: Whether gradients recompute each block of the trunk: less memory, more time.
+    """
 
     config: ModelConfig
     remat: bool = False
     name: str | None = "alphafold_iteration"
 
+    def __call__(self, batch: Batch, prev: Batch) -> Outputs:
+        """Run one iteration.
+
+        Args:
+            batch: The network's inputs, without a leading axis of samples.
+            prev: The recycled state: `prev_pos` (n, 37, 3), `prev_msa_first_row` (n, c_m), `prev_pair` (c_z, n, n).
+
+        Returns:
+            See `read`.
+        """
+        pairs = self.embed_templates(batch) if self.config.evoformer.template is not None else None
+        x = self.represent(batch, prev, pairs)
+        return self.read(x, self.fold(x, batch))
+
     @hk.name_like("__call__")
     def embed_templates(self, batch: Batch, *, dropout: bool = False) -> Float[Array, "t c_t n n"]:
-        """Return the pair representations of the templates."""
-        return evoformer.Evoformer(self.config.evoformer, self.remat).embed_templates(batch, dropout=dropout)
+        """Return the pair representations of the templates; they are the same in every iteration."""
+        return self._trunk().embed_templates(batch, dropout=dropout)
 
-    def __call__(
-        self,
-        batch: Batch,
-        prev: Batch,
-        template_pairs: Float[Array, "t c_t n n"] | None = None,
-        *,
-        dropout: bool = False,
-    ) -> Outputs:
-        """Return the outputs; see `AlphaFold`."""
-        config = self.config
-        trunk = evoformer.Evoformer(config.evoformer, self.remat)
-        if template_pairs is None and config.evoformer.template is not None:
-            template_pairs = trunk.embed_templates(batch, dropout=dropout)
-        x = trunk(batch, prev, template_pairs, dropout=dropout)
-        outputs = self._read_trunk(x)
-        fold = structure.StructureModule(config.structure)
-        frames = self._initial_frames(outputs, batch)
-        folded = fold(x.single, x.pair, batch["aatype"], batch["seq_mask"], frames, dropout=dropout)
-        outputs["structure_module"] = folded
-        outputs["predicted_lddt"] = heads.PredictedLddtHead(config.heads)(folded["act"])
-        outputs["representations"] = {
-            "msa": x.msa,
-            "msa_first_row": x.msa[0],
-            "pair": x.pair,
-            "single": x.single,
-        }
-        return outputs
+    @hk.name_like("__call__")
+    def represent(
+        self, batch: Batch, prev: Batch, template_pairs: Float[Array, "t c_t n n"] | None, *, dropout: bool = False
+    ) -> Representations:
+        """Return what the trunk makes of the inputs, the recycled state and the templates."""
+        return self._trunk()(batch, prev, template_pairs, dropout=dropout)
 
-    @hk.transparent
-    def _read_trunk(self, x: evoformer.Representations) -> Outputs:
-        """Return the heads that do not need the structure."""
+    @hk.name_like("__call__")
+    def fold(self, x: Representations, batch: Batch, *, dropout: bool = False) -> Outputs:
+        """Return what the structure module makes of the representations."""
+        module, frames = structure.StructureModule(self.config.structure), self._initial_frames(x, batch)
+        return module(x.single, x.pair, batch["aatype"], batch["seq_mask"], frames, dropout=dropout)
+
+    @hk.name_like("__call__")
+    def read(self, x: Representations, folded: Outputs) -> Outputs:
+        """Return what the heads make of representations and structure.
+
+        Returns:
+            `distogram` (logits, bin_edges), `predicted_lddt`, `predicted_aligned_error`, `experimentally_resolved`,
+            `masked_msa`, `handedness` (where configured), `structure_module` (see there) and `representations`
+            (`msa`, `msa_first_row`, `pair`, `single`).
+        """
         config = self.config.heads
-        outputs: Outputs = {"distogram": heads.DistogramHead(config)(x.pair)}
+        outputs: Outputs = {
+            "structure_module": folded,
+            "representations": x._asdict(),
+            "distogram": heads.DistogramHead(config)(x.pair),
+            "predicted_lddt": heads.PredictedLddtHead(config)(folded["act"]),
+        }
         if config.pae_bins:
             outputs["predicted_aligned_error"] = heads.PredictedAlignedErrorHead(config)(x.pair)
         if config.experimentally_resolved:
@@ -84,60 +99,29 @@ class AlphaFoldIteration(hk.Module):
             outputs["handedness"] = heads.HandednessHead()(x.single)
         return outputs
 
-    def _initial_frames(self, outputs: Outputs, batch: Batch) -> tuple[Rotation, Translation] | None:
+    @hk.transparent
+    def _trunk(self) -> evoformer.Evoformer:
+        return evoformer.Evoformer(self.config.evoformer, self.config.precision, self.remat)
+
+    @hk.transparent
+    def _initial_frames(self, x: Representations, batch: Batch) -> tuple[Rotation, Translation] | None:
         """Return the frames that the structure module starts from; None for all at the origin."""
         if self.config.structure.initial_frames == "origin":
             return None
-        distogram = outputs["distogram"]
+        distogram = heads.DistogramHead(self.config.heads)(x.pair)
         return scaling.frames_from_distogram(
             distogram["logits"],
             distogram["bin_edges"],
-            outputs["handedness"]["sin_cos"],
+            heads.HandednessHead()(x.single)["sin_cos"],
             batch["residue_index"],
             batch["seq_mask"],
         )
 
 
-@dataclasses.dataclass
-class AlphaFold(hk.Module):
-    """The network in the scope of the published parameters.
-
-    Args:
-        config: Sizes and switches.
-        remat: Whether gradients recompute each block of the trunk: less memory, more time.
-    """
-
-    config: ModelConfig
-    remat: bool = False
-    name: str | None = "alphafold"
-
-    @hk.name_like("__call__")
-    def embed_templates(self, batch: Batch, *, dropout: bool = False) -> Float[Array, "t c_t n n"]:
-        """Return the pair representations of the templates; they are the same in every iteration."""
-        return AlphaFoldIteration(self.config, self.remat).embed_templates(batch, dropout=dropout)
-
-    def __call__(
-        self,
-        batch: Batch,
-        prev: Batch,
-        template_pairs: Float[Array, "t c_t n n"] | None = None,
-        *,
-        dropout: bool = False,
-    ) -> Outputs:
-        """Run one iteration.
-
-        Args:
-            batch: The network's inputs, without a leading axis of iterations.
-            prev: The recycled state: `prev_pos` (n, 37, 3), `prev_msa_first_row` (n, c_m), `prev_pair` (c_z, n, n).
-            template_pairs: From `embed_templates`; computed here where not given.
-            dropout: Whether to drop rows and columns; needs a random key.
-
-        Returns:
-            `distogram` (logits, bin_edges), `predicted_lddt`, `predicted_aligned_error`, `experimentally_resolved`,
-            `masked_msa`, `handedness` (where configured), `structure_module` (see there) and `representations`
-            (`msa`, `msa_first_row`, `pair`, `single`).
-        """
-        return AlphaFoldIteration(self.config, self.remat)(batch, prev, template_pairs, dropout=dropout)
+def iteration(config: ModelConfig, *, remat: bool = False) -> AlphaFoldIteration:
+    """Return the network in the scope of the published parameters."""
+    with hk.name_scope("alphafold"):
+        return AlphaFoldIteration(config, remat)
 
 
 def initial_state(config: ModelConfig, length: int, dtype: jnp.dtype | type = jnp.float32) -> dict[str, Array]:
@@ -150,12 +134,12 @@ def initial_state(config: ModelConfig, length: int, dtype: jnp.dtype | type = jn
     }
 
 
-def recycled(outputs: Outputs) -> dict[str, Array]:
+def recycled(x: Representations, folded: Outputs) -> dict[str, Array]:
     """Return what one iteration hands to the next; no gradient flows through it."""
     state = {
-        "prev_pos": outputs["structure_module"]["final_atom_positions"],
-        "prev_msa_first_row": outputs["representations"]["msa_first_row"],
-        "prev_pair": outputs["representations"]["pair"],
+        "prev_pos": folded["final_atom_positions"],
+        "prev_msa_first_row": x.msa_first_row,
+        "prev_pair": x.pair,
     }
     return jax.lax.stop_gradient(state)
 
@@ -172,52 +156,53 @@ def ca_change(before: Atom37, after: Atom37, seq_mask: SeqMask) -> Float[Array, 
     return jnp.sqrt(jnp.sum(square) / jnp.maximum(jnp.sum(mask), 1.0) + _CHANGE_EPSILON)
 
 
-class _Recycling(NamedTuple):
-    """The network bound to its parameters and to one target's inputs, as pure functions of numbers.
-
-    Args:
-        run: From the number of an iteration, what was learned and the recycled state to the outputs.
-        learned: All that gradients flow to: the parameters, and the templates' pair representations.
-        start: The recycled state of the first iteration.
-        iterations: Length of the inputs' axis of iterations.
-    """
-
-    run: Callable[[Int[Array, ""], "_Learned", dict[str, Array]], Outputs]
-    learned: "_Learned"
-    start: dict[str, Array]
-    iterations: int
-
-
-def predict(config: ModelConfig, batch: Batch, recycles: Int[Array, ""] | int) -> Outputs:
+def predict(
+    config: ModelConfig,
+    batch: Batch,
+    recycles: Int[Array, ""] | int,
+    *,
+    tolerance: Float[Array, ""] | float = 0.0,
+    ensemble: int = 1,
+    dropout: bool = False,
+) -> Outputs:
     """Run the network with recycling, compiled once for every number of recycles. Not for gradients: see `forward`.
 
     Args:
         config: The network.
-        batch: Its inputs with a leading axis of iterations, at least `recycles` + 1.
+        batch: Its inputs with a leading axis of samples, at least (`recycles` + 1) x `ensemble`.
         recycles: Iterations after the first.
+        tolerance: Recycling ends early where the CA distances change by less than this, angstrom.
+        ensemble: Samples whose representations are averaged in each iteration (Suppl. 1.11.2).
+        dropout: Whether to drop rows and columns, for results that differ with the random key.
 
     Returns:
-        The last iteration's outputs (see `AlphaFold`), and `ca_change`, shape (iterations - 1,): the change of the CA
-        distances in each recycle, angstrom, 0 for those that did not run.
+        The last iteration's outputs (see `AlphaFoldIteration.read`); `ca_change`, shape (iterations - 1,): the change
+        of the CA distances in each recycle, angstrom, 0 for those that did not run; `recycles`: how many ran.
     """
-    x = _bind(config, batch, dropout=False, remat=False)
+    x = _bind(config, batch, ensemble=ensemble, dropout=dropout)
     seq_mask = batch["seq_mask"][0]
     number = jnp.minimum(jnp.asarray(recycles, jnp.int32), x.iterations - 1)
-    first = jnp.zeros((), jnp.int32)
     if hk.running_init():
         return {}  # the parameters are made; nobody sees the outputs
 
-    def iterate(i: Int[Array, ""], carry: tuple[Outputs, Array]) -> tuple[Outputs, Array]:
-        before, changes = carry
-        outputs = x.run(i, x.learned, recycled(before))
-        old, new = (o["structure_module"]["final_atom_positions"] for o in (before, outputs))
-        return outputs, changes.at[i].set(ca_change(old, new, seq_mask))
+    def goes_on(carry: _Progress) -> Array:
+        settled = (carry.done > 1) & (carry.changes[carry.done - 1] < tolerance)
+        return (carry.done <= number) & ~settled
 
-    # The first iteration recycles zeros: so the outputs before it are zeros, and one compiled body serves all.
-    before = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(x.run, first, x.learned, x.start))
-    changes = jnp.zeros(x.iterations, seq_mask.dtype)
-    outputs, changes = jax.lax.fori_loop(0, number + 1, iterate, (before, changes))
-    return {**outputs, "ca_change": changes[1:]}
+    def iterate(carry: _Progress) -> _Progress:
+        prev = recycled(carry.representations, carry.folded)
+        representations, folded = x.run(carry.done, x.learned, prev)
+        change = ca_change(prev["prev_pos"], folded["final_atom_positions"], seq_mask)
+        return _Progress(carry.done + 1, representations, folded, carry.changes.at[carry.done].set(change))
+
+    # The first iteration recycles zeros: so the results before it are zeros, and one compiled body serves all.
+    first = jnp.zeros((), jnp.int32)
+    shapes = jax.eval_shape(x.run, first, x.learned, initial_state(config, len(seq_mask), seq_mask.dtype))
+    nothing, unfolded = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    start = _Progress(first, nothing, unfolded, jnp.zeros(x.iterations, seq_mask.dtype))
+    end = jax.lax.while_loop(goes_on, iterate, start)
+    outputs = x.read(x.learned, end.representations, end.folded)
+    return {**outputs, "ca_change": end.changes[1:], "recycles": end.done - 1}
 
 
 def forward(
@@ -236,30 +221,94 @@ def forward(
     number = jnp.minimum(jnp.asarray(recycles, jnp.int32), x.iterations - 1)
     if hk.running_init():
         return {}
-    fixed = jax.lax.stop_gradient(x.learned)
-    state = jax.lax.fori_loop(0, number, lambda i, state: recycled(x.run(i, fixed, state)), x.start)
-    return x.run(number, x.learned, state)
+    fixed, seq_mask = jax.lax.stop_gradient(x.learned), batch["seq_mask"][0]
+    start = initial_state(config, len(seq_mask), seq_mask.dtype)
+    state = jax.lax.fori_loop(0, number, lambda i, state: recycled(*x.run(i, fixed, state)), start)
+    return x.read(x.learned, *x.run(number, x.learned, state))
 
 
-def _bind(config: ModelConfig, batch: Batch, *, dropout: bool, remat: bool) -> _Recycling:
+class _Progress(NamedTuple):
+    """What one iteration of `predict` hands to the next: iterations done, their last results, all changes of CA."""
+
+    done: Int[Array, ""]
+    representations: Representations
+    folded: Outputs
+    changes: Float[Array, " iterations"]
+
+
+class _Learned(NamedTuple):
+    """All that gradients flow to: the parameters, and the templates' pair representations."""
+
+    params: hk.Params
+    template_pairs: Array | None
+
+
+class _Bound(NamedTuple):
+    """The network bound to one target's inputs, as pure functions of numbers.
+
+    Args:
+        run: From the number of an iteration, what was learned and the recycled state to representations and structure.
+        read: From what was learned, representations and structure to the outputs.
+        learned: The parameters and the templates.
+        iterations: How many the inputs last for.
+    """
+
+    run: Callable[[Int[Array, ""], _Learned, Batch], tuple[Representations, Outputs]]
+    read: Callable[[_Learned, Representations, Outputs], Outputs]
+    learned: _Learned
+    iterations: int
+
+
+def _bind(config: ModelConfig, batch: Batch, *, ensemble: int = 1, dropout: bool, remat: bool = False) -> _Bound:
     """Make the parameters in the current Haiku scope and return the network as pure functions.
 
     Templates are embedded once, outside the recycling.
     """
-    network = hk.transform(lambda batch, prev, pairs: AlphaFold(config, remat)(batch, prev, pairs, dropout=dropout))
-    embedding = hk.transform(lambda batch: AlphaFold(config, remat).embed_templates(batch, dropout=dropout))
-    first = {name: array[0] for name, array in batch.items()}
-    start = initial_state(config, first["aatype"].shape[0], first["msa_feat"].dtype)
-    params = hk.transparent_lift(network.init)(hk.next_rng_key() if hk.running_init() else None, first, start, None)
+
+    def pure(step: Callable[..., Any]) -> Callable[..., Any]:
+        return hk.transform(lambda *arguments: step(iteration(config, remat=remat), *arguments)).apply
+
+    embed = pure(lambda x, batch: x.embed_templates(batch, dropout=dropout))
+    represent = pure(lambda x, *arguments: x.represent(*arguments, dropout=dropout))
+    fold = pure(lambda x, *arguments: x.fold(*arguments, dropout=dropout))
+    read = pure(lambda x, *arguments: x.read(*arguments))
+
+    def sample(i: Int[Array, ""] | int) -> dict[str, Array]:
+        return {name: jax.lax.dynamic_index_in_dim(array, i, keepdims=False) for name, array in batch.items()}
+
+    network = hk.transform(lambda batch, prev: iteration(config)(batch, prev))  # noqa: PLW0108 - a module
+    start = initial_state(config, batch["aatype"].shape[1], batch["msa_feat"].dtype)
+    params = hk.transparent_lift(network.init)(hk.next_rng_key() if hk.running_init() else None, sample(0), start)
     key = hk.next_rng_key() if dropout else None
-    pairs = embedding.apply(params, key, first) if config.evoformer.template is not None else None
+    pairs = embed(params, key, sample(0)) if config.evoformer.template is not None else None
 
-    def run(i: Int[Array, ""], learned: _Learned, prev: dict[str, Array]) -> Outputs:
-        params, pairs = learned
-        one = {name: jax.lax.dynamic_index_in_dim(array, i, keepdims=False) for name, array in batch.items()}
-        return network.apply(params, None if key is None else jax.random.fold_in(key, i), one, prev, pairs)
+    def run(i: Int[Array, ""], learned: _Learned, prev: Batch) -> tuple[Representations, Outputs]:
+        def of_sample(k: Int[Array, ""] | int) -> Representations:
+            own = None if key is None else jax.random.fold_in(key, k)
+            return represent(learned.params, own, sample(k), prev, learned.template_pairs)
 
-    return _Recycling(run, (params, pairs), start, len(batch["aatype"]))
+        x = _mean(of_sample, i * ensemble, ensemble)
+        own = None if key is None else jax.random.fold_in(key, -1 - i)
+        return x, fold(learned.params, own, x, sample(i * ensemble))
+
+    return _Bound(
+        run,
+        lambda learned, *x: read(learned.params, None, *x),
+        _Learned(params, pairs),
+        len(batch["aatype"]) // ensemble,
+    )
+
+
+def _mean(of_sample: Callable[..., Representations], first: Int[Array, ""], number: int) -> Representations:
+    """Return the mean representations of several samples; the MSA, whose rows differ, is the first sample's."""
+    x = of_sample(first)
+    if number == 1:
+        return x
+
+    def add(k: Int[Array, ""], total: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(a + b for a, b in zip(total, of_sample(first + k)[1:], strict=True))
+
+    return Representations(x.msa, *(a / number for a in jax.lax.fori_loop(1, number, add, tuple(x[1:]))))
 
 
 def example_batch(config: ModelConfig, length: int, iterations: int = 1) -> dict[str, Array]:

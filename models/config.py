@@ -4,7 +4,10 @@ Source of the AlphaFold 2 values: Jumper et al. 2021, Supplementary Information,
 """
 
 import dataclasses
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +166,12 @@ class HeadsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """A whole network."""
+    """A whole network.
+
+    Args:
+        recycles: Iterations after the first, where nothing else is asked for.
+        precision: Of the trunk's activations; structure module and heads have single precision always.
+    """
 
     name: str
     input: InputConfig = InputConfig()
@@ -171,6 +179,7 @@ class ModelConfig:
     structure: StructureConfig = StructureConfig()
     heads: HeadsConfig = HeadsConfig()
     recycles: int = 3
+    precision: Precision = "float32"
 
 
 _WITHOUT_TEMPLATES = EvoformerConfig(template=None)
@@ -188,6 +197,23 @@ def alphafold2(number: int, *, ptm: bool) -> ModelConfig:
     inputs, evoformer = _INPUTS[number]
     suffix = "_ptm" if ptm else ""
     return ModelConfig(f"model_{number}{suffix}", inputs, evoformer, heads=HeadsConfig(pae_bins=64 if ptm else 0))
+
+
+def shared_program(configs: Sequence[ModelConfig]) -> ModelConfig:
+    """Return the network that runs all of the given published models, one compiled program for all.
+
+    Where a model lacks templates or the aligned error, its inputs are masked and its parameters zero
+    (`models.inputs.pad_inputs`, `models.params.widen`); zero templates change nothing and are skipped.
+    """
+    names = [config.name for config in configs]
+    if len(names) == 1:
+        return configs[0]
+    widest = max(configs, key=lambda c: (c.evoformer.template is not None, c.heads.pae_bins))
+    pae_bins = max(config.heads.pae_bins for config in configs)
+    rest = [dataclasses.replace(c.evoformer, template=None) for c in configs]
+    if any(other != rest[0] for other in rest) or any(c.structure != widest.structure for c in configs):
+        raise ValueError(f"expected variants of one network, got {', '.join(names)}")
+    return dataclasses.replace(widest, name="+".join(names), heads=dataclasses.replace(widest.heads, pae_bins=pae_bins))
 
 
 _MINI_BLOCK = BlockConfig(

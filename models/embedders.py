@@ -41,9 +41,9 @@ def distogram(positions: Float[Array, "n 3"], bins: int, shortest: float, longes
     return inside.astype(positions.dtype)
 
 
-def embed_input(batch: Mapping[str, Array], config: EvoformerConfig) -> tuple[Msa, Pair]:
+def embed_input(batch: Mapping[str, Array], config: EvoformerConfig, dtype: jnp.dtype) -> tuple[Msa, Pair]:
     """Embed the target and its clustered MSA (Suppl. Alg. 3, lines 1-3)."""
-    target, msa_feat = batch["target_feat"], batch["msa_feat"]
+    target, msa_feat = batch["target_feat"].astype(dtype), batch["msa_feat"].astype(dtype)
     left = linear(target, config.c_z, "left_single").T
     right = linear(target, config.c_z, "right_single").T
     msa = linear(msa_feat, config.c_m, "preprocess_msa") + linear(target, config.c_m, "preprocess_1d")[None]
@@ -57,10 +57,10 @@ def embed_recycled(
 
     In the first iteration all of them are zero.
     """
-    positions: Atom37 = prev["prev_pos"].astype(pair.dtype)
+    positions: Atom37 = prev["prev_pos"]
     beta, _ = geometry.pseudo_beta(aatype, positions, jnp.ones_like(positions[..., 0]))
     bins = distogram(beta, config.recycle_bins, config.recycle_min, config.recycle_max)
-    pair = pair + linear(bins, config.c_z, "prev_pos_linear", channel_axis=0)
+    pair = pair + linear(bins.astype(pair.dtype), config.c_z, "prev_pos_linear", channel_axis=0)
     pair = pair + layer_norm(prev["prev_pair"].astype(pair.dtype), "prev_pair_norm", channel_axis=0)
     row = layer_norm(prev["prev_msa_first_row"].astype(msa.dtype), "prev_msa_first_row_norm")
     return msa.at[0].add(row), pair
@@ -74,8 +74,8 @@ def embed_relative_positions(residue_index: ResidueIndex, config: EvoformerConfi
     return linear(bins, config.c_z, "pair_activiations", channel_axis=0)
 
 
-def embed_extra_msa(batch: Mapping[str, Array], c_e: int) -> Float[Array, "e n c_e"]:
+def embed_extra_msa(batch: Mapping[str, Array], c_e: int, dtype: jnp.dtype) -> Float[Array, "e n c_e"]:
     """Embed the MSA rows that are in no cluster centre (Suppl. Alg. 3, lines 14-16)."""
     deletions = jnp.stack([batch["extra_has_deletion"], batch["extra_deletion_value"]], axis=-1)
-    letters = jax.nn.one_hot(batch["extra_msa"], MSA_CLASSES, dtype=deletions.dtype)
-    return linear(jnp.concatenate([letters, deletions], axis=-1), c_e, "extra_msa_activations")
+    letters = jax.nn.one_hot(batch["extra_msa"], MSA_CLASSES, dtype=dtype)
+    return linear(jnp.concatenate([letters, deletions.astype(dtype)], axis=-1), c_e, "extra_msa_activations")

@@ -1,17 +1,22 @@
 """The trunk: embeddings, the extra-MSA stack and the Evoformer stack (Suppl. Alg. 2, 6 and 18)."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import haiku as hk
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
 from models import embedders, msa, primitives, templates, triangle
-from models.config import BlockConfig, EvoformerConfig
+from models.config import BlockConfig, EvoformerConfig, Precision
 from models.shapes import Msa, MsaMask, Pair, PairMask, Single
+
+Batch = Mapping[str, Array]
 
 
 class Representations(NamedTuple):
@@ -19,11 +24,13 @@ class Representations(NamedTuple):
 
     Args:
         msa: MSA representation without template rows, shape (s, n, c_m).
+        msa_first_row: That of the target itself, shape (n, c_m).
         pair: Pair representation, shape (c_z, n, n).
         single: Single representation, shape (n, c_s).
     """
 
     msa: Msa
+    msa_first_row: Single
     pair: Pair
     single: Single
 
@@ -78,24 +85,32 @@ class Evoformer(hk.Module):
 
     Args:
         config: Sizes and switches.
+        precision: Of activations and weights here; sums and softmax are never below single precision.
         remat: Whether gradients recompute each block: less memory, more time.
     """
 
     config: EvoformerConfig
+    precision: Precision = "float32"
     remat: bool = False
     name: str | None = "evoformer"
 
     @hk.name_like("__call__")
-    def embed_templates(self, batch: Mapping[str, Array], *, dropout: bool = False) -> Float[Array, "t c_t n n"]:
+    def embed_templates(self, batch: Batch, *, dropout: bool = False) -> Float[Array, "t c_t n n"]:
         """Return the pair representations of the templates; they are the same in every iteration."""
-        assert self.config.template is not None  # noqa: S101 - the caller asks only where there are templates
-        embedding = templates.TemplateEmbedding(self.config.template, self.config.c_z)
-        return embedding.embed(templates.Template.from_batch(batch), _pair_mask(batch), dropout=dropout)
+        config = self.config.template
+        assert config is not None  # noqa: S101 - the caller asks only where there are templates
+        with self._parameters(batch) as dtype:
+            embedding = templates.TemplateEmbedding(config, self.config.c_z)
+            inputs = templates.Template.from_batch(batch), _pair_mask(batch, dtype)
+            embed = functools.partial(embedding.embed, dropout=dropout)
+            rows, n = batch["template_aatype"].shape
+            zeros = jnp.zeros((rows, config.c_t, n, n), dtype)
+            return _where_templates(batch, embed, zeros, *inputs)
 
     def __call__(
         self,
-        batch: Mapping[str, Array],
-        prev: Mapping[str, Array],
+        batch: Batch,
+        prev: Batch,
         template_pairs: Float[Array, "t c_t n n"] | None = None,
         *,
         dropout: bool = False,
@@ -109,55 +124,86 @@ class Evoformer(hk.Module):
             dropout: Whether to drop rows and columns; needs a random key.
         """
         config = self.config
-        masks = Masks(batch["msa_mask"], _pair_mask(batch))
-        rows, pair = embedders.embed_input(batch, config)
-        rows, pair = embedders.embed_recycled(rows, pair, prev, batch["aatype"], config)
-        pair = pair + embedders.embed_relative_positions(batch["residue_index"], config, pair.dtype)
-        if config.template is not None and template_pairs is not None:
-            embedding = templates.TemplateEmbedding(config.template, config.c_z)
-            pair = pair + embedding(pair, template_pairs, batch["template_mask"])
-        pair = self._read_extra_msa(batch, pair, masks.pair, dropout)
+        with self._parameters(batch) as dtype:
+            masks = Masks(batch["msa_mask"].astype(dtype), _pair_mask(batch, dtype))
+            rows, pair = embedders.embed_input(batch, config, dtype)
+            rows, pair = embedders.embed_recycled(rows, pair, prev, batch["aatype"], config)
+            pair = pair + embedders.embed_relative_positions(batch["residue_index"], config, dtype)
+            if template_pairs is not None:
+                pair = self._read_templates(batch, pair, template_pairs)
+            pair = self._read_extra_msa(batch, pair, masks.pair, dropout)
+            x, masks = self._add_torsion_rows(batch, Activations(rows, pair), masks)
+            x = stack(
+                lambda x: block(x, masks, config.block, dropout=dropout),
+                x,
+                config.blocks,
+                name="evoformer_iteration",
+                remat=self.remat,
+            )
+            single = primitives.linear(x.msa[0], config.c_s, "single_activations")
+        outside = batch["msa_feat"].dtype
+        found = Representations(x.msa[: len(rows)], x.msa[0], x.pair, single)
+        return jax.tree.map(lambda array: array.astype(outside), found)
 
-        x, masks = self._add_torsion_rows(batch, Activations(rows, pair), masks)
-        x = stack(
-            lambda x: block(x, masks, config.block, dropout=dropout),
-            x,
-            config.blocks,
-            name="evoformer_iteration",
-            remat=self.remat,
-        )
-        single = primitives.linear(x.msa[0], config.c_s, "single_activations")
-        return Representations(x.msa[: len(rows)], x.pair, single)
+    @contextlib.contextmanager
+    def _parameters(self, batch: Batch) -> Iterator[jnp.dtype]:
+        """Give the type of the activations, and let parameters have it."""
+        dtype = batch["msa_feat"].dtype if self.precision == "float32" else jnp.dtype(self.precision)
+        with hk.custom_getter(lambda get, value, _: get(value).astype(dtype)):
+            yield dtype
 
     @hk.transparent
-    def _read_extra_msa(self, batch: Mapping[str, Array], pair: Pair, pair_mask: PairMask, dropout: bool) -> Pair:
+    def _read_templates(self, batch: Batch, pair: Pair, template_pairs: Float[Array, "t c_t n n"]) -> Pair:
+        """Add what the pairs read from the templates; nothing is computed where there is none."""
+        assert self.config.template is not None  # noqa: S101 - there are pairs of templates
+        read = templates.TemplateEmbedding(self.config.template, self.config.c_z)
+        zeros = jnp.zeros_like(pair)
+        return pair + _where_templates(batch, read, zeros, pair, template_pairs, batch["template_mask"])
+
+    @hk.transparent
+    def _read_extra_msa(self, batch: Batch, pair: Pair, pair_mask: PairMask, dropout: bool) -> Pair:
         """Run the extra-MSA stack, of which only the pair representation goes on (Alg. 18)."""
         extra = self.config.extra_msa
         if extra is None:
             return pair
-        masks = Masks(batch["extra_msa_mask"], pair_mask)
-        x = stack(
-            lambda x: block(x, masks, extra.block, dropout=dropout),
-            Activations(embedders.embed_extra_msa(batch, extra.c_e), pair),
-            extra.blocks,
-            name="extra_msa_stack",
-            remat=self.remat,
-        )
-        return x.pair
+
+        def read(rows: Array, mask: MsaMask, pair: Pair) -> Pair:
+            masks = Masks(mask, pair_mask)
+            x = stack(
+                lambda x: block(x, masks, extra.block, dropout=dropout),
+                Activations(rows, pair),
+                extra.blocks,
+                name="extra_msa_stack",
+                remat=self.remat,
+            )
+            return x.pair
+
+        rows = embedders.embed_extra_msa(batch, extra.c_e, pair.dtype)
+        return read(rows, batch["extra_msa_mask"].astype(pair.dtype), pair)
 
     @hk.transparent
-    def _add_torsion_rows(self, batch: Mapping[str, Array], x: Activations, masks: Masks) -> tuple[Activations, Masks]:
+    def _add_torsion_rows(self, batch: Batch, x: Activations, masks: Masks) -> tuple[Activations, Masks]:
         """Append the templates' torsions to the MSA."""
         config = self.config.template
         if config is None or not config.embed_torsions:
             return x, masks
-        rows, mask = templates.embed_torsions(templates.Template.from_batch(batch), config, self.config.c_m)
+        rows, mask = templates.embed_torsions(
+            templates.Template.from_batch(batch), config, self.config.c_m, x.msa.dtype
+        )
         return (
             Activations(jnp.concatenate([x.msa, rows]), x.pair),
             Masks(jnp.concatenate([masks.msa, mask.astype(masks.msa.dtype)]), masks.pair),
         )
 
 
-def _pair_mask(batch: Mapping[str, Array]) -> PairMask:
+def _where_templates(batch: Batch, function: Callable[..., Array], otherwise: Array, *operands: Any) -> Array:
+    """Return what a function makes of its operands where there is any template; else compute nothing."""
+    if hk.running_init():  # Haiku wants the parameters of both branches to be the same
+        return function(*operands)
+    return hk.cond(jnp.any(batch["template_mask"] > 0), function, lambda *_: otherwise, *operands)
+
+
+def _pair_mask(batch: Batch, dtype: jnp.dtype) -> PairMask:
     """Return which pairs are of real residues."""
-    return batch["seq_mask"][:, None] * batch["seq_mask"][None, :]
+    mask = batch["seq_mask"].astype(dtype)
+    return mask[:, None] * mask[None, :]

@@ -6,12 +6,12 @@ Source: Jumper et al. 2021, Supplementary Information, sections 1.2.5 to 1.2.9.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import InputConfig
+from models.config import InputConfig, ModelConfig
 from models.residue_constants import ATOM37_ID, GAP, HHBLITS_TO_RESTYPE, MASK_TOKEN, RESTYPE_ID
 
 Arrays = dict[str, NDArray]
@@ -51,6 +51,13 @@ _AXES = {
     "template_pseudo_beta_mask": "tn",
     "template_mask": "t",
 }
+_INNER_AXES = {
+    "template_all_atom_positions": (len(ATOM37_ID), 3),
+    "template_all_atom_masks": (len(ATOM37_ID),),
+    "template_pseudo_beta": (3,),
+}
+_INTEGERS = ("extra_msa", "template_aatype")
+_FEWEST_ROWS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,19 +111,67 @@ def make_inputs(
     return inputs
 
 
-def pad_inputs(inputs: Mapping[str, NDArray], config: InputConfig, length: int) -> Arrays:
-    """Pad residues to `length` and rows and templates to the sizes of `config`, with zeros, so that masks stay true.
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Sizes that inputs are padded to; each combination is a compiled program of its own.
 
     Args:
-        inputs: One iteration's inputs, or those of several with a leading axis.
-        config: Sizes of the network's inputs.
-        length: Residues of the bucket.
+        length: Residues.
+        clusters: Rows of the clustered MSA, without those that the network makes of templates.
+        extra: Rows of the extra MSA.
+        templates: Templates.
+    """
+
+    length: int
+    clusters: int
+    extra: int
+    templates: int
+
+
+def full_sizes(config: InputConfig, length: int) -> Sizes:
+    """Return the sizes of a network's inputs from an alignment with rows enough."""
+    return Sizes(length, cluster_rows(config), config.max_extra_msa, config.max_templates)
+
+
+def sizes_for(rows: int, length: int, configs: Sequence[InputConfig]) -> Sizes:
+    """Return sizes that hold the inputs of several networks for one alignment.
+
+    Below the networks' own numbers rows are rounded up to few sizes: a shallow alignment does not pay for a deep one,
+    and few programs are compiled.
+
+    Args:
+        rows: Rows of the alignment.
+        length: Residues, padded.
+        configs: Sizes of the networks' inputs.
+    """
+    clusters = max(cluster_rows(c) for c in configs)
+    extra = max(c.max_extra_msa for c in configs)
+    left = max(min(rows - cluster_rows(c), c.max_extra_msa) for c in configs)
+    templates = max(c.max_templates for c in configs)
+    return Sizes(length, _row_size(min(rows, clusters), clusters), _row_size(left, extra), templates)
+
+
+def pad_inputs(inputs: Mapping[str, NDArray], config: ModelConfig, sizes: Sizes) -> Arrays:
+    """Return inputs padded with zeros, so that masks stay true.
+
+    Args:
+        inputs: One sample's inputs, or those of several with a leading axis.
+        config: The network; an extra MSA and templates that it reads and the inputs lack are all padding.
+        sizes: What to pad to.
 
     Raises:
         ValueError: The inputs are larger than the sizes given.
     """
-    sizes = {"n": length, "s": cluster_rows(config), "e": config.max_extra_msa, "t": config.max_templates}
-    return {name: _pad(name, array, sizes) for name, array in inputs.items()}
+    numbers = {"n": sizes.length, "s": sizes.clusters, "e": sizes.extra, "t": sizes.templates}
+    trunk, leading = config.evoformer, inputs["aatype"].shape[:-1]
+    read = {"e": trunk.extra_msa is not None, "t": trunk.template is not None}
+    absent = {name: axes for name, axes in _AXES.items() if read.get(axes[0]) and name not in inputs}
+    padded = {name: _pad(name, array, numbers) for name, array in inputs.items()}
+    for name, axes in absent.items():
+        inner = _INNER_AXES.get(name, ())
+        shape = (*leading, *(numbers[axis] for axis in axes.rstrip(".")), *inner)
+        padded[name] = np.zeros(shape, np.int32 if name in _INTEGERS else np.float32)
+    return padded
 
 
 def cluster_rows(config: InputConfig) -> int:
@@ -315,6 +370,14 @@ def _one_hot(ids: NDArray, classes: int) -> NDArray:
 
 def _rows_in_order(order: NDArray) -> NDArray:
     return np.concatenate([[0], order]).astype(np.int64)
+
+
+def _row_size(rows: int, most: int) -> int:
+    """Return a power of two that holds so many rows, or the most."""
+    size = _FEWEST_ROWS
+    while size < rows:
+        size *= 2
+    return min(size, most)
 
 
 def _is_deterministic(config: InputConfig) -> bool:

@@ -129,6 +129,13 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return {name: x.shape for name, x in flat(jax.eval_shape(network.init, jax.random.key(0), batch)).items()}
 
 
+def widen(params: hk.Params, config: ModelConfig) -> hk.Params:
+    """Add zeros where a network that runs several models (`config.shared_program`) has parameters that one lacks."""
+    given = flat(params)
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes(config).items() if name not in given}
+    return nested({**given, **zeros})
+
+
 def flat(params: hk.Params) -> dict[str, Any]:
     """Return parameters by `scope//name`."""
     return {f"{scope}//{name}": array for scope, arrays in params.items() for name, array in arrays.items()}

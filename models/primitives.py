@@ -19,6 +19,7 @@ Initialiser: TypeAlias = Literal["linear", "relu", "zeros", "gate"]
 LAYER_NORM_EPSILON = 1e-5
 TRUNCATED_STDDEV = 0.87962566103423978  # of a unit normal cut at two standard deviations
 MASKED_LOGIT = -1e30  # swallows any logit in float32 and float64: a row without real keys gets their mean
+_SINGLE_BYTES = 4
 CHUNK_ELEMENTS = 2**25  # numbers in one temporary array above which rows are worked on in chunks
 
 
@@ -105,13 +106,15 @@ def layer_norm(x: Float[Array, "*dims"], name: str, *, channel_axis: int = -1) -
 def normalise(
     x: Float[Array, "*dims"], scale: Float[Array, " c"], offset: Float[Array, " c"], *, channel_axis: int = -1
 ) -> Float[Array, "*dims"]:
-    """Normalise over the channels, then scale and shift."""
+    """Normalise over the channels, then scale and shift; in single precision at least."""
+    dtype = x.dtype
+    x, scale, offset = single(x), single(scale), single(offset)
     if channel_axis == 0:
-        return _normalise_first(x.reshape(x.shape[0], -1), scale, offset).reshape(x.shape)
+        return _normalise_first(x.reshape(x.shape[0], -1), scale, offset).reshape(x.shape).astype(dtype)
     centred = x - jnp.mean(x, axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
     normal = centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON)
-    return normal * _along(scale, -1, x.ndim) + _along(offset, -1, x.ndim)
+    return (normal * _along(scale, -1, x.ndim) + _along(offset, -1, x.ndim)).astype(dtype)
 
 
 _Flat: TypeAlias = Float[Array, "c m"]
@@ -225,9 +228,14 @@ class AttentionParameters(hk.Module):
         )
 
 
+def single(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
+    """Return an array in single precision, or in double where it has that already."""
+    return x.astype(jnp.float32) if x.dtype.itemsize < _SINGLE_BYTES else x
+
+
 def mask_to_bias(mask: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
     """Return what is added to the logits of keys: 0 where real, very negative elsewhere."""
-    return MASKED_LOGIT * (1.0 - mask)
+    return MASKED_LOGIT * (1.0 - single(mask))
 
 
 def attend(
@@ -240,9 +248,10 @@ def attend(
 
     The weights are normalised after the product with the values: fewer divisions, and the product can start at once.
     """
-    logits = query @ key + bias
+    logits = single(query @ key) + bias
     weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
-    return (weights @ value) / jnp.sum(weights, axis=-1, keepdims=True)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    return (single(weights.astype(value.dtype) @ value) / total).astype(value.dtype)
 
 
 def self_attention(
@@ -265,7 +274,7 @@ def self_attention(
     query, key, value, gate = jnp.moveaxis(jnp.einsum("bnc,cphd->bnphd", x, joined), (2, 3), (0, 2))
 
     def attend_row(query: Array, key: Array, value: Array, bias: Array) -> Array:
-        bias = bias[None, None, :] if pair_bias is None else bias[None, None, :] + pair_bias
+        bias = bias[None, None, :] if pair_bias is None else bias[None, None, :] + single(pair_bias)
         return attend(query, jnp.swapaxes(key, -1, -2), value, bias)
 
     out = map_rows(attend_row, (query, key, value, mask_to_bias(mask)), heads * n * n)

@@ -61,7 +61,7 @@ class SingleTemplateEmbedding(hk.Module):
     def __call__(self, template: Template, pair_mask: PairMask, *, dropout: bool = False) -> Pair:
         """Return the template's pair representation."""
         config = self.config
-        pair = self._embed(template)
+        pair = self._embed(template, pair_mask.dtype)
 
         def block(pair: Pair) -> Pair:
             return triangle.update_pair(pair, pair_mask, config.block, attention_first=True, dropout=dropout)
@@ -70,25 +70,26 @@ class SingleTemplateEmbedding(hk.Module):
         return layer_norm(pair, "output_layer_norm", channel_axis=0)
 
     @hk.transparent
-    def _embed(self, template: Template) -> Pair:
+    def _embed(self, template: Template, dtype: jnp.dtype) -> Pair:
         """Return the affine map of 88 features: distogram, pseudo-beta mask, types of j and i, unit vector, mask.
 
         The types depend on one residue only and are mapped before they are spread over the pairs.
         """
         config = self.config
         bins = distogram(template.pseudo_beta, config.distogram_bins, config.distogram_min, config.distogram_max)
+        bins = bins.astype(dtype)
         size = config.distogram_bins + 2 * AATYPE_CLASSES + 5
         weights, bias = LinearParameters(config.c_t, "relu", name="embedding2d")(size, bins.dtype)
         cuts = [config.distogram_bins, 1, AATYPE_CLASSES, AATYPE_CLASSES, 3, 1]
         of_bins, of_beta, of_j, of_i, of_vector, of_mask = jnp.split(weights, [sum(cuts[:k]) for k in range(1, 6)])
         types = jax.nn.one_hot(template.aatype, AATYPE_CLASSES, dtype=bins.dtype)
-        beta_mask = _outer(template.pseudo_beta_mask)[None]
-        mask = _outer(template.atom_mask[:, _BACKBONE].prod(axis=-1))[None]
+        beta_mask = _outer(template.pseudo_beta_mask)[None].astype(dtype)
+        mask = _outer(template.atom_mask[:, _BACKBONE].prod(axis=-1))[None].astype(dtype)
         pair = primitives.project(bins, of_bins, channel_axis=0)
         pair = pair + beta_mask * of_beta[0, :, None, None] + mask * of_mask[0, :, None, None]
         pair = pair + (types @ of_j).T[:, None, :] + (types @ of_i).T[:, :, None]
         if config.unit_vectors:
-            pair = pair + jnp.einsum("ijx,xc->cij", _unit_vectors(template), of_vector) * mask
+            pair = pair + jnp.einsum("ijx,xc->cij", _unit_vectors(template).astype(dtype), of_vector) * mask
         return pair * mask + primitives.project(jnp.ones_like(mask), bias[None, :], channel_axis=0)
 
 
@@ -132,14 +133,16 @@ class TemplateEmbedding(hk.Module):
         query = jnp.einsum("cij,chd->hdij", pair, weights.query * scale)
         key = jnp.einsum("tcij,chd->thdij", templates, weights.key)
         value = jnp.einsum("tcij,chd->thdij", templates, weights.value)
-        logits = jnp.sum(query[None] * key, axis=2) + mask_to_bias(template_mask)[:, None, None, None]
-        share = jax.nn.softmax(logits, axis=0)
+        logits = (
+            primitives.single(jnp.sum(query[None] * key, axis=2)) + mask_to_bias(template_mask)[:, None, None, None]
+        )
+        share = jax.nn.softmax(logits, axis=0).astype(pair.dtype)
         out = jnp.sum(share[:, :, None] * value, axis=0)
         out = jnp.einsum("hdij,hdc->cij", out, weights.output) + weights.output_bias[:, None, None]
         return out * (jnp.sum(template_mask) > 0).astype(out.dtype)
 
 
-def embed_torsions(templates: Template, config: TemplateConfig, c_m: int) -> tuple[Msa, MsaMask]:
+def embed_torsions(templates: Template, config: TemplateConfig, c_m: int, dtype: jnp.dtype) -> tuple[Msa, MsaMask]:
     """Return the templates' torsions as MSA rows, and their mask (Suppl. Alg. 2, lines 7 and 8)."""
     torsions = geometry.torsion_angles(templates.aatype, templates.positions, templates.atom_mask)
     sin_cos, alternative = torsions.sin_cos, torsions.alternative
@@ -149,7 +152,7 @@ def embed_torsions(templates: Template, config: TemplateConfig, c_m: int) -> tup
     features = jnp.concatenate(
         [types, *(x.reshape(*x.shape[:2], -1) for x in (sin_cos, alternative)), torsions.mask], axis=-1
     )
-    rows = jax.nn.relu(linear(features, c_m, "template_single_embedding", init="relu"))
+    rows = jax.nn.relu(linear(features.astype(dtype), c_m, "template_single_embedding", init="relu"))
     return linear(rows, c_m, "template_projection"), torsions.mask[:, :, 2]  # that of psi
 
 

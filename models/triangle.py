@@ -81,7 +81,7 @@ class TriangleAttention(hk.Module):
         assert weights.gate is not None and weights.gate_bias is not None  # noqa: S101, PT018 - gated by default
         parts = jnp.stack([weights.query * d**-0.5, weights.key, weights.value, weights.gate])
         query, key, value, gate = jnp.einsum("pchd,cij->pihdj", parts, x)
-        edge_bias = primitives.project(x, edge, channel_axis=0)
+        edge_bias = primitives.single(primitives.project(x, edge, channel_axis=0))
 
         def attend_row(query: Array, key: Array, value: Array, bias: Array) -> Array:
             query, value = jnp.swapaxes(query, -1, -2), jnp.swapaxes(value, -1, -2)

@@ -293,7 +293,7 @@ class ExampleSource:
         self, raw: Arrays, positions: np.ndarray, mask: np.ndarray, rng: np.random.Generator, crop: int
     ) -> Arrays:
         batch = inputs.make_inputs(raw, self.config.input, rng, iterations=1)
-        batch = inputs.pad_inputs(batch, self.config.input, crop)
+        batch = inputs.pad_inputs(batch, self.config, inputs.full_sizes(self.config.input, crop))
         example = {name: value[0] for name, value in batch.items()}
         missing = crop - len(positions)
         example["all_atom_positions"] = np.pad(positions, ((0, missing), (0, 0), (0, 0)))

@@ -12,6 +12,7 @@ import pytest
 
 from models import alphafold, geometry, params
 from models.config import PRESETS
+from models.evoformer import Representations
 
 HEADS = ("distogram", "predicted_aligned_error", "predicted_lddt", "experimentally_resolved", "masked_msa")
 FAST = {"xla_backend_optimization_level": 0}  # to compile, not to run
@@ -87,7 +88,7 @@ def test_golden_iteration_with_templates(shared):
         u = maker.u_array(99, name, -1, int(np.prod(shape))).reshape(shape)
         prev[name] = jnp.asarray(factors[name] * u, jnp.float32)
     prev["prev_pair"] = jnp.moveaxis(prev["prev_pair"], -1, 0)
-    network = hk.transform(lambda batch, prev: alphafold.AlphaFold(config)(batch, prev))  # noqa: PLW0108 - a module
+    network = hk.transform(lambda batch, prev: alphafold.iteration(config)(batch, prev))  # noqa: PLW0108 - a module
     outputs = jax.jit(network.apply)(parameters, None, {name: x[0] for name, x in batch.items()}, prev)
     judge(shared, "C37t_prev", "r0", outputs)
 
@@ -118,7 +119,7 @@ def mini(network_tests):
     parameters = params.nested(
         {name: rng.normal(scale=0.2, size=shape).astype(np.float32) for name, shape in params.shapes(config).items()}
     )
-    one = hk.transform(lambda batch, prev: alphafold.AlphaFold(config)(batch, prev))  # noqa: PLW0108 - a module
+    one = hk.transform(lambda batch, prev: alphafold.iteration(config)(batch, prev))  # noqa: PLW0108 - a module
     predict = hk.transform(lambda batch, recycles: alphafold.predict(config, batch, recycles))
     forward = hk.transform(lambda batch, recycles: alphafold.forward(config, batch, recycles))
 
@@ -161,7 +162,7 @@ def test_recycling_is_the_iteration_repeated(mini):
         outputs = mini["one"](mini["parameters"], iteration(mini["batch"], i), state)
         positions = outputs["structure_module"]["final_atom_positions"]
         change.append(alphafold.ca_change(state["prev_pos"], positions, jnp.ones(7)))
-        state = alphafold.recycled(outputs)
+        state = alphafold.recycled(Representations(**outputs["representations"]), outputs["structure_module"])
         found = mini["predict"](mini["parameters"], mini["batch"], jnp.int32(i))
         expected = jnp.array([*change[1:], *[0.0] * (2 - i)])
         np.testing.assert_allclose(found.pop("ca_change"), expected, rtol=1e-3)
@@ -220,7 +221,7 @@ def test_example_batch_is_what_the_network_reads(name, network_tests):
             return super().__getitem__(key)
 
     def run(batch, state):
-        network = hk.transform(lambda: alphafold.AlphaFold(config)(Recorder(batch), state))
+        network = hk.transform(lambda: alphafold.iteration(config)(Recorder(batch), state))
         return network.init(jax.random.key(0))
 
     batch = iteration(alphafold.example_batch(config, 5), 0)

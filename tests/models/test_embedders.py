@@ -56,9 +56,9 @@ def test_left_is_i_and_right_is_j(network_tests):
     rng = np.random.default_rng(0)
     batch = {"target_feat": rng.normal(size=(7, 22)), "msa_feat": rng.normal(size=(3, 7, 49))}
     batch = {name: jnp.asarray(x, jnp.float32) for name, x in batch.items()}
-    _, pair = network_tests.apply_random(lambda b: embedders.embed_input(b, CONFIG), batch)
+    _, pair = network_tests.apply_random(lambda b: embedders.embed_input(b, CONFIG, jnp.dtype("float32")), batch)
     changed = batch | {"target_feat": batch["target_feat"].at[4].set(0.0)}
-    _, other = network_tests.apply_random(lambda b: embedders.embed_input(b, CONFIG), changed)
+    _, other = network_tests.apply_random(lambda b: embedders.embed_input(b, CONFIG, jnp.dtype("float32")), changed)
     differs = jnp.any(pair != other, axis=0)
     np.testing.assert_array_equal(differs, (jnp.arange(7) == 4)[:, None] | (jnp.arange(7) == 4)[None, :])
     np.testing.assert_allclose(pair[:, 1, 2] - pair[:, 1, 3], pair[:, 5, 2] - pair[:, 5, 3], atol=1e-5)
@@ -67,4 +67,10 @@ def test_left_is_i_and_right_is_j(network_tests):
 def test_extra_msa(network_tests):
     batch = {"extra_msa": jnp.zeros((5, 7), jnp.int32)}
     batch |= {name: jnp.ones((5, 7)) for name in ("extra_has_deletion", "extra_deletion_value")}
-    assert network_tests.apply_random(lambda b: embedders.embed_extra_msa(b, 11), batch).shape == (5, 7, 11)
+    assert network_tests.apply_random(
+        lambda b: embedders.embed_extra_msa(b, 11, jnp.dtype("float32")), batch
+    ).shape == (
+        5,
+        7,
+        11,
+    )

@@ -35,7 +35,7 @@ def config(network_tests):
 
 
 def trunk(config, batch, remat=False):
-    model = evoformer.Evoformer(config.evoformer, remat)
+    model = evoformer.Evoformer(config.evoformer, remat=remat)
     pairs = model.embed_templates(batch) if config.evoformer.template else None
     return model(batch, alphafold.initial_state(config, len(batch["aatype"])), pairs)
 

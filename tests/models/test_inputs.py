@@ -7,23 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models import alphafold
 from models import config as model_config
 from models.inputs import (
     HHBLITS_TO_AATYPE,
     Choices,
+    Sizes,
     cluster_rows,
     draw_choices,
+    full_sizes,
     make_inputs,
     msa_inputs,
     msa_profile,
     nearest_cluster,
     pad_inputs,
+    sizes_for,
     summarise_clusters,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIG = model_config.InputConfig(max_msa_clusters=16, max_extra_msa=24, max_templates=4, reserve_template_rows=False)
 MINI = model_config.mini().input
+NETWORK = model_config.alphafold2(1, ptm=True)
 
 
 def golden(name):
@@ -88,7 +93,7 @@ def test_stages_are_alphafolds(name, raw):
 
 def test_other_inputs_and_padding_are_alphafolds(raw):
     expected = golden("det")
-    inputs = pad_inputs(make_inputs(raw, CONFIG, np.random.default_rng(0)), CONFIG, 45)
+    inputs = pad_inputs(make_inputs(raw, CONFIG, np.random.default_rng(0)), NETWORK, full_sizes(CONFIG, 45))
     constant = [key for key in inputs if "msa" not in key and "extra" not in key and "bert" not in key]
     assert len(constant) == 10
     for key in constant:
@@ -197,7 +202,7 @@ def test_a_single_row_and_an_unknown_residue(raw, config):
     assert inputs["msa_feat"].shape == (2, 1, 45, 49)
     np.testing.assert_allclose(inputs["msa_feat"][..., :23], inputs["msa_feat"][..., 25:48], atol=2e-6)
     assert inputs["target_feat"][0, 0, 21] == 1
-    padded = pad_inputs(inputs, config, 47)
+    padded = pad_inputs(inputs, NETWORK, full_sizes(config, 47))
     assert padded["msa_feat"].shape == (2, cluster_rows(config), 47, 49)
     if config.max_extra_msa:
         assert padded["extra_msa"].shape == (2, config.max_extra_msa, 47)
@@ -211,19 +216,42 @@ def test_alphafold_keeps_room_for_template_rows():
 
 def test_padding_adds_only_zeros(raw):
     inputs = make_inputs(raw, CONFIG, np.random.default_rng(0), 2)
-    padded = pad_inputs(inputs, CONFIG, 53)
+    padded = pad_inputs(inputs, NETWORK, full_sizes(CONFIG, 53))
     for key, array in inputs.items():
         inside = tuple(slice(size) for size in array.shape)
         np.testing.assert_array_equal(padded[key][inside], array)
         assert np.abs(padded[key]).sum(dtype=np.float64) == np.abs(array).sum(dtype=np.float64)
-    single = pad_inputs({key: array[1] for key, array in inputs.items()}, CONFIG, 53)
+    single = pad_inputs({key: array[1] for key, array in inputs.items()}, NETWORK, full_sizes(CONFIG, 53))
     np.testing.assert_array_equal(single["msa_feat"], padded["msa_feat"][1])
 
 
 def test_padding_refuses_to_cut(raw):
     inputs = make_inputs(raw, CONFIG, np.random.default_rng(0))
     with pytest.raises(ValueError, match="aatype has 45 along axis 'n', more than the 41 to pad to"):
-        pad_inputs(inputs, CONFIG, 41)
+        pad_inputs(inputs, NETWORK, full_sizes(CONFIG, 41))
+
+
+def test_what_the_network_reads_and_the_inputs_lack_is_padding(raw, network_tests):
+    config = model_config.alphafold2(3, ptm=True)
+    inputs = make_inputs(
+        raw, dataclasses.replace(CONFIG, max_templates=0, max_extra_msa=0), np.random.default_rng(0), 2
+    )
+    padded = pad_inputs(inputs, NETWORK, full_sizes(CONFIG, 47))
+    read = alphafold.example_batch(dataclasses.replace(NETWORK, input=CONFIG), 47, 2)
+    assert {name: (x.shape, x.dtype) for name, x in padded.items() if name in read} == {
+        name: (x.shape, x.dtype) for name, x in read.items()
+    }
+    assert not any(padded[name].any() for name in padded.keys() - inputs.keys())
+    assert not any("template" in name for name in pad_inputs(inputs, config, full_sizes(CONFIG, 47)))
+
+
+def test_sizes_hold_the_inputs_of_all_networks():
+    several = [model_config.alphafold2(i, ptm=True).input for i in (1, 2, 3)]
+    assert sizes_for(20000, 64, several) == Sizes(64, 512, 5120, 4)
+    assert sizes_for(600, 64, several) == Sizes(64, 512, 128, 4)
+    assert sizes_for(1, 64, several) == Sizes(64, 16, 16, 4)
+    assert sizes_for(600, 64, several[1:2]) == Sizes(64, 508, 128, 4)
+    assert sizes_for(600, 64, [MINI]) == full_sizes(MINI, 64) == Sizes(64, 1, 0, 2)
 
 
 def test_iterations_are_counted(raw):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models import params
-from models.config import PRESETS
+from models.config import PRESETS, shared_program
 
 PUBLISHED = json.loads((Path(__file__).parent / "golden" / "parameters_model_1_ptm.json").read_text())
 
@@ -153,3 +153,22 @@ def test_a_failed_write_leaves_nothing(tmp_path, config):
     with pytest.raises(ValueError, match="could not convert"):
         params.save(tmp_path / "weights.npz", {"a": {"b": "text"}}, config, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_models_share_a_program():
+    configs = [PRESETS[f"model_{i}{suffix}"] for suffix in ("", "_ptm") for i in range(1, 6)]
+    program = shared_program(configs)
+    assert params.shapes(program) == params.shapes(PRESETS["model_1_ptm"])
+    assert shared_program(configs[2:3]) is configs[2]
+    assert shared_program(configs[2:4]).evoformer.template is None
+    with pytest.raises(ValueError, match="variants of one network, got model_1, mini"):
+        shared_program([PRESETS["model_1"], PRESETS["mini"]])
+
+
+def test_widening_adds_zeros_only(network_tests):
+    configs = [network_tests.tiny(PRESETS[name]) for name in ("model_1_ptm", "model_3")]
+    own = {name: np.ones(shape, np.float32) for name, shape in params.shapes(configs[1]).items()}
+    program = shared_program(configs)
+    wide = params.flat(params.widen(params.nested(own), program))
+    assert {name: array.shape for name, array in wide.items()} == params.shapes(program)
+    assert all(wide[name].all() if name in own else not wide[name].any() for name in wide)

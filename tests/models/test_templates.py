@@ -82,7 +82,12 @@ def test_no_template_is_no_update(network_tests, config):
 def test_torsion_rows(network_tests, config, batch):
     found = templates.Template.from_batch(batch)
     found = found._replace(atom_mask=found.atom_mask.at[0, 2].set(0.0))
-    run = lambda c: network_tests.apply_random(lambda x: templates.embed_torsions(x, c, 10), found)  # noqa: E731
+
+    def run(config):
+        return network_tests.apply_random(
+            lambda x: templates.embed_torsions(x, config, 10, jnp.dtype("float32")), found
+        )
+
     rows, mask = run(config)
     assert rows.shape == (2, N, 10)
     np.testing.assert_array_equal(mask[0], (jnp.arange(N) != 2).astype(jnp.float32))
