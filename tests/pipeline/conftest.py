@@ -1,0 +1,174 @@
+"""For the tests of downloads: a web server in a thread that misbehaves as told."""
+
+import contextlib
+import email.utils
+import http.server
+import re
+import threading
+import types
+
+import pytest
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        web = self.server.web
+        web.requests.append(self.headers)
+        step = web.steps.pop(0) if len(web.steps) > 1 else web.steps[0]
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            step(self)
+
+    def start(self, code, length, **headers):
+        web = self.server.web
+        self.send_response(code)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        if web.etag:
+            self.send_header("ETag", web.etag)
+        if web.modified:
+            self.send_header("Last-Modified", email.utils.formatdate(web.modified, usegmt=True))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Web:
+    """Serves one content at every path; each request takes the next step, and the last step stays."""
+
+    def __init__(self, content, *steps, etag='"1"', modified=0):
+        self.content, self.steps, self.etag, self.modified = content, list(steps) or [serve], etag, modified
+        self.requests, self.over = [], threading.Event()
+
+    def __enter__(self):
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.web, self.server.daemon_threads = self, True
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def url(self, name="file.bin"):
+        return f"http://127.0.0.1:{self.server.server_address[1]}/{name}"
+
+    @property
+    def ranges(self):
+        """What each request asked for."""
+        return [headers.get("Range") for headers in self.requests]
+
+
+def _wanted(handler):
+    """Return where the answer starts, by Range and If-Range."""
+    web = handler.server.web
+    match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+    condition = handler.headers.get("If-Range", web.etag)
+    return int(match[1]) if match and condition == web.etag else None
+
+
+def part_of_body(handler, body, last=None):
+    """Answer with the body from where it is asked for; its end may be left out."""
+    start = _wanted(handler)
+    if start is None:
+        handler.start(200, len(body))
+        start = 0
+    elif start >= len(body):
+        handler.start(416, 0, Content_Range=f"bytes */{len(body)}")
+        return
+    else:
+        handler.start(206, len(body) - start, Content_Range=f"bytes {start}-{len(body) - 1}/{len(body)}")
+    handler.wfile.write(body[start:last])
+    if last is not None:
+        handler.close_connection = True
+
+
+def serve(handler):
+    part_of_body(handler, handler.server.web.content)
+
+
+def cut(at):
+    """Drop the connection at a byte of the file."""
+    return lambda handler: part_of_body(handler, handler.server.web.content, at)
+
+
+def stall(at):
+    """Stop at a byte of the file and hold the connection."""
+
+    def step(handler):
+        part_of_body(handler, handler.server.web.content, at)
+        handler.wfile.flush()
+        handler.server.web.over.wait(5)
+
+    return step
+
+
+def status(code, **headers):
+    return lambda handler: handler.start(code, 0, **headers)
+
+
+def redirect(to):
+    return status(302, Location=to)
+
+
+def promise(more):
+    """Say that the file is longer (or shorter) than it is, and close the connection at its end."""
+
+    def step(handler):
+        body, start = handler.server.web.content, _wanted(handler) or 0
+        total = len(body) + more
+        if start:
+            handler.start(206, total - start, Content_Range=f"bytes {start}-{total - 1}/{total}")
+        else:
+            handler.start(200, total)
+        handler.wfile.write(body[start:])
+        handler.close_connection = True
+
+    return step
+
+
+def without_ranges(handler):
+    handler.start(200, len(handler.server.web.content))
+    handler.wfile.write(handler.server.web.content)
+
+
+def without_length(handler):
+    handler.close_connection = True
+    handler.start(200, None, Connection="close")
+    handler.wfile.write(handler.server.web.content)
+
+
+def chunked(handler, last=None):
+    handler.start(200, None, Transfer_Encoding="chunked")
+    for start in range(0, len(handler.server.web.content), 1000):
+        if last is not None and start >= last:
+            handler.close_connection = True
+            return
+        block = handler.server.web.content[start : start + 1000]
+        handler.wfile.write(f"{len(block):x}\r\n".encode() + block + b"\r\n")
+    handler.wfile.write(b"0\r\n\r\n")
+
+
+@pytest.fixture
+def misbehave(monkeypatch):
+    """Return the server and its steps, which test modules cannot import."""
+    monkeypatch.setenv("no_proxy", "*")
+    return types.SimpleNamespace(
+        Web=Web,
+        serve=serve,
+        cut=cut,
+        stall=stall,
+        status=status,
+        redirect=redirect,
+        promise=promise,
+        without_ranges=without_ranges,
+        without_length=without_length,
+        chunked=chunked,
+    )
