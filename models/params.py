@@ -1,14 +1,16 @@
 """Parameter files: read, write, check. The only input and output of the network's room.
 
 A file is a NumPy archive with one array per parameter under `scope//name`, as in the published AlphaFold 2 files, which
-load unchanged. Our own files hold one more entry, `metadata`: a JSON object with format version, configuration, source,
-licence and the sha256 of the list of training data. Arrays may be stored in half precision.
+load unchanged; so does the layout of AlphaFold's later code, which fuses projections. Our own files hold one more entry,
+`metadata`: a JSON object with format version, configuration, source, licence and the sha256 of the list of training
+data. Arrays may be stored in half precision.
 """
 
 import dataclasses
 import functools
 import json
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -26,6 +28,10 @@ FORMAT = "foldline.parameters/1"
 METADATA = "metadata"
 _LISTED = 3  # names that an error spells out
 _DEFINING = ("evoformer", "structure", "heads")  # parts of the configuration that the parameters were trained for
+_FUSED = re.compile(
+    r"(.+/triangle_multiplication_(?:outgoing|incoming))/(projection|gate|left_norm_input|center_norm)//(.+)"
+)
+_RENAMED = {"left_norm_input": "layer_norm_input", "center_norm": "center_layer_norm"}
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
@@ -72,6 +78,7 @@ def load(path: str | Path, config: ModelConfig) -> hk.Params:
     """
     path = Path(path)
     arrays, metadata = _read(path)
+    arrays = separated(arrays)
     expected = shapes(config)
     found = {name: array.shape for name, array in arrays.items()}
     error = ParameterFileError(
@@ -148,6 +155,27 @@ def nested(arrays: Mapping[str, np.ndarray]) -> hk.Params:
         scope, name = key.split("//")
         params.setdefault(scope, {})[name] = array
     return params
+
+
+def separated(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return parameters with the projections of the triangle products separate, whichever of the two layouts they have.
+
+    Source: the published monomer files hold `left_projection`, `right_projection`, `left_gate` and `right_gate`. From
+    version 2.3 on AlphaFold's code can hold the left channels and then the right ones in one `projection` and one
+    `gate`, and calls the two layer norms otherwise.
+    """
+    result: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        match = _FUSED.fullmatch(name)
+        if not match or not array.ndim:
+            result[name] = array
+        elif match[2] in _RENAMED:
+            result[f"{match[1]}/{_RENAMED[match[2]]}//{match[3]}"] = array
+        else:
+            half = array.shape[-1] // 2
+            result[f"{match[1]}/left_{match[2]}//{match[3]}"] = array[..., :half]
+            result[f"{match[1]}/right_{match[2]}//{match[3]}"] = array[..., half:]
+    return result
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

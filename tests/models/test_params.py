@@ -70,6 +70,40 @@ def test_published_files_need_no_metadata(tmp_path, config, arrays):
     assert params.read_metadata(tmp_path / "params.npz") == {}
 
 
+def fused(arrays):
+    """Return parameters as AlphaFold's code from 2.3 on fuses them."""
+    result = dict(arrays)
+    for name in arrays:
+        scope, _, leaf = name.partition("//")
+        module, _, part = scope.rpartition("/")
+        if "/triangle_multiplication_" not in module:
+            continue
+        if part in ("left_projection", "left_gate"):
+            right = result.pop(f"{module}/{part.replace('left', 'right')}//{leaf}")
+            result[f"{module}/{part[5:]}//{leaf}"] = np.concatenate([result.pop(name), right], -1)
+        elif part in ("layer_norm_input", "center_layer_norm"):
+            other = {"layer_norm_input": "left_norm_input", "center_layer_norm": "center_norm"}[part]
+            result[f"{module}/{other}//{leaf}"] = result.pop(name)
+    return result
+
+
+def test_the_fused_layout_loads_too(tmp_path, config, arrays):
+    np.savez(tmp_path / "params.npz", **fused(arrays))
+    assert len(fused(arrays)) < len(arrays)
+    found = params.flat(params.load(tmp_path / "params.npz", config))
+    assert found.keys() == arrays.keys()
+    assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+
+
+def test_the_fused_layout_is_that_of_the_reference(arrays):
+    """The published package does the same; it is installed for comparisons only."""
+    utils = pytest.importorskip("alphafold.model.utils", reason="the package alphafold-colabfold is not installed")
+    theirs = params.flat(utils.flat_params_to_haiku(arrays, fuse=True, to_jnp=False))
+    ours = fused(arrays)
+    assert theirs.keys() == ours.keys()
+    assert all(np.array_equal(theirs[name], ours[name]) for name in ours)
+
+
 def test_what_does_not_fit_is_named(tmp_path, config, arrays):
     missing, wrong = some(arrays, "preprocess_1d"), some(arrays, "left_single")
     other = {name: array for name, array in arrays.items() if name != missing}
@@ -84,6 +118,14 @@ def test_what_does_not_fit_is_named(tmp_path, config, arrays):
     assert error.missing == (missing,)
     assert error.unexpected == ("alphafold/elsewhere//weights",)
     assert error.wrong_shape == {wrong: (arrays[wrong].shape, arrays[wrong][..., :-1].shape)}
+
+
+def test_a_fused_array_of_odd_size_is_named(tmp_path, config, arrays):
+    other = fused(arrays)
+    name = some(other, "outgoing/projection//bias")
+    np.savez(tmp_path / "params.npz", **(other | {name: other[name][..., 1:]}))
+    with pytest.raises(params.ParameterFileError, match=r"1 of wrong shape: .*outgoing/left_projection//bias"):
+        params.load(tmp_path / "params.npz", config)
 
 
 def test_long_lists_are_cut(tmp_path, config, arrays):
