@@ -10,8 +10,10 @@ from typing import Any
 
 from pipeline.config import ROOT, find
 from pipeline.databases import LIBRARY, locate
-from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError, WeightsError
+from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError
 from pipeline.fasta import Limits, Target, read_target, read_targets, write_target
+from pipeline.predict_settings import from_section
+from pipeline.predict_weights import weights_files
 from pipeline.records import read_json, write_json, write_text
 from pipeline.settings import setting
 
@@ -62,10 +64,10 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run reads beside its FASTA files: the template library's folder, the weights, sequence databases."""
+    """What a run reads beside its FASTA files: the template library's folder, the models' weights, databases."""
 
     library: Path
-    weights: Path
+    weights: list[Path]
     databases: list[Path]
 
 
@@ -74,17 +76,15 @@ def data_of(config: Mapping[str, Any]) -> Data:
 
     Raises:
         LibraryError: There is no library, or a database does not exist.
-        WeightsError: There are no weights of the model.
+        ConfigError: A setting of predict has no meaning.
+        WeightsError: There are no weights of a chosen model.
     """
-    library, model = find(config["databases"]["library"]), config["predict"]["model"]
+    library, predict = find(config["databases"]["library"]), from_section(config["predict"])
     if not (library / "library.json").is_file():
         raise LibraryError("there is no library here", str(library), "set databases.library to its folder")
-    weights = find(f"data/weights/{model}.npz")
-    if not weights.exists():
-        known = ", ".join(sorted(path.stem for path in find("data/weights").glob("*.npz"))) or "none"
-        raise WeightsError(f"there are no weights of model {model!r}", str(weights), f"models with weights: {known}")
+    weights = weights_files(predict.model_names)
     own = [text for text in config["search"]["databases"] if text != LIBRARY]
-    return Data(library, weights, [locate(text).path for text in own])
+    return Data(library, list(weights.values()), [locate(text).path for text in own])
 
 
 def cache_flag(config: Mapping[str, Any]) -> str:

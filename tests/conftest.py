@@ -27,3 +27,33 @@ def smallest():
         heads=dataclasses.replace(mini.heads, plddt_channels=8, handedness=False),
         recycles=1,
     )
+
+
+@pytest.fixture(scope="session")
+def narrow():
+    """Return AlphaFold 2's ten models by name, with few and narrow blocks and few rows: quick to compile."""
+    from models import config  # noqa: PLC0415
+
+    return {name: _narrow(preset) for name, preset in config.PRESETS.items() if name.startswith("model_")}
+
+
+def _narrow(preset):
+    trunk = preset.evoformer
+    block = dataclasses.replace(
+        trunk.block, msa_heads=2, outer_product_channels=3, triangle_channels=6, triangle_heads=2
+    )
+    extra = dataclasses.replace(
+        trunk.extra_msa, blocks=1, c_e=6, block=dataclasses.replace(block, column_attention="global")
+    )
+    template = trunk.template and dataclasses.replace(
+        trunk.template, c_t=4, blocks=1, pointwise_heads=2, block=dataclasses.replace(block, pair_transition_factor=2)
+    )
+    narrow = {"c_m": 10, "c_z": 8, "c_s": 14, "blocks": 1, "block": block, "extra_msa": extra, "template": template}
+    structure = {"c": 14, "layers": 2, "heads": 2, "scalar_channels": 3, "torsion_channels": 5}
+    rows = {"max_msa_clusters": 6, "max_extra_msa": preset.input.max_extra_msa // 512}
+    return dataclasses.replace(
+        preset,
+        input=dataclasses.replace(preset.input, **rows),
+        evoformer=dataclasses.replace(trunk, **narrow),
+        structure=dataclasses.replace(preset.structure, query_points=2, value_points=3, **structure),
+    )

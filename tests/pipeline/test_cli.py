@@ -127,13 +127,13 @@ def test_run_refuses_what_it_cannot_use(tmp_path, monkeypatch, capsys, words, te
     assert {path.name for path in tmp_path.iterdir()} == {"x.fasta"}
 
 
-def test_run_names_a_model_without_weights(tmp_path, monkeypatch, capsys):
+def test_run_names_an_unknown_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/library.json").touch()
     (tmp_path / "c.yaml").write_text("databases:\n  library: lib\n")
     assert cli.main(["run", "--config", "c.yaml", "--model", "huge"]) == 2
-    assert "there are no weights of model 'huge'" in capsys.readouterr().err
+    assert "error: predict.model: expected one of alphafold2, mini, model_1, " in capsys.readouterr().err
 
 
 def test_run_passes_on_what_follows_two_dashes(tmp_path, monkeypatch):

@@ -188,8 +188,20 @@ def test_missing_library_and_weights(config, tmp_path):
         data_of(merged(config, {"databases": {"library": "nowhere"}}))
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/library.json").touch()
-    with pytest.raises(WeightsError, match="there are no weights of model 'huge'; models with weights: "):
+    with pytest.raises(WeightsError, match="model_4_ptm"):
+        data_of(merged(config, {"databases": {"library": "lib"}, "predict": {"model": "alphafold2", "models": [4]}}))
+    with pytest.raises(ConfigError, match=r"predict\.model: expected one of alphafold2, mini, model_1, .*; found 'huge'"):
         data_of(merged(config, {"databases": {"library": "lib"}, "predict": {"model": "huge"}}))
+
+
+def test_weights_of_each_chosen_model(config, tmp_path):
+    (tmp_path / "data/library").mkdir(parents=True)
+    (tmp_path / "data/library/library.json").touch()
+    (tmp_path / "data/weights").mkdir()
+    for name in ("model_2", "model_5"):
+        (tmp_path / f"data/weights/{name}.npz").touch()
+    chosen = {"model": "alphafold2", "models": [5, 2], "ptm": False}
+    assert [path.stem for path in data_of(merged(config, {"predict": chosen})).weights] == ["model_5", "model_2"]
 
 
 def test_failed_targets_are_read_from_the_batches(config, tmp_path):
