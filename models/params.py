@@ -1,9 +1,9 @@
 """Parameter files: read, write, check. The only input and output of the network's room.
 
 A file is a NumPy archive with one array per parameter under `scope//name`, as in the published AlphaFold 2 files, which
-load unchanged; so does the layout of AlphaFold's later code, which fuses projections. Our own files hold one more entry,
-`metadata`: a JSON object with format version, configuration, source, licence and the sha256 of the list of training
-data. Arrays may be stored in half precision.
+load unchanged; so does the layout of AlphaFold's later code, which fuses projections. Our own files hold one more
+entry, `metadata`: a JSON object with format version, configuration, source, licence and the sha256 of the list of
+training data. Arrays may be stored in half precision.
 """
 
 import dataclasses
