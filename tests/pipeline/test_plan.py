@@ -190,7 +190,9 @@ def test_missing_library_and_weights(config, tmp_path):
     (tmp_path / "lib/library.json").touch()
     with pytest.raises(WeightsError, match="model_4_ptm"):
         data_of(merged(config, {"databases": {"library": "lib"}, "predict": {"model": "alphafold2", "models": [4]}}))
-    with pytest.raises(ConfigError, match=r"predict\.model: expected one of alphafold2, mini, model_1, .*; found 'huge'"):
+    with pytest.raises(
+        ConfigError, match=r"predict\.model: expected one of alphafold2, mini, model_1, .*; found 'huge'"
+    ):
         data_of(merged(config, {"databases": {"library": "lib"}, "predict": {"model": "huge"}}))
 
 
