@@ -29,6 +29,7 @@ class Evidence:
         sequence: Normalised one-letter sequence.
         notes: What the FASTA reader changed or kept, in words.
         search, templates, confidence, relax: The stages' JSON records; empty where there is none.
+        ranking: The record of several predictions; empty where there is one.
         plddt: Shape (residues,), 0-100, or None.
         pae: Predicted aligned error, shape (residues, residues), angstrom, or None.
         predicted, relaxed: The two structures, or None.
@@ -44,6 +45,7 @@ class Evidence:
     templates: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     confidence: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     relax: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    ranking: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     plddt: np.ndarray | None = None
     pae: np.ndarray | None = None
     predicted: Protein | None = None
@@ -88,7 +90,7 @@ def read_evidence(
     target = read_target(target_dir / "target.fasta")
     search = _optional_json(target_dir / "search.json", "foldline.search/1")
     made = {} if failure else _prediction(target_dir, parts)  # what lies there is of an earlier run
-    records = {"search": search, "predict": made.get("confidence", {}), "relax": made.get("relax", {})}
+    records = {"search": search, "predict": _predict_record(made), "relax": made.get("relax", {})}
     return Evidence(
         name=name,
         header=target.header,
@@ -97,7 +99,7 @@ def read_evidence(
         search=search,
         templates=_optional_json(target_dir / "templates.json", "foldline.templates/1"),
         seconds=_stage_seconds(name, run, records),
-        failure=failure or ("" if records["predict"] else NO_RECORD),
+        failure=failure or ("" if made.get("confidence") else NO_RECORD),
         **made,
     )
 
@@ -127,11 +129,18 @@ def _prediction(folder: Path, parts: Parts) -> dict[str, Any]:
     return {
         "confidence": _optional_json(folder / "confidence.json", "foldline.confidence/1"),
         "relax": _optional_json(folder / "relax.json", "foldline.relax/1"),
+        "ranking": _optional_json(folder / "ranking.json", "foldline.ranking/1"),
         "plddt": arrays.get("plddt"),
         "pae": _decode_pae(arrays),
         "predicted": _optional_structure(folder / "predicted.cif") if wanted else None,
         "relaxed": relaxed,
     }
+
+
+def _predict_record(made: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the record that says how long predicting took: of all models where there are several."""
+    several = made.get("ranking", {}).get("ranked") or ()
+    return {"seconds": sum(entry["seconds"] for entry in several)} if several else made.get("confidence", {})
 
 
 def _decode_pae(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:

@@ -118,6 +118,14 @@ def citations(evidence: Evidence) -> list[str]:
     ]
 
 
+def model_rows(evidence: Evidence) -> list[tuple[str, str, str, str, str]]:
+    """Return rank, model, seed, mean pLDDT and pTM of several predictions, the best first; nothing for a single one."""
+    return [
+        (str(rank), str(entry["model"]), str(entry["seed"]), f"{entry['mean_plddt']:.1f}", plain_number(entry["ptm"]))
+        for rank, entry in enumerate(evidence.ranking.get("ranked") or (), start=1)
+    ]
+
+
 def plain_number(value: Any) -> str:
     """Write a number for people: thousands apart, few decimals, a true minus sign; a dash where there is none."""
     if value is None:

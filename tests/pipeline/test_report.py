@@ -519,3 +519,24 @@ def test_nothing_to_report_on_is_an_error(tmp_path):
 def test_a_missing_list_of_names_is_an_error(tmp_path):
     with pytest.raises(FoldlineError, match="expected a file with a target name per line"):
         run_page(tmp_path, "--names", str(tmp_path / "none.txt"))
+
+
+def test_several_models_are_a_table_the_best_first_and_their_time_counts(tmp_path):
+    folder = make_target(tmp_path, "a", upto="predict")
+    entry = {"seed": 0, "recycles": 3, "folder": "models/x", "score": 0.5, "seconds": 20.0}
+    ranked = [
+        {**entry, "model": "model_4_ptm", "mean_plddt": 88.25, "ptm": 0.8125},
+        {**entry, "model": "<b>", "mean_plddt": 61.0, "ptm": None},
+    ]
+    write_json(folder / "ranking.json", {"target": "a", "rank_by": "ptm", "ranked": ranked}, "foldline.ranking/1")
+    page = Page(target_page(tmp_path, folder))
+    assert "Models, ranked by pTM; the first is the one shown" in page.words
+    assert "1 model_4_ptm 0 88.2 0.81 2 <b> 0 61.0 \u2013" in page.words
+    assert "best of 2" in page.words
+    assert read_evidence(folder, tmp_path).seconds["predict"] == 40.0
+
+
+def test_one_model_is_no_table(tmp_path):
+    page = Page(target_page(tmp_path, make_target(tmp_path, "a")))
+    assert "ranked by" not in page.words
+    assert "best of" not in page.words
