@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "predict structures from features, with confidences",
     "relax": "relieve strain and clashes of a structure by bounded minimisation",
     "report": "write the offline page of a target or of a run",
+    "weights": "fetch, list, verify or import the parameters of the networks",
     "library": "make or inspect the sequence database and template library",
 }
 USAGE_EXIT = 2
