@@ -52,7 +52,7 @@ def clone(tmp_path):
     (folder / "pipeline/__init__.py").touch()
     (folder / "pipeline/cli.py").write_text(CLI)
     shutil.copy(ROOT / "foldline", folder)
-    for name in ("requirements.lock", "requirements-test.lock"):
+    for name in ("requirements.lock", "requirements-test.lock", "requirements-parity.lock"):
         (folder / name).write_text("# nothing\n")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/uv").write_text(UV)
@@ -135,6 +135,20 @@ def test_tests_add_their_own_lock(clone):
     assert "/requirements-test.lock" in second
     assert run(clone)[0] == 7
     assert len(installs(clone)) == 2
+
+
+def test_the_comparison_adds_its_own_lock(clone):
+    run(clone, "test")
+    (packages,) = (clone / ".venv").glob("lib/python*/site-packages")
+    (packages / "pytest.py").write_text("import sys\nprint(sys.argv[1:])\n")
+    code, out, err = run(clone, "test", "--parity", "-k", "x")
+    assert (code, out) == (0, "['tests/parity', '-k', 'x']\n")
+    assert "setting up .venv from requirements-parity.lock" in err
+    assert run(clone, "test", "-k", "x")[1:] == ("['-k', 'x']\n", "")
+    assert [Path(line.split("-r ")[1].split(" --")[0]).name for line in installs(clone)] == [
+        "requirements-test.lock",
+        "requirements-parity.lock",
+    ]
 
 
 def test_pip_steps_in_for_uv(clone):
@@ -260,7 +274,7 @@ def test_the_marker_holds_what_the_environment_is_made_of(wrapper, tmp_path):
     wanted = wrapper.description(False)
     assert wanted["root"] == str(tmp_path)
     assert wanted["lock"] == hashlib.sha256(b"a").hexdigest()
-    assert wanted["test_lock"] is None
+    assert wanted["test_lock"] is wanted["parity_lock"] is None
     assert not wrapper.is_ready(wanted)
     (tmp_path / ".venv/bin").mkdir(parents=True)
     for name in ("bin/python", "bin/foldline"):
