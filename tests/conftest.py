@@ -11,6 +11,15 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 
 @pytest.fixture(scope="session")
+def shared():
+    """Return the folder of reference data that is too large for the repository."""
+    folder = Path(os.environ.get("FOLDLINE_SHARED", Path(__file__).parents[2] / "shared"))
+    if not (folder / "parity").is_dir():
+        pytest.skip("no reference data: set FOLDLINE_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def smallest():
     """Return the config of a small `mini` that starts at the origin and reads no templates: quick to compile."""
     from models import config  # noqa: PLC0415 - after JAX has been told of its cache

@@ -1,11 +1,9 @@
-"""For the tests of the network: strict types and shapes, seeded parameters, reference data, small inputs."""
+"""For the tests of the network: strict types and shapes, seeded parameters, small inputs."""
 
 import dataclasses
 import hashlib
-import os
 import types
 from collections.abc import Iterator
-from pathlib import Path
 
 import haiku as hk
 import jax
@@ -31,15 +29,6 @@ def strict_types() -> Iterator[None]:
     """Let no array change its type unasked."""
     with jax.numpy_dtype_promotion("strict"):
         yield
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """Return the folder of reference data that is too large for the repository."""
-    folder = Path(os.environ.get("FOLDLINE_SHARED", Path(__file__).parents[3] / "shared"))
-    if not (folder / "parity").is_dir():
-        pytest.skip("no reference data: set FOLDLINE_SHARED")
-    return folder
 
 
 def uniform(seed: int, name: str, layer: int, shape: tuple[int, ...]) -> np.ndarray:
