@@ -65,35 +65,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(case: Case) -> list[object]:
     """Predict one length several times; return a row of the table."""
     from pipeline.plan import bucket_length  # noqa: PLC0415 - JAX is loaded in the measuring process only
-    from pipeline.predict import Predictor, Settings  # noqa: PLC0415
+    from pipeline.predict import Predictor, Run, Settings  # noqa: PLC0415
 
-    weights, source = load_weights(case)
-    predictor = Predictor(weights, Settings(model=case.model, recycles=case.recycles))
+    predictor, run_name = Predictor(Settings(model=case.model, recycles=case.recycles)), Run(case.model, SEED)
+    parameters, source = load_parameters(case)
+    predictor.hold(case.model, parameters)
     features, bucket = random_features(case.length), bucket_length(case.length)
     cpu_began = time.process_time()
-    seconds = predictor.predict(features, bucket).seconds
+    seconds = predictor.predict(features, run_name, bucket).seconds
     first_cpu = time.process_time() - cpu_began
     runs, cpu_runs = [], []
     for _ in range(case.repeats):
         cpu_began = time.process_time()
-        runs.append(predictor.predict(features, bucket).seconds["run"])
+        runs.append(predictor.predict(features, run_name, bucket).seconds["run"])
         cpu_runs.append(time.process_time() - cpu_began)
     run, run_cpu = statistics.median(runs), statistics.median(cpu_runs)
     timed = [seconds["inputs"], seconds["compile"], first_cpu - run_cpu, run, run_cpu]
     return [case.length, bucket, *(f"{value:.2f}" for value in timed), f"{peak_memory():.0f}", source]
 
 
-def load_weights(case: Case):  # noqa: ANN201 - the type would load JAX here
+def load_parameters(case: Case):  # noqa: ANN201 - the type would load JAX here
     """Return the parameters of the file where there is one, else random ones, and which of the two they are."""
     from models import params  # noqa: PLC0415
     from models.config import PRESETS  # noqa: PLC0415
-    from pipeline import predict  # noqa: PLC0415
 
-    if case.weights.is_file():
-        return predict.load_weights(case.weights, case.model), case.weights.name
     config, rng = PRESETS[case.model], np.random.default_rng(SEED)
+    if case.weights.is_file():
+        return params.load(case.weights, config), case.weights.name
     arrays = {name: rng.normal(scale=0.05, size=s).astype(np.float32) for name, s in params.shapes(config).items()}
-    return predict.Weights(config, params.nested(arrays), ""), "random"
+    return params.nested(arrays), "random"
 
 
 def random_features(length: int):  # noqa: ANN201

@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("fasta", nargs="*", type=Path, metavar="FASTA", help="files to read (default: the config's)")
     result.add_argument("--outdir", type=Path, help="folder of all results (default: that of the config, results)")
-    result.add_argument("--model", help="network to predict with (default: that of the config, mini)")
+    result.add_argument("--model", help="network: mini, alphafold2 or a preset (default: that of the config)")
     result.add_argument("--cores", type=_positive, help="CPU cores to use (default: all)")
     result.add_argument("--config", type=Path, help="YAML file with settings that differ from config/config.yaml")
     return result

@@ -7,8 +7,22 @@ from pipeline.config import ROOT
 from pipeline.features import RawFeatures
 from pipeline.pages.evidence import Evidence
 from pipeline.pages.summary import summary_row
+from pipeline.predict_records import (
+    ARRAYS,
+    CONFIDENCE_SCHEMA,
+    PDB,
+    RANKING,
+    RANKING_SCHEMA,
+    RECORD,
+    STRUCTURE,
+    Job,
+    finish,
+    runs_of,
+)
+from pipeline.predict_settings import Settings
 from pipeline.protein import read_structure
 from pipeline.quality import assess
+from pipeline.records import read_json, write_json
 from pipeline.relax import RelaxRecord
 from pipeline.templates import TemplateHit
 
@@ -35,7 +49,9 @@ def test_the_tree_holds_what_the_rules_write(documented):
 
 
 def test_every_setting_that_adds_a_file_is_named(documented):
-    assert documented.optional == {"targets/NAME/predicted.pdb", "targets/NAME/relaxed.pdb"}
+    each = {f"models/MODEL-SEED/{name}" for name in (STRUCTURE, ARRAYS, RECORD, PDB)}
+    wanted = {"predicted.pdb", "relaxed.pdb", RANKING, *each}
+    assert documented.optional == {f"targets/NAME/{name}" for name in wanted}
     assert "(only with predict.pdb: true)" in documented.text
     assert "(only with relax.pdb: true)" in documented.text
 
@@ -50,8 +66,20 @@ def test_records_have_the_fields_of_their_tables(documented):
     assert documented.fields["quality"] == list(assess(golden))
 
 
+def test_the_ranking_has_the_fields_of_its_table(documented, tmp_path):
+    settings, job = Settings(seeds=2), Job(tmp_path / "features.npz", tmp_path)
+    record = {"mean_plddt": 50.0, "ptm": 0.5, "recycles": 1, "seconds": {}, "files": {}, "made_from": {}}
+    for run in runs_of(settings):
+        folder = tmp_path / "models" / run.name
+        folder.mkdir(parents=True)
+        write_json(folder / RECORD, record, CONFIDENCE_SCHEMA)
+    finish(job, runs_of(settings), settings)
+    ranking = read_json(tmp_path / RANKING, RANKING_SCHEMA)
+    assert documented.flattened(ranking) == set(documented.fields[RANKING])
+
+
 def test_the_schemas_are_those_of_the_code(documented):
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "pipeline").rglob("*.py"))
     named = set(re.findall(r"`(foldline\.\w+/\d+)`", documented.text))
-    assert len(named) == 9
+    assert len(named) == 10
     assert all(f'"{schema}"' in code for schema in named)
