@@ -39,12 +39,12 @@ def members(archive: Path, published: ParameterSet) -> dict[str, tarfile.TarInfo
         for member in tar:
             name = _checked_name(archive, member, published)
             if name in found:
-                raise WeightsError(f"the member {member.name!r} is there twice", str(archive), _mend())
+                raise WeightsError(f"the member {name!r} is there twice", str(archive), _mend())
             if name:
                 found[name] = member
     unused = [name for name in found if name in published.unused]
     if unused:
-        log.info("%s: %d files of complexes (multimer) are left out: no network here reads them", archive, len(unused))
+        log.info("%s: left out: %d of complexes (multimer), which no network here reads", archive, len(unused))
     return {name: member for name, member in found.items() if name in published.files}
 
 

@@ -180,7 +180,7 @@ def _take(
     found = weights_archive.members(archive, published)
     missing = [name for name in published.files if name not in found]
     if complete and missing:
-        problem = f"{len(missing)} files are missing: {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
+        problem = f"not in this archive: {', '.join(missing)}"
         raise WeightsError(problem, str(archive), "name the archive of all parameters")
     if not set(found) - {LICENCE_FILE}:
         raise WeightsError(f"there are no parameters of {published.name} in this archive", str(archive))

@@ -1,13 +1,23 @@
-"""For the tests of downloads: a web server in a thread that misbehaves as told."""
+"""For the tests of downloads and weights: a web server that misbehaves as told, and a set of tiny parameter files."""
 
 import contextlib
+import dataclasses
 import email.utils
+import hashlib
 import http.server
+import io
 import re
+import tarfile
 import threading
 import types
 
+import numpy as np
 import pytest
+
+from pipeline import weights, weights_command
+from pipeline.download import Patience
+from pipeline.errors import WeightsError
+from pipeline.weights_install import Fetch, fetch
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -172,3 +182,89 @@ def misbehave(monkeypatch):
         without_length=without_length,
         chunked=chunked,
     )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Return where the published parameters go; nothing of the user's own is read or written."""
+    monkeypatch.setenv("FOLDLINE_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "weights" / "alphafold2"
+
+
+def archive_of(*members):
+    """Return a tar archive: of pairs of name and content, and of headers of members without content."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                header = tarfile.TarInfo(member[0])
+                header.size = len(member[1])
+                tar.addfile(header, io.BytesIO(member[1]))
+    return file.getvalue()
+
+
+class Tiny:
+    """A set of two tiny files.
+
+    Args:
+        folder: Where they go.
+    """
+
+    files = {"LICENSE": b"CC BY", "params_model_1.npz": b"one" * 50, "params_model_1_ptm.npz": b"two" * 60}  # noqa: RUF012
+    unused = "params_model_1_multimer_v3.npz"
+    members = (*files.items(), (unused, b"complex"))
+    archive = archive_of(*members)
+    installed = ["LICENSE", "params_model_1.npz", "params_model_1_ptm.npz", "weights.json"]  # noqa: RUF012
+    archive_of = staticmethod(archive_of)
+
+    def __init__(self, folder):
+        self.folder, self.checked = folder, []
+        self.published = dataclasses.replace(
+            weights.ALPHAFOLD2,
+            url="http://example.invalid/folder/params.tar",
+            archive_bytes=len(self.archive),
+            archive_sha256=self.sha256(self.archive),
+            files={name: len(data) for name, data in self.files.items()},
+            unused=(self.unused,),
+        )
+
+    @staticmethod
+    def sha256(data):
+        return hashlib.sha256(data).hexdigest()
+
+    def check(self, path, name, where):
+        """Stand in for the network: what begins with `bad` is no parameter file."""
+        self.checked.append(name)
+        if path.read_bytes().startswith(b"bad"):
+            raise WeightsError("these are no parameters", where)
+
+    def fetch(self, web, **how):
+        patience = Patience(attempts=3, stall=0.2, pause=0.01)
+        fetch(self.published, Fetch(web.url("mirror.tar"), patience=patience, **how), self.check)
+
+    def here(self):
+        return sorted(path.name for path in self.folder.iterdir() if path.name != ".lock")
+
+
+@pytest.fixture
+def tiny(folder, monkeypatch):
+    """Return a set of tiny files in the place of the published one, and a check in the place of the network."""
+    result = Tiny(folder)
+    monkeypatch.setitem(weights.SETS, result.published.name, result.published)
+    monkeypatch.setattr(weights_command, "read_as_network", result.check)
+    return result
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Return a function that makes a user's own file, which looks like an npz."""
+
+    def make(name, value):
+        np.savez(tmp_path / name, value=np.full(3, value))
+        return tmp_path / name
+
+    return make
