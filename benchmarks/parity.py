@@ -147,34 +147,53 @@ class Pair:
         config: One of our presets, of any depth.
         seed: Of the parameters.
         dtype: Of parameters, inputs and arithmetic; float64 needs JAX to be told from the start of the process.
-        options: How the published network is compiled.
+        ensemble: Samples whose representations are averaged in each iteration.
+        program: Our network that runs this and other models; None for the model's own.
     """
 
-    def __init__(self, config: ModelConfig, seed: int, dtype: Any = np.float32, **options: Any) -> None:
-        self.config, self.dtype = config, np.dtype(dtype)
+    def __init__(
+        self,
+        config: ModelConfig,
+        seed: int,
+        dtype: Any = np.float32,
+        *,
+        ensemble: int = 1,
+        program: ModelConfig | None = None,
+    ) -> None:
+        self.config, self.dtype, self.ensemble = config, np.dtype(dtype), ensemble
+        self.recycles = (RECYCLES + 1) // ensemble - 1
         arrays = reference.random_parameters(config, seed)
         self.parameters = params.nested({name: array.astype(dtype) for name, array in arrays.items()})
-        self._theirs = reference.iteration(config, **options)
-        network = hk.transform(lambda batch, recycles: alphafold.predict(config, batch, recycles))
-        self._ours = jax.jit(network.apply)
+        self._program = program or config
+        self._widened = self.parameters if program is None else params.widen(self.parameters, program)
+        network = hk.transform(
+            lambda batch, recycles: alphafold.predict(self._program, batch, recycles, ensemble=ensemble)
+        )
+        self._ours, self._theirs = jax.jit(network.apply), reference.iteration(config)
 
     def ours(self, batch: Arrays, recycles: int) -> Arrays:
         """Return our outputs after so many recycles."""
-        outputs = self._ours(self.parameters, None, _cast(batch, self.dtype), jnp.int32(recycles))
-        return ours_by_name(outputs, recycles)
+        sizes = inputs.Sizes(RESIDUES, CLUSTERS, EXTRA, TEMPLATES)
+        padded = inputs.pad_inputs(_cast(batch, self.dtype), self._program, sizes)
+        return ours_by_name(self._ours(self._widened, None, padded, jnp.int32(recycles)), recycles)
 
     def theirs(self, batch: Arrays) -> list["Theirs"]:
         """Return the published network's outputs of every iteration."""
         prev, changes, found = reference.initial_state(RESIDUES, self.dtype), [], []
-        for i in range(RECYCLES + 1):
-            one = reference.inputs({name: array[i] for name, array in _cast(batch, self.dtype).items()})
+        for i in range(self.recycles + 1):
+            samples = [self._sample(batch, i * self.ensemble + k) for k in range(self.ensemble)]
+            one = samples[0]
             margin = bin_margin(one["aatype"], prev["prev_pos"], one["seq_mask"]) if i else np.inf
-            outputs = jax.device_get(self._theirs(self.parameters, one, prev))
+            some = one if self.ensemble == 1 else {name: np.stack([x[name] for x in samples]) for name in one}
+            outputs = jax.device_get(self._theirs(self.parameters, some, prev))
             after = reference.recycled(outputs)
             changes += [reference.ca_change(prev["prev_pos"], after["prev_pos"], one["seq_mask"])] if i else []
             found.append(Theirs(theirs_by_name(outputs) | _changes(changes), margin))
             prev = after
         return found
+
+    def _sample(self, batch: Arrays, i: int) -> Arrays:
+        return reference.inputs({name: array[i] for name, array in _cast(batch, self.dtype).items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,13 +344,11 @@ class Comparison:
     margin: float
 
 
-def compare(
-    pair: Pair, batch: Arrays, recycles: Sequence[int] = (0, RECYCLES), *, relative: bool = False
-) -> dict[int, Comparison]:
-    """Return the deviations after each number of recycles; warn where rounding may choose a bin."""
+def compare(pair: Pair, batch: Arrays, *, relative: bool = False) -> dict[int, Comparison]:
+    """Return the deviations after no recycle and after all; warn where rounding may choose a bin."""
     theirs = pair.theirs(batch)
     found = {}
-    for number in recycles:
+    for number in (0, len(theirs) - 1):
         margin = min(one.margin for one in theirs[: number + 1])
         if margin < BIN_MARGIN:
             warnings.warn(f"a recycled distance is {margin:.0e} A from the edge of a bin", BinEdgeWarning, stacklevel=2)

@@ -1,9 +1,9 @@
 """The published network (package `alphafold-colabfold`) made comparable to ours: parameters, one iteration, outputs.
 
 It is evaluated at `AlphaFoldIteration` in float32 or float64, with explicit recycling: the package's own runner casts
-results and recycled state to float16. Three things are changed while it is traced, none of them in what it computes:
-the structure module returns all that it has, sine and cosine of undefined template torsions are zero (the official
-network leaves them to rounding) unless they are given, and in float64 its activations are float64 too.
+results and recycled state to float16. Three things are changed while it is traced: the structure module returns all
+that it has, sine and cosine of undefined template torsions are zero (the official network leaves them to rounding), and
+in float64 its activations are float64 too.
 """
 
 import contextlib
@@ -110,6 +110,8 @@ def settings(config: ModelConfig, rows_at_once: int) -> Any:
 def network(config: ModelConfig, rows_at_once: int = 1 << 16) -> hk.Transformed:
     """Return one iteration of the published network as a Haiku transform of inputs and recycled state.
 
+    The inputs are one sample's, or those of an ensemble with a leading axis.
+
     Args:
         config: One of our presets, of any depth.
         rows_at_once: Rows that it works on at once; all of them are compiled sooner.
@@ -119,9 +121,11 @@ def network(config: ModelConfig, rows_at_once: int = 1 << 16) -> hk.Transformed:
     made = settings(config, rows_at_once)
 
     def iterate(batch: Mapping[str, jax.Array], prev: Mapping[str, jax.Array]) -> dict[str, Any]:
+        one = batch["aatype"].ndim == 1
+        samples = {name: x[None] for name, x in batch.items()} if one else batch
         with hk.experimental.name_scope("alphafold"):
             iteration = modules.AlphaFoldIteration(made, made.global_config)
-            return iteration({k: v[None] for k, v in batch.items()}, prev, is_training=False)
+            return iteration(samples, prev, is_training=False, ensemble_representations=not one)
 
     return hk.transform(iterate)
 
@@ -129,33 +133,32 @@ def network(config: ModelConfig, rows_at_once: int = 1 << 16) -> hk.Transformed:
 def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes of all parameters of the published network."""
     tiny = {"max_msa_clusters": 2, "max_extra_msa": 2, "max_templates": min(1, config.input.max_templates)}
-    example = alphafold.example_batch(dataclasses.replace(config, input=dataclasses.replace(config.input, **tiny)), 5)
-    batch = inputs({name: np.asarray(array[0]) for name, array in example.items()})
+    small = dataclasses.replace(config, input=dataclasses.replace(config.input, **tiny))
+    batch = inputs({name: np.asarray(array[0]) for name, array in alphafold.example_batch(small, 5).items()})
     with comparable():
         made = jax.eval_shape(network(config).init, jax.random.key(0), batch, initial_state(5))
     return {name: tuple(leaf.shape) for name, leaf in params.flat(made).items()}
 
 
-def iteration(config: ModelConfig, torsions: Mapping[str, np.ndarray] | None = None, **options: Any) -> Iterate:
+def iteration(config: ModelConfig, **options: Any) -> Iterate:
     """Return a compiled function of parameters, inputs and recycled state.
 
     Args:
         config: One of our presets, of any depth.
-        torsions: Template torsions that stand for those that the network measures.
         options: Of `jax.jit`.
     """
     apply = network(config).apply
 
     @functools.partial(jax.jit, **options)
     def run(parameters: hk.Params, batch: Arrays, prev: Arrays) -> dict[str, Any]:
-        with comparable(torsions):
+        with comparable():
             return apply(parameters, jax.random.key(0), batch, prev)
 
     return run
 
 
 @contextlib.contextmanager
-def comparable(torsions: Mapping[str, np.ndarray] | None = None) -> Iterator[None]:
+def comparable() -> Iterator[None]:
     """Make the three changes that the module's docstring names, while the network is traced."""
     from alphafold.model import all_atom, folding, utils  # noqa: PLC0415
 
@@ -166,8 +169,6 @@ def comparable(torsions: Mapping[str, np.ndarray] | None = None) -> Iterator[Non
             super().__init__(config, global_config, compute_loss=True, name="structure_module")
 
     def masked(**arguments: Any) -> dict[str, Any]:
-        if torsions is not None:
-            return {name: jnp.asarray(array) for name, array in torsions.items()}
         found = measure(**arguments)
         mask = found["torsion_angles_mask"]
         return {name: x if x.ndim == mask.ndim else x * mask[..., None] for name, x in found.items()}
@@ -181,7 +182,7 @@ def comparable(torsions: Mapping[str, np.ndarray] | None = None) -> Iterator[Non
 
 
 def inputs(batch: Mapping[str, np.ndarray]) -> Arrays:
-    """Return our inputs of one iteration with what only the published network reads: how atoms are laid out."""
+    """Return our inputs of one sample with what only the published network reads: how atoms are laid out."""
     from alphafold.model.tf import data_transforms  # noqa: PLC0415
 
     atoms = data_transforms.make_atom14_masks({"aatype": np.asarray(batch["aatype"], np.int32)})
