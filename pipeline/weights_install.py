@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import urllib.parse
-import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -21,6 +20,8 @@ from pipeline.errors import WeightsError
 from pipeline.records import atomic
 from pipeline.weights import LICENCE_FILE, SETS, Entry, ParameterSet, read_record, sha256_of, write_record
 from pipeline.weights_archive import Check, Extracted
+
+_ZIP_MAGIC = b"PK"
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def import_files(files: Collection[Path], how: Import, check: Check) -> None:
     for path in files:
         if not path.is_file():
             raise WeightsError("there is no such file", str(path))
-        if zipfile.is_zipfile(path):
+        if _is_npz(path):
             published, name = _target(path, how)
             with alone(published.folder):
                 _import_one(published, path, name, how, check)
@@ -199,6 +200,12 @@ def _import_archive(path: Path, how: Import, check: Check) -> None:
         if here:
             log.info("%s: kept as they are, without --replace: %s", published.folder, ", ".join(sorted(here)))
         _take(published, path, str(path.resolve()), check, wanted=set(published.files) - here)
+
+
+def _is_npz(path: Path) -> bool:
+    """Whether a file is meant to hold arrays; a truncated one is no readable archive, but begins as one."""
+    with path.open("rb") as file:
+        return path.suffix == ".npz" or file.read(2) == _ZIP_MAGIC
 
 
 def _target(path: Path, how: Import) -> tuple[ParameterSet, str]:

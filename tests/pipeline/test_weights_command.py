@@ -154,6 +154,15 @@ def test_a_truncated_file(tmp_path, folder, arrays, capsys):
     assert f"{path}: these are no parameters of model_1: expected a NumPy archive" in capsys.readouterr().err
 
 
+def test_a_truncated_file_of_any_name(tmp_path, arrays, capsys):
+    take(tmp_path, arrays)
+    data = (tmp_path / "params_model_1.npz").read_bytes()
+    for name in ("params_model_1.npz", "x"):
+        (tmp_path / name).write_bytes(data[:-500])
+        assert cli.main(["weights", "import", "--as", "model_1", "--replace", str(tmp_path / name)]) == 2
+        assert f"{name}: these are no parameters of model_1: expected a NumPy archive" in capsys.readouterr().err
+
+
 def test_a_damaged_byte(tmp_path, arrays, capsys):
     take(tmp_path, arrays)
     path = tmp_path / "params_model_1.npz"
