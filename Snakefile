@@ -10,7 +10,7 @@ sys.path.insert(0, str(workflow.basedir))
 
 from pipeline.config import check_config
 from pipeline.errors import FoldlineError
-from pipeline.plan import cache_flag, data_of, plan_run
+from pipeline.plan import cache_flag, data_of, plan_run, predict_memory
 from pipeline.run import closing_commands, conda_prefix, use_own_commands
 from pipeline.settings import to_flags
 
@@ -117,8 +117,8 @@ rule featurize:
 rule predict:
     """Predict the targets of a batch; their predicted.cif, confidence.npz and confidence.json lie beside the features.
 
-    A target that fails is named in the record of the batch and has no predicted.cif, so its relax job fails: the others
-    go on.
+    With several models or seeds these are the best one's; all are in models/, and ranking.json ranks them. A target
+    that fails is named in the record of the batch and has no predicted.cif, so its relax job fails: the others go on.
     """
     input:
         features=of_batch(f"{TARGET}/features.npz"),
@@ -133,7 +133,7 @@ rule predict:
         "envs/predict.yaml"
     threads: workflow.cores or 1
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        mem_mb=lambda wildcards, attempt: predict_memory(config, PLAN.batches[wildcards.batch].bucket) * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         folders=of_batch(TARGET),

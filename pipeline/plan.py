@@ -20,6 +20,7 @@ from pipeline.settings import setting
 PLAN_SCHEMA = "foldline.plan/1"
 TARGET_SCHEMA = "foldline.target/1"
 BATCH_SCHEMA = "foldline.batch/1"
+_SMALL_NETWORK_MB = 3000
 _FINE_STEP, _FINE_LIMIT, _COARSE_STEP = 32, 256, 64
 
 
@@ -85,6 +86,20 @@ def data_of(config: Mapping[str, Any]) -> Data:
     weights = weights_files(predict.model_names)
     own = [text for text in config["search"]["databases"] if text != LIBRARY]
     return Data(library, list(weights.values()), [locate(text).path for text in own])
+
+
+def predict_memory(config: Mapping[str, Any], bucket: int) -> int:
+    """Return the memory to ask for when targets are predicted, MB: generous, since not enough ends the job.
+
+    AlphaFold 2's models with full alignments need about 1.3 GB at 64 padded residues, 4 at 256, 8 at 512 and 18 at 1024
+    by XLA's plan, and the process about 1.2 GB besides.
+
+    Args:
+        config: The run's.
+        bucket: Padded length, residues.
+    """
+    published = any(model.evoformer.extra_msa for model in from_section(config["predict"]).configs)
+    return 2000 + 15 * bucket + bucket**2 // 300 if published else _SMALL_NETWORK_MB
 
 
 def cache_flag(config: Mapping[str, Any]) -> str:

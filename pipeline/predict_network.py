@@ -62,7 +62,7 @@ class Predictor:
 
     def hold(self, model: str, parameters: hk.Params) -> None:
         """Put the parameters of a model on the device; those of the model before are dropped."""
-        self._held = (model, jax.device_put(params.widen(parameters, self.program)))
+        self._held = (model, jax.device_put(params.widen(parameters, _architecture(self.program))))
 
     def load(self, weights: Weights) -> None:
         """Read the parameters of a model, unless they are held.
@@ -74,7 +74,7 @@ class Predictor:
             return
         self._held = None  # its memory is free before the next model is read
         try:
-            self.hold(weights.model, params.load(weights.path, self.configs[weights.model]))
+            self.hold(weights.model, params.load(weights.path, _architecture(self.configs[weights.model])))
         except params.ParameterFileError as error:
             raise WeightsError(str(error)) from error
 
@@ -172,6 +172,11 @@ def free_memory() -> int | None:
     if jax.default_backend() == "cpu":
         return predict_memory.free_on_host()
     return predict_memory.free_on_device(jax.devices()[0].memory_stats())
+
+
+def _architecture(config: ModelConfig) -> ModelConfig:
+    """Return what parameters depend on, the same for models with other inputs: their shapes are found once."""
+    return ModelConfig("", evoformer=config.evoformer, structure=config.structure, heads=config.heads)
 
 
 def _bytes(parameters: hk.Params) -> int:

@@ -15,6 +15,7 @@ from pipeline.plan import (
     failed_targets,
     fasta_files,
     plan_run,
+    predict_memory,
     shared_buckets,
 )
 
@@ -204,6 +205,12 @@ def test_weights_of_each_chosen_model(config, tmp_path):
         (tmp_path / f"data/weights/{name}.npz").touch()
     chosen = {"model": "alphafold2", "models": [5, 2], "ptm": False}
     assert [path.stem for path in data_of(merged(config, {"predict": chosen})).weights] == ["model_5", "model_2"]
+
+
+def test_memory_is_asked_for_by_network_and_length(config):
+    published = merged(config, {"predict": {"model": "alphafold2"}})
+    assert [predict_memory(config, bucket) for bucket in (64, 1024)] == [3000, 3000]
+    assert [predict_memory(published, bucket) for bucket in (64, 1024)] == [2973, 20855]
 
 
 def test_failed_targets_are_read_from_the_batches(config, tmp_path):

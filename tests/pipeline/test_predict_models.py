@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models import params
-from models.config import PRESETS
+from models.config import PRESETS, InputConfig
 from pipeline import predict, predict_network
 from pipeline.errors import StageError, WeightsError
 from pipeline.features import RawFeatures
@@ -37,7 +37,8 @@ def weights(narrow, tmp_path_factory, _presets):
     folder = tmp_path_factory.mktemp("weights")
     for name, config in narrow.items():
         rng = np.random.default_rng(int.from_bytes(name.encode(), "little"))
-        arrays = {key: rng.normal(0, 0.3, shape).astype(np.float32) for key, shape in params.shapes(config).items()}
+        shapes = params.shapes(dataclasses.replace(config, name="", input=InputConfig()))
+        arrays = {key: rng.normal(0, 0.3, shape).astype(np.float32) for key, shape in shapes.items()}
         params.save(folder / f"params_{name}.npz", params.nested(arrays), config, {})
     return folder
 
@@ -316,11 +317,11 @@ def test_ensembling_averages_samples(predictor, weights):
 
 
 def test_dropout_makes_seeds_differ_and_one_seed_repeats(predictor, weights):
-    sampled = predictor(models=(3, 4), dropout=True, max_msa=1)
+    sampled = predictor(models=(3, 4), dropout=True)
     first, again, other = (one(sampled, weights, "model_3_ptm", seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.protein.atom37_positions, again.protein.atom37_positions)
     assert differ(first, other) > 1e-2
-    assert differ(first, one(predictor(models=(3, 4), max_msa=1), weights, "model_3_ptm")) > 1e-2
+    assert differ(first, one(predictor(models=(3, 4)), weights, "model_3_ptm")) > 1e-2
 
 
 def test_dropout_depends_on_padding_and_the_record_says_so(tmp_path, predictor, weights):
@@ -334,13 +335,13 @@ def test_dropout_depends_on_padding_and_the_record_says_so(tmp_path, predictor, 
 
 
 def test_the_msa_is_subsampled_to_what_is_asked_and_never_beyond(predictor, weights):
-    few = predictor(models=(2, 3), max_msa=5, max_extra_msa=1)
+    few = predictor(models=(3, 4), max_msa=5, max_extra_msa=1)
     assert {(c.input.max_msa_clusters, c.input.max_extra_msa) for c in few.configs.values()} == {(5, 1)}
-    (sizes,) = {few.sizes(features("one"), None), few.sizes(features("two"), None)}
-    assert (sizes.clusters, sizes.extra) == (5, 1)
+    sizes = few.sizes(features("one"), None)
+    assert (sizes.length, sizes.clusters, sizes.extra) == (LENGTH, 5, 1)
     many = predictor(models=(2, 3), max_msa=10**6, max_extra_msa=10**6)
     assert [(c.input.max_msa_clusters, c.input.max_extra_msa) for c in many.configs.values()] == [(6, 2), (6, 10)]
-    assert differ(one(few, weights, "model_3_ptm"), one(many, weights, "model_3_ptm")) > 1e-3
+    assert differ(one(few, weights, "model_3_ptm"), one(predictor(models=(3, 4)), weights, "model_3_ptm")) > 1e-3
 
 
 def test_models_without_aligned_error_are_ranked_by_plddt(tmp_path, predictor, weights):
