@@ -204,6 +204,9 @@ def _prepare(job: _Job, part: Part, response: http.client.HTTPResponse) -> int |
     if going_on and (start != part.size or not version.may_be(part.version)):
         part.restart(Version())
         raise _AttemptError("the file has changed on the server")
+    if not going_on and part.size and part.is_conditional and version.validator and version == part.version:
+        part.is_conditional = False
+        raise _AttemptError("the server sends all of the same file again; asking without a condition")
     if not going_on or not part.size:
         if part.size:
             log.warning("%s: the server starts anew, or the file has changed", job.url)
@@ -235,7 +238,7 @@ def _answer(job: _Job, part: Part) -> Iterator[http.client.HTTPResponse]:
     headers = {"User-Agent": f"foldline/{__version__}", "Accept-Encoding": "identity"}
     if part.size:
         headers["Range"] = f"bytes={part.size}-"
-        if part.version.validator:
+        if part.version.validator and part.is_conditional:
             headers["If-Range"] = part.version.validator
     try:
         request = urllib.request.Request(job.url, headers=headers)  # noqa: S310 - the scheme was checked

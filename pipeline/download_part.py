@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import IO, Any, Self
 
 from pipeline.errors import DownloadError, RecordError
 from pipeline.records import read_json, write_json
@@ -59,6 +59,7 @@ class Part:
         self.final, self.path = path, _part_path(path)
         self.url, self.size, self.version = url, 0, Version()
         self.is_whole = False
+        self.is_conditional = True  # whether to ask for the rest of this very version only
         self._record, self._file, self._digest = path.with_name(f"{path.name}.part.json"), file, hashlib.sha256()
 
     @classmethod
@@ -154,16 +155,28 @@ def _part_path(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[io.FileIO]:
-    """Open a file as it is and hold its lock, which the system drops when the process ends, however it ends."""
+    """Open a file as it is and hold its lock."""
     while True:
         with path.open("a+b", buffering=0) as file:  # a buffer would fail again on closing a full disk
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DownloadError("another process is fetching this file", str(path), "wait for it") from error
+            if not take_lock(file):
+                raise DownloadError("another process is fetching this file", str(path), "wait for it")
             if _is_same(path, file):
                 yield file
                 return
+
+
+def take_lock(file: IO[Any]) -> bool:
+    """Lock a file unless another process has; the system drops the lock when the process ends, however it ends.
+
+    Some file systems of clusters have no locks. There, it is left to the user not to do the same thing twice at once.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        log.warning("%s: this file system has no locks (%s)", file.name, (error.strerror or str(error)).lower())
+    return True
 
 
 def _is_same(path: Path, file: io.FileIO) -> bool:

@@ -6,7 +6,6 @@ A file appears under its name when it is whole and read once as the network read
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import logging
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from pipeline import weights_archive
 from pipeline.download import Expected, Patience, download, in_words
+from pipeline.download_part import take_lock
 from pipeline.errors import WeightsError
 from pipeline.records import atomic
 from pipeline.weights import LICENCE_FILE, SETS, Entry, ParameterSet, read_record, sha256_of, write_record
@@ -121,18 +121,15 @@ def now() -> str:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a set's folder, which the system drops when the process ends, however it ends.
+    """Hold the lock of a set's folder.
 
     Raises:
         WeightsError: Another process is changing the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            problem = "another foldline weights is working in this folder"
-            raise WeightsError(problem, str(folder), "wait for it") from error
+        if not take_lock(file):
+            raise WeightsError("another foldline weights is working in this folder", str(folder), "wait for it")
         yield
 
 

@@ -161,6 +161,19 @@ def test_a_server_that_ignores_ranges(misbehave, path):
     assert path.read_bytes() == CONTENT
 
 
+def test_a_server_that_does_not_know_the_condition(misbehave, path):
+    def step(handler):
+        if "If-Range" in handler.headers:
+            misbehave.without_ranges(handler)
+        else:
+            misbehave.serve(handler)
+
+    with misbehave.Web(CONTENT, misbehave.cut(4000), step) as web:
+        assert get(web, path).sha256 == SHA256
+    assert web.ranges == [None, "bytes=4000-", "bytes=4000-"]
+    assert web.requests[-1].get("If-Range") is None
+
+
 def test_a_file_that_changes_is_not_spliced(misbehave, path):
     def change(handler):
         handler.server.web.etag, handler.server.web.content = '"2"', CONTENT[::-1]
@@ -342,6 +355,16 @@ def test_two_processes(misbehave, path):
         path.parent.mkdir()
         with Part.opened(path, web.url()):
             failing(web, path, "another process is fetching this file")
+
+
+def test_a_file_system_without_locks(misbehave, path, monkeypatch, caplog):
+    def flock(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with misbehave.Web(CONTENT) as web:
+        assert get(web, path).sha256 == SHA256
+    assert "this file system has no locks (function not implemented)" in caplog.text
 
 
 def test_a_part_that_another_process_finished_meanwhile(misbehave, path, monkeypatch):
