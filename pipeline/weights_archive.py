@@ -13,7 +13,7 @@ from pipeline.records import atomic
 from pipeline.weights import ParameterSet
 
 _BLOCK = 1 << 20
-_ROOM = 2  # a member may be larger than the published file by this factor: files that were written anew differ a little
+_LARGEST = 2.0  # of the published file's size: files that were written anew differ a little
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +79,11 @@ def _checked_name(archive: Path, member: tarfile.TarInfo, published: ParameterSe
         raise WeightsError(f"the member {member.name!r} leads out of the folder", str(archive), _mend())
     if member.isdir() and path == PurePosixPath():
         return ""
-    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
         raise WeightsError(f"the member {member.name!r} is no plain file", str(archive), _mend())
     if str(path) not in {*published.files, *published.unused}:
         raise WeightsError(f"the member {member.name!r} is not of {published.name}", str(archive), _mend())
-    limit = _ROOM * published.files.get(str(path), max(published.files.values()))
+    limit = int(_LARGEST * published.files.get(str(path), max(published.files.values())))
     if not 0 < member.size <= limit:
         problem = f"the member {member.name!r} has {member.size} bytes; expected 1 to {limit}"
         raise WeightsError(problem, str(archive), _mend())

@@ -188,8 +188,10 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument(
         "name", nargs="?", choices=[*SETS, *PRESETS], metavar="NAME", help="a model or a set; default: all"
     )
-    take = actions.add_parser("import", help="check and copy files that you have: params_MODEL.npz, or the archive")
-    take.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".npz or .tar")
+    take = actions.add_parser(
+        "import", help="check and copy files that you have: params_MODEL.npz, their folder, or the archive"
+    )
+    take.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".npz, .tar, or a folder of .npz")
     take.add_argument("--as", dest="model", default="", metavar="MODEL", help="whose parameters the one file holds")
     take.add_argument("--link", action="store_true", help="make hard links instead of copies")
     take.add_argument("--replace", action="store_true", help="put a file in the place of another one")

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import urllib.parse
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from pipeline import weights_archive
@@ -88,16 +88,15 @@ def fetch(published: ParameterSet, how: Fetch, check: Check) -> None:
 
 
 def import_files(files: Collection[Path], how: Import, check: Check) -> None:
-    """Import parameter files, or archives of them.
+    """Import parameter files, folders of them, or archives of them.
 
     Raises:
         WeightsError: A file is no parameter file, or not one of a model that is known here, or is damaged.
     """
-    if how.name and len(files) != 1:
-        raise WeightsError(f"--as {how.name} goes with one file, found {len(files)}")
-    for path in files:
-        if not path.is_file():
-            raise WeightsError("there is no such file", str(path))
+    paths = [path for given in files for path in _files_of(given)]
+    if how.name and len(paths) != 1:
+        raise WeightsError(f"--as {how.name} goes with one file, found {len(paths)}")
+    for path in paths:
         if _is_npz(path):
             published, name = _target(path, how)
             with alone(published.folder):
@@ -199,6 +198,19 @@ def _import_archive(path: Path, how: Import, check: Check) -> None:
         _take(published, path, str(path.resolve()), check, wanted=set(published.files) - here)
 
 
+def _files_of(path: Path) -> list[Path]:
+    """Return a file, or the files of a folder whose names are known."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise WeightsError("there is no such file", str(path))
+    names = [name for published in SETS.values() for name in published.models.values()]
+    found = [path / name for name in names if (path / name).is_file()]
+    if not found:
+        raise WeightsError("there are no parameter files in this folder", str(path), f"expected for example {names[0]}")
+    return found
+
+
 def _is_npz(path: Path) -> bool:
     """Whether a file is meant to hold arrays; a truncated one is no readable archive, but begins as one."""
     with path.open("rb") as file:
@@ -214,13 +226,9 @@ def _target(path: Path, how: Import) -> tuple[ParameterSet, str]:
         if path.name in published.unused:
             problem = "this is a model of complexes (multimer); no network here reads it"
             raise WeightsError(problem, str(path))
-    known = ", ".join(_known(SETS))
+    known = ", ".join(model for published in SETS.values() for model in published.models)
     problem = f"{model!r} is no model whose parameters can be imported"
     raise WeightsError(problem, str(path), f"say which one it is: --as NAME, of {known}")
-
-
-def _known(sets: Mapping[str, ParameterSet]) -> list[str]:
-    return [model for published in sets.values() for model in published.models]
 
 
 def _import_one(published: ParameterSet, path: Path, name: str, how: Import, check: Check) -> None:
@@ -229,30 +237,29 @@ def _import_one(published: ParameterSet, path: Path, name: str, how: Import, che
         check(target, name, str(path))
     elif target.exists() and not how.replace:
         raise WeightsError(f"another {name} is here already", str(target), "--replace puts the new one there")
+    elif how.link:
+        check(path, name, str(path))
+        _link(path, target)
     else:
+        _check_room(published.folder, found.size)
         with atomic(target) as temporary:
-            _put(path, temporary, how)
+            shutil.copyfile(path, temporary)
             check(temporary, name, str(path))
     recorded(published, name, found, str(path.resolve()))
     log.info("%s: %s, sha256 %s", target, in_words(found.size), found.sha256)
 
 
-def _put(path: Path, temporary: Path, how: Import) -> None:
-    """Copy a file, or link it."""
-    if how.link:
-        _link(path, temporary)
-    else:
-        _check_room(temporary.parent, path.stat().st_size)
-        shutil.copyfile(path, temporary)
-
-
-def _link(path: Path, temporary: Path) -> None:
-    temporary.unlink()
+def _link(path: Path, target: Path) -> None:
+    """Make a hard link under the final name. The file stays the user's, so that its mode is left as it is."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        os.link(path, temporary)
+        os.link(path.resolve(), temporary)
+        temporary.replace(target)
     except OSError as error:
         problem = f"no hard link can be made there ({(error.strerror or str(error)).lower()})"
         raise WeightsError(problem, str(path), "copy it: leave --link away") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _check_room(folder: Path, size: int) -> None:

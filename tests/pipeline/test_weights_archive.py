@@ -22,6 +22,13 @@ def claiming(name, size):
     return header
 
 
+def sparse(name):
+    """Return the header of a file with holes, as POSIX archives have it."""
+    header = claiming(name, 512)
+    header.pax_headers = {"GNU.sparse.map": "0,512", "GNU.sparse.size": "1024", "GNU.sparse.numblocks": "1"}
+    return header
+
+
 HOSTILE = {
     "absolute": (("/etc/params_model_1.npz", b"x"), "'/etc/params_model_1.npz' leads out of the folder"),
     "parent": (("../params_model_1.npz", b"x"), "'../params_model_1.npz' leads out of the folder"),
@@ -31,6 +38,7 @@ HOSTILE = {
     "device": (special("params_model_1.npz", tarfile.CHRTYPE), "'params_model_1.npz' is no plain file"),
     "pipe": (special("LICENSE", tarfile.FIFOTYPE), "'LICENSE' is no plain file"),
     "sparse": (special("LICENSE", tarfile.GNUTYPE_SPARSE), "'LICENSE' is no plain file"),
+    "sparse of today": (sparse("params_model_1.npz"), "'params_model_1.npz' is no plain file"),
     "folder": (special("params", tarfile.DIRTYPE), "'params' is no plain file"),
     "within a folder": (("params/LICENSE", b"x"), "'params/LICENSE' is not of alphafold2"),
     "other": (("setup.py", b"x"), "'setup.py' is not of alphafold2"),

@@ -161,10 +161,17 @@ def test_a_name_of_ones_own(tiny, own):
         take(tiny, own("a.npz", 1), own("b.npz", 2), name="model_1")
 
 
-def test_a_link(tiny, folder, own):
+def test_a_link(tiny, folder, own, tmp_path):
     path = own("params_model_1.npz", 1)
-    take(tiny, path, link=True)
+    path.chmod(0o400)
+    (tmp_path / "params_model_1_ptm.npz").symlink_to(own("elsewhere.npz", 2))
+    take(tiny, path, tmp_path / "params_model_1_ptm.npz", link=True)
     assert (folder / "params_model_1.npz").samefile(path)
+    assert path.stat().st_mode & 0o777 == 0o400
+    assert not (folder / "params_model_1_ptm.npz").is_symlink()
+    take(tiny, own("other.npz", 3), name="model_1", link=True, replace=True)
+    assert (folder / "params_model_1.npz").samefile(tmp_path / "other.npz")
+    assert tiny.here() == tiny.installed[1:]
 
 
 def test_no_link(tiny, own, monkeypatch):
@@ -207,6 +214,16 @@ def test_from_its_own_place(tiny, folder, own):
 def test_names_that_say_nothing(tiny, own, name, message):
     with pytest.raises(WeightsError, match=message):
         take(tiny, own(name, 1))
+
+
+def test_a_folder(tiny, own, tmp_path):
+    with pytest.raises(
+        WeightsError, match=r"no parameter files in this folder; expected for example params_model_1\.npz"
+    ):
+        take(tiny, tmp_path)
+    own("params_model_1.npz", 1), own("params_model_1_ptm.npz", 2), own("params_model_1_multimer_v3.npz", 3)
+    take(tiny, tmp_path)
+    assert tiny.here() == tiny.installed[1:]
 
 
 def test_no_such_file(tiny, tmp_path):
