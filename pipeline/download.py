@@ -201,7 +201,8 @@ def _prepare(job: _Job, part: Part, response: http.client.HTTPResponse) -> int |
         raise DownloadError(f"expected the file, the server answers {response.status}", job.url)
     if headers.get("Content-Encoding", "identity") != "identity":
         raise DownloadError(f"expected the file as it is, it comes as {headers['Content-Encoding']}", job.url)
-    if going_on and (start != part.size or not version.may_be(part.version)):
+    promised = _promised(job, response, total)  # before anything is given up
+    if going_on and not (start == part.size and part.may_go_on_with(version)):
         part.restart(Version())
         raise _AttemptError("the file has changed on the server")
     if not going_on and part.size and part.is_conditional and version.validator and version == part.version:
@@ -211,7 +212,7 @@ def _prepare(job: _Job, part: Part, response: http.client.HTTPResponse) -> int |
         if part.size:
             log.warning("%s: the server starts anew, or the file has changed", job.url)
         part.restart(version)
-    return _promised(job, response, total)
+    return promised
 
 
 def _promised(job: _Job, response: http.client.HTTPResponse, total: int | None) -> int | None:

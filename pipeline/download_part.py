@@ -80,6 +80,11 @@ class Part:
         """Checksum of what has come."""
         return self._digest.hexdigest()
 
+    def may_go_on_with(self, version: Version) -> bool:
+        """Whether the rest of this version belongs to what has come."""
+        certain = version.validator == self.version.validator
+        return version.may_be(self.version) and (self.is_conditional or certain)
+
     def append(self, block: bytes) -> None:
         """Add what has come.
 

@@ -174,6 +174,34 @@ def test_a_server_that_does_not_know_the_condition(misbehave, path):
     assert web.requests[-1].get("If-Range") is None
 
 
+def test_without_the_condition_the_version_must_be_named(misbehave, path):
+    def step(handler):
+        if "If-Range" in handler.headers:
+            misbehave.without_ranges(handler)
+        elif "Range" in handler.headers:
+            handler.server.web.etag = ""
+            handler.start(206, 6007, Content_Range="bytes 4000-10006/10007")
+        else:
+            misbehave.serve(handler)
+
+    with misbehave.Web(CONTENT, misbehave.cut(4000), step) as web:
+        assert get(web, path, patience=Patience(attempts=4, pause=0.01)).sha256 == SHA256
+    assert web.ranges == [None, "bytes=4000-", "bytes=4000-", None]
+
+
+def test_a_page_in_the_place_of_the_file_does_not_cost_what_came(misbehave, path):
+    def sign_in(handler):
+        handler.start(200, 10)
+        handler.wfile.write(b"<html>    ")
+
+    with misbehave.Web(CONTENT, misbehave.cut(4000), sign_in) as web:
+        failing(web, path, "expected a file of 10007 bytes, the server offers 10", Expected(size=len(CONTENT)))
+        assert path.with_name("file.bin.part").stat().st_size == 4000
+        web.steps = [misbehave.serve]
+        assert get(web, path, Expected(size=len(CONTENT))).sha256 == SHA256
+    assert web.ranges[-1] == "bytes=4000-"
+
+
 def test_a_file_that_changes_is_not_spliced(misbehave, path):
     def change(handler):
         handler.server.web.etag, handler.server.web.content = '"2"', CONTENT[::-1]
