@@ -5,7 +5,6 @@ import dataclasses
 import email.utils
 import hashlib
 import http.server
-import io
 import re
 import tarfile
 import threading
@@ -194,17 +193,16 @@ def folder(tmp_path, monkeypatch):
 
 
 def archive_of(*members):
-    """Return a tar archive: of pairs of name and content, and of headers of members without content."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        for member in members:
-            if isinstance(member, tarfile.TarInfo):
-                tar.addfile(member)
-            else:
-                header = tarfile.TarInfo(member[0])
-                header.size = len(member[1])
-                tar.addfile(header, io.BytesIO(member[1]))
-    return file.getvalue()
+    """Return a tar archive: of pairs of name and content, and of headers whose content is not there."""
+    parts = []
+    for member in members:
+        header, content = (
+            (member, b"") if isinstance(member, tarfile.TarInfo) else (tarfile.TarInfo(member[0]), member[1])
+        )
+        header.size = len(content) or header.size
+        parts += [header.tobuf(), content, bytes(-len(content) % 512)]
+    archive = b"".join(parts) + bytes(1024)
+    return archive + bytes(-len(archive) % 10_240)
 
 
 class Tiny:
