@@ -8,7 +8,6 @@ in float64 its activations are float64 too.
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import importlib.util
 import math
@@ -140,45 +139,60 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return {name: tuple(leaf.shape) for name, leaf in params.flat(made).items()}
 
 
-def iteration(config: ModelConfig, **options: Any) -> Iterate:
+def iteration(config: ModelConfig) -> Iterate:
     """Return a compiled function of parameters, inputs and recycled state.
+
+    Besides the network's outputs it returns the `torsions` of the templates that it used.
 
     Args:
         config: One of our presets, of any depth.
-        options: Of `jax.jit`.
     """
     apply = network(config).apply
+    template = config.evoformer.template
+    masked = template is None or template.mask_undefined_torsions
 
-    @functools.partial(jax.jit, **options)
+    @jax.jit
     def run(parameters: hk.Params, batch: Arrays, prev: Arrays) -> dict[str, Any]:
-        with comparable():
-            return apply(parameters, jax.random.key(0), batch, prev)
+        with comparable(mask_undefined_torsions=masked) as torsions:
+            outputs = apply(parameters, jax.random.key(0), batch, prev)
+        return {**outputs, "torsions": torsions}
 
     return run
 
 
 @contextlib.contextmanager
-def comparable() -> Iterator[None]:
-    """Make the three changes that the module's docstring names, while the network is traced."""
+def comparable(*, mask_undefined_torsions: bool = True) -> Iterator[dict[str, jax.Array]]:
+    """Make the three changes that the module's docstring names, while the network is traced.
+
+    Args:
+        mask_undefined_torsions: Whether to make the second of them.
+
+    Yields:
+        What will hold the templates' torsions.
+    """
     from alphafold.model import all_atom, folding, utils  # noqa: PLC0415
 
     measure = all_atom.atom37_to_torsion_angles
+    torsions: dict[str, jax.Array] = {}
 
     class WholeStructureModule(folding.StructureModule):
         def __init__(self, config: Any, global_config: Any, **_: Any) -> None:
             super().__init__(config, global_config, compute_loss=True, name="structure_module")
 
-    def masked(**arguments: Any) -> dict[str, Any]:
+    def measured(**arguments: Any) -> dict[str, jax.Array]:
         found = measure(**arguments)
         mask = found["torsion_angles_mask"]
-        return {name: x if x.ndim == mask.ndim else x * mask[..., None] for name, x in found.items()}
+        if mask_undefined_torsions:
+            found = {name: x if x.ndim == mask.ndim else x * mask[..., None] for name, x in found.items()}
+        torsions.update(found)
+        return found
 
     with (
         mock.patch.object(folding, "StructureModule", WholeStructureModule),
-        mock.patch.object(all_atom, "atom37_to_torsion_angles", masked),
+        mock.patch.object(all_atom, "atom37_to_torsion_angles", measured),
         mock.patch.object(utils, "half_dtype", return_value=jnp.zeros(0).dtype),
     ):
-        yield
+        yield torsions
 
 
 def inputs(batch: Mapping[str, np.ndarray]) -> Arrays:
