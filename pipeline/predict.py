@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import logging
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,23 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+def stored_weights(settings: Settings, given: Sequence[Path] = ()) -> dict[str, Weights]:
+    """Return where the parameters of each chosen model are; damage that is quick to see is seen before hours of work.
+
+    Args:
+        settings: Choose the models.
+        given: See `weights_files`.
+
+    Raises:
+        WeightsError: A file is missing, cut short or of another kind.
+    """
+    files = weights_files(settings.model_names, given)
+    for path in files.values():
+        if not zipfile.is_zipfile(path):
+            raise WeightsError("expected an archive of parameters: it is cut short, or another file", str(path))
+    return {model: Weights(model, path, sha256(path)) for model, path in files.items()}
+
+
 def use_compilation_cache(folder: Path) -> None:
     """Keep compiled programs between processes."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -211,8 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{len(arguments.features)} features and {len(arguments.outputs)} outputs: give one folder for each"
         )
     settings = from_args(Settings, arguments)
-    files = weights_files(settings.model_names, arguments.weights)
-    weights = {model: Weights(model, path, sha256(path)) for model, path in files.items()}
+    weights = stored_weights(settings, arguments.weights)
     use_compilation_cache(arguments.compilation_cache)
     jobs = [Job(*paths) for paths in zip(arguments.features, arguments.outputs, strict=True)]
     records = run_batch(jobs, Predictor(settings), weights, arguments.bucket)

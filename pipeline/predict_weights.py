@@ -18,6 +18,9 @@ def weights_files(models: Sequence[str], given: Sequence[Path] = ()) -> dict[str
     Raises:
         WeightsError: There is no file for a model.
     """
+    absent = next((path for path in given if not path.exists()), None)
+    if absent is not None:
+        raise WeightsError("expected a parameter file or a folder of them: it does not exist", str(absent))
     if not given:
         return {model: locate(model) for model in models}
     if len(given) == len(models) == 1 and given[0].is_file():

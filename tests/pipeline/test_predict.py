@@ -14,6 +14,7 @@ from pipeline import predict
 from pipeline import predict_records as records
 from pipeline.errors import StageError, WeightsError
 from pipeline.features import RawFeatures
+from pipeline.predict_weights import weights_files
 from pipeline.protein import read_structure
 from pipeline.records import read_json, read_npz
 
@@ -175,15 +176,15 @@ def test_command_writes_the_batch_record_and_names_what_failed(tmp_path, weights
 
 
 def test_weights_that_cannot_be_used(tmp_path, predictor):
-    with pytest.raises(
-        WeightsError, match=r"x\.npz: expected parameters of smallest: there is no params_smallest\.npz"
-    ):
-        predict.weights_files(["smallest"], [tmp_path / "x.npz"])
-    (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 but not an archive")
-    assert predict.weights_files(["smallest"], [tmp_path / "x.npz"]) == {"smallest": tmp_path / "x.npz"}
+    path = tmp_path / "x.npz"
+    with pytest.raises(WeightsError, match=r"x\.npz: expected a parameter file or a folder of them: it does not exist"):
+        predict.stored_weights(predictor.settings, [path])
+    path.write_bytes(b"PK\x03\x04 but not an archive")
+    with pytest.raises(WeightsError, match=r"x\.npz: expected an archive of parameters"):
+        predict.stored_weights(predictor.settings, [path])
     fresh = predict.Predictor(predictor.settings)
     with pytest.raises(WeightsError, match=r"x\.npz"):
-        fresh.load(predict.Weights("smallest", tmp_path / "x.npz", ""))
+        fresh.load(predict.Weights("smallest", path, ""))
 
 
 def test_weights_of_several_models_are_found_by_name(tmp_path):
@@ -191,9 +192,9 @@ def test_weights_of_several_models_are_found_by_name(tmp_path):
     for name in names:
         (tmp_path / name).touch()
     wanted = {"model_2": tmp_path / names[1], "model_1": tmp_path / names[0]}
-    assert predict.weights_files(["model_2", "model_1"], [tmp_path]) == wanted
-    assert predict.weights_files(["model_2", "model_1"], [tmp_path / name for name in names]) == wanted
+    assert weights_files(["model_2", "model_1"], [tmp_path]) == wanted
+    assert weights_files(["model_2", "model_1"], [tmp_path / name for name in names]) == wanted
     with pytest.raises(
         WeightsError, match=r"expected parameters of model_3: there is no params_model_3\.npz or model_3"
     ):
-        predict.weights_files(["model_1", "model_3"], [tmp_path])
+        weights_files(["model_1", "model_3"], [tmp_path])

@@ -87,9 +87,7 @@ def jobs(folder, *names: str) -> list[predict.Job]:
 
 
 def run(todo, predictor, weights, bucket=BUCKET):
-    files = predict.weights_files(predictor.settings.model_names, [weights])
-    stored = {name: predict.Weights(name, path, predict.sha256(path)) for name, path in files.items()}
-    return predict.run_batch(todo, predictor, stored, bucket)
+    return predict.run_batch(todo, predictor, predict.stored_weights(predictor.settings, [weights]), bucket)
 
 
 def one(predictor, weights, model, seed=0, bucket=BUCKET):
@@ -106,7 +104,7 @@ def differ(a, b):
     return np.abs(a.plddt - b.plddt).max()
 
 
-def same(a, b, atol=2e-3):
+def same(a, b, atol=1e-4):
     np.testing.assert_allclose(a.protein.atom37_positions, b.protein.atom37_positions, atol=atol)
     np.testing.assert_allclose(a.plddt, b.plddt, atol=atol)
     np.testing.assert_allclose(a.pae, b.pae, atol=atol)
@@ -268,15 +266,41 @@ def test_a_model_that_fails_costs_its_target_and_finished_models_stay(tmp_path, 
     assert (tmp_path / "b/predicted.cif").exists()
 
 
-def test_a_damaged_file_of_parameters_ends_the_batch(tmp_path, predictor, weights):
+def test_parameters_that_do_not_fit_end_the_batch(tmp_path, predictor, weights):
     (tmp_path / "weights").mkdir()
-    for number in (1, 3):
-        name = f"params_model_{number}_ptm.npz"
-        whole = (weights / name).read_bytes()
-        (tmp_path / "weights" / name).write_bytes(whole if number == 1 else whole[:999])
-    with pytest.raises(WeightsError, match=r"params_model_3_ptm\.npz"):
+    for number, source in ((1, 1), (3, 2)):  # model 2 reads templates
+        content = (weights / f"params_model_{source}_ptm.npz").read_bytes()
+        (tmp_path / f"weights/params_model_{number}_ptm.npz").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"params_model_3_ptm\.npz: .* unexpected: .*template"):
         run(jobs(tmp_path, "a"), predictor(models=(1, 3)), tmp_path / "weights")
     assert (tmp_path / "a/models/model_1_ptm-0/confidence.json").exists()
+    assert not (tmp_path / "a/predicted.cif").exists()
+
+
+def test_a_file_that_is_cut_short_is_seen_before_anything_runs(tmp_path, predictor, weights):
+    for number in (1, 3):
+        whole = (weights / f"params_model_{number}_ptm.npz").read_bytes()
+        (tmp_path / f"model_{number}_ptm.npz").write_bytes(whole if number == 1 else whole[:-99])
+    with pytest.raises(WeightsError, match=r"model_3_ptm\.npz: expected an archive of parameters: it is cut short"):
+        predict.stored_weights(predictor(models=(1, 3)).settings, [tmp_path])
+
+
+def test_the_command_ranks_the_chosen_models(tmp_path, weights, monkeypatch):
+    monkeypatch.setattr(predict, "use_compilation_cache", lambda folder: None)
+    (todo,) = jobs(tmp_path, "a")
+    flags = [*("--features", str(todo.features), "--outputs", str(todo.folder), "--weights", str(weights))]
+    flags += ["--model", "alphafold2", "--models", "4", "3", "--recycles", "0", "--bucket", str(BUCKET)]
+    assert predict.main([*flags, "--batch", str(tmp_path / "b.json")]) == 0
+    assert {path.name for path in (todo.folder / "models").iterdir()} == {"model_3_ptm-0", "model_4_ptm-0"}
+    assert read_json(tmp_path / "b.json", predict.BATCH_SCHEMA)["targets"][0]["status"] == "ok"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_is_near(predictor, weights, precision):
+    half = predictor(models=(3, 4), precision=precision)
+    assert half.precision == half.program.precision == precision
+    plddt = [one(each, weights, "model_3_ptm", bucket=None).plddt for each in (half, predictor(models=(3, 4)))]
+    assert 0 < np.abs(plddt[0] - plddt[1]).mean() < 5
 
 
 def test_a_model_alone_is_that_of_the_five(predictor, weights):
