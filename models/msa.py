@@ -9,8 +9,19 @@ from jax import Array
 from jaxtyping import Float
 
 from models import primitives
-from models.primitives import AttentionParameters, layer_norm, linear, mask_to_bias
-from models.shapes import Msa, MsaMask, Pair
+from models.primitives import (
+    AttentionParameters,
+    AttentionWeights,
+    LayerNormParameters,
+    LinearParameters,
+    attention_elements,
+    in_chunks,
+    mask_to_bias,
+    normalise,
+    project,
+    self_attention,
+)
+from models.shapes import Msa, MsaMask, Pair, PairPart
 
 MEAN_EPSILON = 1e-10  # of the masked mean in Alg. 19
 OUTER_EPSILON = 1e-3  # of the count of rows in Alg. 10
@@ -29,14 +40,22 @@ class RowAttention(hk.Module):
 
     def __call__(self, msa: Msa, mask: MsaMask, pair: Pair) -> Msa:
         """Return the update."""
-        c, c_z = msa.shape[-1], pair.shape[0]
-        x = layer_norm(msa, "query_norm")  # line 1
-        edges = layer_norm(pair, "feat_2d_norm", channel_axis=0)  # line 3
+        c, (c_z, n, _) = msa.shape[-1], pair.shape
+        norm = LayerNormParameters(name="query_norm")(c, msa.dtype)
+        pair_norm = LayerNormParameters(name="feat_2d_norm")(c_z, pair.dtype)
         init = hk.initializers.RandomNormal(stddev=c_z**-0.5)
         to_bias = hk.get_parameter("feat_2d_weights", (c_z, self.heads), pair.dtype, init)
-        bias = primitives.project(edges, to_bias, channel_axis=0)
-        weights = AttentionParameters(self.heads, c, name="attention")(c, c, c, x.dtype)
-        return primitives.self_attention(x, mask, weights, bias)  # lines 2, 4-7
+        weights = AttentionParameters(self.heads, c, name="attention")(c, c, c, msa.dtype)
+
+        def bias_of(pair: PairPart) -> Array:  # line 3
+            return project(normalise(pair, *pair_norm, channel_axis=0), to_bias, channel_axis=0)
+
+        bias = in_chunks(bias_of, (pair,), (1,), out_axis=1, elements=c_z * n)
+
+        def update(rows: Msa, mask: MsaMask) -> Msa:  # lines 1, 2, 4-7
+            return self_attention(normalise(rows, *norm), mask, weights, bias)
+
+        return in_chunks(update, (msa, mask), (0, 0), out_axis=0, elements=attention_elements(n, weights))
 
 
 @dataclasses.dataclass
@@ -52,10 +71,15 @@ class ColumnAttention(hk.Module):
 
     def __call__(self, msa: Msa, mask: MsaMask) -> Msa:
         """Return the update."""
-        c = msa.shape[-1]
-        x = layer_norm(jnp.swapaxes(msa, 0, 1), "query_norm")
-        weights = AttentionParameters(self.heads, c, name="attention")(c, c, c, x.dtype)
-        return jnp.swapaxes(primitives.self_attention(x, mask.T, weights), 0, 1)
+        rows, _, c = msa.shape
+        norm = LayerNormParameters(name="query_norm")(c, msa.dtype)
+        weights = AttentionParameters(self.heads, c, name="attention")(c, c, c, msa.dtype)
+
+        def update(columns: Msa, mask: MsaMask) -> Msa:
+            x = normalise(jnp.swapaxes(columns, 0, 1), *norm)
+            return jnp.swapaxes(self_attention(x, mask.T, weights), 0, 1)
+
+        return in_chunks(update, (msa, mask), (1, 1), out_axis=1, elements=attention_elements(rows, weights))
 
 
 @dataclasses.dataclass
@@ -71,18 +95,27 @@ class GlobalColumnAttention(hk.Module):
 
     def __call__(self, msa: Msa, mask: MsaMask) -> Msa:
         """Return the update."""
-        c = msa.shape[-1]
-        x = layer_norm(msa, "query_norm")  # line 1
-        weights = AttentionParameters(self.heads, c, one_key=True, name="attention")(c, c, c, x.dtype)
-        assert weights.gate is not None and weights.gate_bias is not None  # noqa: S101, PT018 - gated by default
-        total = jnp.einsum("snc,sn->nc", x, mask)
-        mean = total / (jnp.sum(mask, axis=0)[:, None] + MEAN_EPSILON)
-        query = jnp.einsum("nc,chd->nhd", mean, weights.query) * weights.query.shape[-1] ** -0.5  # line 3
-        key = jnp.einsum("snc,cd->nds", x, weights.key)
-        value = jnp.einsum("snc,cd->nsd", x, weights.value)
-        column = primitives.attend(query, key, value, mask_to_bias(mask.T)[:, None, :])  # lines 4 and 5
-        gate = jax.nn.sigmoid(jnp.einsum("snc,chd->snhd", x, weights.gate) + weights.gate_bias[None, None])
-        return jnp.einsum("snhd,hdo->sno", gate * column[None], weights.output) + weights.output_bias[None, None]
+        rows, _, c = msa.shape
+        norm = LayerNormParameters(name="query_norm")(c, msa.dtype)
+        weights = AttentionParameters(self.heads, c, one_key=True, name="attention")(c, c, c, msa.dtype)
+
+        def update(columns: Msa, mask: MsaMask) -> Msa:
+            return _global_attention(normalise(columns, *norm), mask, weights)
+
+        return in_chunks(update, (msa, mask), (1, 1), out_axis=1, elements=4 * rows * c)
+
+
+def _global_attention(x: Msa, mask: MsaMask, weights: AttentionWeights) -> Msa:
+    """Return what the mean query of each column reads from it (Alg. 19, lines 2 to 6); x is normalised."""
+    assert weights.gate is not None and weights.gate_bias is not None  # noqa: S101, PT018 - gated by default
+    total = jnp.einsum("snc,sn->nc", x, mask)
+    mean = total / (jnp.sum(mask, axis=0)[:, None] + MEAN_EPSILON)
+    query = jnp.einsum("nc,chd->nhd", mean, weights.query) * weights.query.shape[-1] ** -0.5  # line 3
+    key = jnp.einsum("snc,cd->nds", x, weights.key)
+    value = jnp.einsum("snc,cd->nsd", x, weights.value)
+    column = primitives.attend(query, key, value, mask_to_bias(mask.T)[:, None, :])  # lines 4 and 5
+    gate = jax.nn.sigmoid(jnp.einsum("snc,chd->snhd", x, weights.gate) + weights.gate_bias[None, None])
+    return jnp.einsum("snhd,hdo->sno", gate * column[None], weights.output) + weights.output_bias[None, None]
 
 
 @dataclasses.dataclass
@@ -98,10 +131,16 @@ class MsaTransition(hk.Module):
 
     def __call__(self, msa: Msa) -> Msa:
         """Return the update."""
-        c = msa.shape[-1]
-        x = layer_norm(msa, "input_layer_norm")
-        x = jax.nn.relu(linear(x, self.factor * c, "transition1", init="relu"))
-        return linear(x, c, "transition2", init="zeros")
+        _, n, c = msa.shape
+        hidden = self.factor * c
+        norm = LayerNormParameters(name="input_layer_norm")(c, msa.dtype)
+        first = LinearParameters(hidden, "relu", name="transition1")(c, msa.dtype)
+        second = LinearParameters(c, "zeros", name="transition2")(hidden, msa.dtype)
+
+        def update(rows: Msa) -> Msa:
+            return project(jax.nn.relu(project(normalise(rows, *norm), *first)), *second)
+
+        return in_chunks(update, (msa,), (0,), out_axis=0, elements=2 * hidden * n)
 
 
 @dataclasses.dataclass
@@ -119,13 +158,19 @@ class OuterProductMean(hk.Module):
 
     def __call__(self, msa: Msa, mask: MsaMask) -> Pair:
         """Return the update. The bias is divided by the number of rows too, as in the published network."""
-        c = self.channels
-        x = layer_norm(msa, "layer_norm_input")  # line 1
-        left = linear(x, c, "left_projection") * mask[..., None]  # line 2
-        right = linear(x, c, "right_projection") * mask[..., None]
+        c, (_, n, c_m) = self.channels, msa.shape
+        norm = LayerNormParameters(name="layer_norm_input")(c_m, msa.dtype)
+        of_left = LinearParameters(c, "linear", name="left_projection")(c_m, msa.dtype)
+        of_right = LinearParameters(c, "linear", name="right_projection")(c_m, msa.dtype)
         zeros = hk.initializers.Constant(0.0)
-        weights = hk.get_parameter("output_w", (c, c, self.c_z), x.dtype, zeros)
-        bias = hk.get_parameter("output_b", (self.c_z,), x.dtype, zeros)
+        weights = hk.get_parameter("output_w", (c, c, self.c_z), msa.dtype, zeros)
+        bias = hk.get_parameter("output_b", (self.c_z,), msa.dtype, zeros)
+
+        def sides(rows: Msa, mask: MsaMask) -> tuple[Array, Array]:  # lines 1 and 2
+            x = normalise(rows, *norm)
+            return project(x, *of_left) * mask[..., None], project(x, *of_right) * mask[..., None]
+
+        left, right = in_chunks(sides, (msa, mask), (0, 0), out_axis=0, elements=2 * c_m * n)
         rows = jnp.einsum("si,sj->ij", mask, mask)
         out = _outer_products(left, right, weights) + bias[:, None, None]  # lines 3 and 4
         return out / (OUTER_EPSILON + rows)[None]
@@ -141,7 +186,7 @@ def _outer_products(
         half = jnp.einsum("sic,cdo->oisd", left, weights)
         return jnp.einsum("oisd,sjd->oij", half, right)
 
-    def outer_row(left: Float[Array, "s c"]) -> Float[Array, "c_z n"]:
-        return jnp.einsum("cjd,cdo->oj", jnp.einsum("sc,sjd->cjd", left, right), weights)
+    def products(left: Float[Array, "s i c"]) -> Float[Array, "c_z i n"]:
+        return jnp.einsum("icjd,cdo->oij", jnp.einsum("sic,sjd->icjd", left, right), weights)
 
-    return jnp.swapaxes(primitives.map_rows(outer_row, (jnp.swapaxes(left, 0, 1),), n * c * c), 0, 1)
+    return in_chunks(products, (left,), (1,), out_axis=1, elements=2 * n * c * c)

@@ -4,9 +4,10 @@ Most arrays carry their channels last; pair representations carry them first. `c
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import haiku as hk
 import jax
@@ -20,7 +21,8 @@ LAYER_NORM_EPSILON = 1e-5
 TRUNCATED_STDDEV = 0.87962566103423978  # of a unit normal cut at two standard deviations
 MASKED_LOGIT = -1e30  # swallows any logit in float32 and float64: a row without real keys gets their mean
 _SINGLE_BYTES = 4
-CHUNK_ELEMENTS = 2**25  # numbers in one temporary array above which rows are worked on in chunks
+CPU_CHUNK = 2**20  # numbers that a part of the work may hold between its products: what stays in the cache
+DEVICE_CHUNK = 2**28  # the same where only memory counts
 
 
 def initialiser(kind: Initialiser, fan_in: int) -> hk.initializers.Initializer:
@@ -163,19 +165,43 @@ def dropout(x: Float[Array, "*dims"], rate: float, shared_axis: int) -> Float[Ar
     return x * (keep.astype(x.dtype) / (1.0 - rate))
 
 
-def map_rows(function: Callable[..., Array], operands: tuple[Array, ...], elements_per_row: int) -> Array:
-    """Apply a function to each row (leading axis) at once, or in chunks where its temporaries would be large.
+def in_chunks(
+    function: Callable[..., Any], arrays: tuple[Array, ...], axes: tuple[int, ...], *, out_axis: int, elements: int
+) -> Any:
+    """Apply a function that works on each position of an axis by itself to some positions at a time.
+
+    What lies between its matrix products then stays in the processor's cache (about twice as fast for attention, 1.5
+    times for transitions), and memory does not grow with the length of the axis.
 
     Args:
-        function: Takes one row of each operand.
-        operands: Arrays with the same leading axis.
-        elements_per_row: Numbers in the largest temporary array of one row.
+        function: Takes the parts of the arrays, returns the same part of each result.
+        arrays: Arrays with the same number of positions.
+        axes: Which axis of each of them is cut.
+        out_axis: Axis of the positions in each result.
+        elements: Numbers that one position holds between the products.
     """
-    rows = operands[0].shape[0]
-    chunk = max(1, CHUNK_ELEMENTS // elements_per_row)
-    if rows <= chunk:
-        return jax.vmap(function)(*operands)
-    return jax.lax.map(lambda row: function(*row), operands, batch_size=chunk)
+    n = arrays[0].shape[axes[0]]
+    number = -(-n // max(1, (CPU_CHUNK if jax.default_backend() == "cpu" else DEVICE_CHUNK) // elements))
+    if number == 1:
+        return function(*arrays)
+    chunk = -(-n // number)
+
+    def part(start: Array | int) -> tuple[Array, ...]:
+        cut = jax.lax.dynamic_slice_in_dim
+        return tuple(cut(array, start, chunk, axis) for array, axis in zip(arrays, axes, strict=True))
+
+    def fill(k: Array, results: Any) -> Any:
+        start = jnp.minimum(k * chunk, n - chunk)  # the last chunk overlaps the one before
+        put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=out_axis)
+        return jax.tree.map(put, results, function(*part(start)))
+
+    def empty(one: jax.ShapeDtypeStruct) -> Array:
+        return jnp.zeros(
+            [n if axis == out_axis % len(one.shape) else size for axis, size in enumerate(one.shape)], one.dtype
+        )
+
+    shapes = jax.eval_shape(lambda: function(*part(0)))
+    return jax.lax.fori_loop(0, number, fill, jax.tree.map(empty, shapes))
 
 
 class AttentionWeights(NamedTuple):
@@ -268,19 +294,23 @@ def self_attention(
         weights: Of queries, keys, values, gates and output.
         pair_bias: Added to the logits of every row.
     """
-    n, (_, heads, d) = x.shape[1], weights.query.shape
+    d = weights.query.shape[-1]
     parts = [weights.query * d**-0.5, weights.key, weights.value, weights.gate]
     joined = jnp.stack([part for part in parts if part is not None], axis=1)  # (c, parts, h, d)
     query, key, value, gate = jnp.moveaxis(jnp.einsum("bnc,cphd->bnphd", x, joined), (2, 3), (0, 2))
-
-    def attend_row(query: Array, key: Array, value: Array, bias: Array) -> Array:
-        bias = bias[None, None, :] if pair_bias is None else bias[None, None, :] + single(pair_bias)
-        return attend(query, jnp.swapaxes(key, -1, -2), value, bias)
-
-    out = map_rows(attend_row, (query, key, value, mask_to_bias(mask)), heads * n * n)
+    bias = mask_to_bias(mask)[:, None, None, :]
+    if pair_bias is not None:
+        bias = bias + single(pair_bias)[None]
+    out = attend(query, jnp.swapaxes(key, -1, -2), value, bias)
     assert weights.gate_bias is not None  # noqa: S101 - every self-attention of the network is gated
     out = out * jax.nn.sigmoid(gate + weights.gate_bias[None, :, None, :])
     return jnp.einsum("bhnd,hdo->bno", out, weights.output) + _along(weights.output_bias, -1, 3)
+
+
+def attention_elements(n: int, weights: AttentionWeights) -> int:
+    """Return how many numbers self-attention in one row of n positions holds."""
+    _, heads, d = weights.query.shape
+    return heads * n * (n + 4 * d)
 
 
 def _along(vector: Float[Array, " c"], axis: int, ndim: int) -> Float[Array, "*dims"]:

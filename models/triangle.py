@@ -8,11 +8,23 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from models import primitives
 from models.config import BlockConfig
-from models.primitives import AttentionParameters, LinearParameters, layer_norm, linear, mask_to_bias
-from models.shapes import Pair, PairMask
+from models.primitives import (
+    AttentionParameters,
+    AttentionWeights,
+    LayerNormParameters,
+    LinearParameters,
+    attention_elements,
+    in_chunks,
+    mask_to_bias,
+    normalise,
+    project,
+    single,
+)
+from models.shapes import Pair, PairMask, PairMaskPart, PairPart
 
 _Update: TypeAlias = Callable[[Pair, PairMask], Pair]
 
@@ -32,22 +44,33 @@ class TriangleMultiplication(hk.Module):
 
     def __call__(self, pair: Pair, mask: PairMask) -> Pair:
         """Return the update."""
-        c_z, c = pair.shape[0], self.channels
-        x = layer_norm(pair, "layer_norm_input", channel_axis=0)  # line 1
+        (c_z, n, _), c = pair.shape, self.channels
+        norm = LayerNormParameters(name="layer_norm_input")(c_z, pair.dtype)
+        center_norm = LayerNormParameters(name="center_layer_norm")(c, pair.dtype)
         maps = [
             LinearParameters(c, "linear", name="left_projection"),
             LinearParameters(c, "linear", name="right_projection"),
             LinearParameters(c, "gate", name="left_gate"),
             LinearParameters(c, "gate", name="right_gate"),
+            LinearParameters(c_z, "gate", name="gating_linear"),
         ]
-        weights, biases = zip(*[m(c_z, x.dtype) for m in maps], strict=True)
-        joined = primitives.project(x, jnp.concatenate(weights, axis=1), jnp.concatenate(biases), channel_axis=0)
-        values, gates = jnp.split(joined, 2)
-        left, right = jnp.split(values * jax.nn.sigmoid(gates) * mask[None], 2)  # lines 2 and 3
-        equation = "cik,cjk->cij" if self.outgoing else "ckj,cki->cij"
-        out = layer_norm(jnp.einsum(equation, left, right), "center_layer_norm", channel_axis=0)
-        gate = jax.nn.sigmoid(linear(x, c_z, "gating_linear", init="gate", channel_axis=0))
-        return linear(out, c_z, "output_projection", init="zeros", channel_axis=0) * gate  # line 4
+        weights, biases = zip(*[m(c_z, pair.dtype) for m in maps], strict=True)
+        joined = jnp.concatenate(weights, axis=1), jnp.concatenate(biases)
+        output = LinearParameters(c_z, "zeros", name="output_projection")(c, pair.dtype)
+
+        def open_(pair: PairPart, mask: PairMaskPart) -> tuple[Array, Array, Array]:  # lines 1 to 3
+            x = project(normalise(pair, *norm, channel_axis=0), *joined, channel_axis=0)
+            values, gates, gate = jnp.split(x, [2 * c, 4 * c])
+            left, right = jnp.split(values * jax.nn.sigmoid(gates) * mask[None], 2)
+            return left, right, jax.nn.sigmoid(gate)
+
+        def close(product: Array, gate: Array) -> Array:  # line 4
+            return project(normalise(product, *center_norm, channel_axis=0), *output, channel_axis=0) * gate
+
+        elements = 4 * (c + c_z) * n
+        left, right, gate = in_chunks(open_, (pair, mask), (1, 0), out_axis=1, elements=elements)
+        product = jnp.einsum("cik,cjk->cij" if self.outgoing else "ckj,cki->cij", left, right)
+        return in_chunks(close, (product, gate), (1, 1), out_axis=1, elements=elements)
 
 
 @dataclasses.dataclass
@@ -65,31 +88,40 @@ class TriangleAttention(hk.Module):
 
     def __call__(self, pair: Pair, mask: PairMask) -> Pair:
         """Return the update."""
-        if not self.starting:
-            return jnp.swapaxes(self._rows(jnp.swapaxes(pair, 1, 2), mask.T), 1, 2)
-        return self._rows(pair, mask)
-
-    @hk.transparent
-    def _rows(self, pair: Pair, mask: PairMask) -> Pair:
         c, n, _ = pair.shape
-        d = c // self.heads
-        x = layer_norm(pair, "query_norm", channel_axis=0)
-        edge = hk.get_parameter(
-            "feat_2d_weights", (c, self.heads), x.dtype, hk.initializers.RandomNormal(stddev=c**-0.5)
-        )
-        weights = AttentionParameters(self.heads, c, name="attention")(c, c, c, x.dtype)
-        assert weights.gate is not None and weights.gate_bias is not None  # noqa: S101, PT018 - gated by default
-        parts = jnp.stack([weights.query * d**-0.5, weights.key, weights.value, weights.gate])
-        query, key, value, gate = jnp.einsum("pchd,cij->pihdj", parts, x)
-        edge_bias = primitives.single(primitives.project(x, edge, channel_axis=0))
+        norm = LayerNormParameters(name="query_norm")(c, pair.dtype)
+        init = hk.initializers.RandomNormal(stddev=c**-0.5)
+        to_bias = hk.get_parameter("feat_2d_weights", (c, self.heads), pair.dtype, init)
+        weights = AttentionParameters(self.heads, c, name="attention")(c, c, c, pair.dtype)
+        axis, mask_axis = (1, 0) if self.starting else (2, 1)
 
-        def attend_row(query: Array, key: Array, value: Array, bias: Array) -> Array:
-            query, value = jnp.swapaxes(query, -1, -2), jnp.swapaxes(value, -1, -2)
-            return primitives.attend(query, key, value, bias[None, None, :] + edge_bias)
+        def turned(array: Array) -> Array:
+            return array if self.starting else jnp.swapaxes(array, -1, -2)
 
-        out = primitives.map_rows(attend_row, (query, key, value, mask_to_bias(mask)), self.heads * n * n)
-        gated = jnp.swapaxes(out, -1, -2) * jax.nn.sigmoid(gate + weights.gate_bias[None, :, :, None])
-        return jnp.einsum("ihdj,hdc->cij", gated, weights.output) + weights.output_bias[:, None, None]
+        def bias_of(pair: PairPart) -> Array:
+            return turned(project(normalise(pair, *norm, channel_axis=0), to_bias, channel_axis=0))
+
+        bias = single(in_chunks(bias_of, (pair,), (axis,), out_axis=1, elements=c * n))
+
+        def update(pair: PairPart, mask: PairMaskPart) -> PairPart:
+            x = normalise(turned(pair), *norm, channel_axis=0)
+            return turned(_attention(x, mask_to_bias(turned(mask)), weights, bias))
+
+        elements = attention_elements(n, weights)
+        return in_chunks(update, (pair, mask), (axis, mask_axis), out_axis=axis, elements=elements)
+
+
+def _attention(
+    x: PairPart, mask_bias: PairMaskPart, weights: AttentionWeights, pair_bias: Float[Array, "h n n"]
+) -> PairPart:
+    """Return gated self-attention in each row i of pairs (c, i, j); x is normalised."""
+    assert weights.gate is not None and weights.gate_bias is not None  # noqa: S101, PT018 - gated by default
+    parts = jnp.stack([weights.query * weights.query.shape[-1] ** -0.5, weights.key, weights.value, weights.gate])
+    query, key, value, gate = jnp.einsum("pchd,cij->pihdj", parts, x)
+    bias = mask_bias[:, None, None, :] + pair_bias[None]
+    out = primitives.attend(jnp.swapaxes(query, -1, -2), key, jnp.swapaxes(value, -1, -2), bias)
+    gated = jnp.swapaxes(out, -1, -2) * jax.nn.sigmoid(gate + weights.gate_bias[None, :, :, None])
+    return jnp.einsum("ihdj,hdc->cij", gated, weights.output) + weights.output_bias[:, None, None]
 
 
 @dataclasses.dataclass
@@ -105,10 +137,17 @@ class PairTransition(hk.Module):
 
     def __call__(self, pair: Pair) -> Pair:
         """Return the update."""
-        c = pair.shape[0]
-        x = layer_norm(pair, "input_layer_norm", channel_axis=0)
-        x = jax.nn.relu(linear(x, self.factor * c, "transition1", init="relu", channel_axis=0))
-        return linear(x, c, "transition2", init="zeros", channel_axis=0)
+        c, n, _ = pair.shape
+        hidden = self.factor * c
+        norm = LayerNormParameters(name="input_layer_norm")(c, pair.dtype)
+        first = LinearParameters(hidden, "relu", name="transition1")(c, pair.dtype)
+        second = LinearParameters(c, "zeros", name="transition2")(hidden, pair.dtype)
+
+        def update(pair: PairPart) -> PairPart:
+            x = normalise(pair, *norm, channel_axis=0)
+            return project(jax.nn.relu(project(x, *first, channel_axis=0)), *second, channel_axis=0)
+
+        return in_chunks(update, (pair,), (1,), out_axis=1, elements=2 * hidden * n)
 
 
 def update_pair(

@@ -86,11 +86,25 @@ def test_masked_keys_are_not_read(network_tests):
     np.testing.assert_array_equal(a, b)
 
 
-def test_chunks_change_nothing(network_tests, monkeypatch):
-    x, mask, bias = normal(11, 7, 5), jnp.ones((11, 7)), normal(3, 7, 7)
-    whole = self_attention(network_tests, x, mask, bias)
-    monkeypatch.setattr(primitives, "CHUNK_ELEMENTS", 3 * 7 * 7 * 3)  # three of eleven rows at a time
-    np.testing.assert_allclose(self_attention(network_tests, x, mask, bias), whole, atol=1e-6)
+@pytest.mark.parametrize("limit", [1, 15, 30, 1000])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_chunks_change_nothing(monkeypatch, limit, axis):
+    """Neither in results nor in gradients, also where the last chunk overlaps the one before."""
+    x, y = normal(11, 11, 3), normal(11, 11, seed=1)
+
+    def both(x, y):
+        return {"product": x * y[..., None], "sum": jnp.sum(jnp.sin(x), axis=-1) + y}
+
+    def chunked(x, y):
+        return primitives.in_chunks(both, (x, y), (axis, axis), out_axis=axis, elements=5)
+
+    def gradient(function):
+        return jax.grad(lambda x: sum(jnp.sum(jnp.square(part)) for part in function(x, y).values()))(x)
+
+    monkeypatch.setattr(primitives, "CPU_CHUNK", limit)
+    for a, b in zip(jax.tree.leaves(chunked(x, y)), jax.tree.leaves(both(x, y)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    np.testing.assert_allclose(gradient(chunked), gradient(both), atol=1e-5)
 
 
 def test_dropout_shares_its_mask():
