@@ -15,7 +15,7 @@ from models import geometry, primitives, residue_constants, triangle
 from models.config import TemplateConfig
 from models.embedders import distogram
 from models.primitives import AttentionParameters, LinearParameters, layer_norm, linear, mask_to_bias
-from models.shapes import Msa, MsaMask, Pair, PairMask
+from models.shapes import Msa, MsaMask, Pair, PairMask, PairPart
 
 AATYPE_CLASSES = 22  # 20 amino acids, X, gap
 TORSION_FEATURES = 57
@@ -129,16 +129,20 @@ class TemplateEmbedding(hk.Module):
         config = self.config
         parameters = AttentionParameters(config.pointwise_heads, config.c_t, gated=False, name="attention")
         weights = parameters(self.c_z, config.c_t, self.c_z, pair.dtype)
+        mask_bias = mask_to_bias(template_mask)[:, None, None, None]
         scale = weights.query.shape[-1] ** -0.5
-        query = jnp.einsum("cij,chd->hdij", pair, weights.query * scale)
-        key = jnp.einsum("tcij,chd->thdij", templates, weights.key)
-        value = jnp.einsum("tcij,chd->thdij", templates, weights.value)
-        logits = (
-            primitives.single(jnp.sum(query[None] * key, axis=2)) + mask_to_bias(template_mask)[:, None, None, None]
-        )
-        share = jax.nn.softmax(logits, axis=0).astype(pair.dtype)
-        out = jnp.sum(share[:, :, None] * value, axis=0)
-        out = jnp.einsum("hdij,hdc->cij", out, weights.output) + weights.output_bias[:, None, None]
+
+        def read(pair: PairPart, templates: Float[Array, "t c_t i j"]) -> PairPart:
+            query = jnp.einsum("cij,chd->hdij", pair, weights.query * scale)
+            key = jnp.einsum("tcij,chd->thdij", templates, weights.key)
+            value = jnp.einsum("tcij,chd->thdij", templates, weights.value)
+            logits = primitives.single(jnp.sum(query[None] * key, axis=2)) + mask_bias
+            share = jax.nn.softmax(logits, axis=0).astype(pair.dtype)
+            out = jnp.sum(share[:, :, None] * value, axis=0)
+            return jnp.einsum("hdij,hdc->cij", out, weights.output) + weights.output_bias[:, None, None]
+
+        t, c_t, n, _ = templates.shape
+        out = primitives.in_chunks(read, (pair, templates), (1, 2), out_axis=1, elements=2 * t * c_t * n)
         return out * (jnp.sum(template_mask) > 0).astype(out.dtype)
 
 
