@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import ROOT
 
-SCRIPTS = ("predict", "training_step", "relax")
+SCRIPTS = ("parity", "predict", "training_step", "relax")
 
 
 @pytest.fixture(scope="module")
