@@ -120,11 +120,12 @@ def serve(name: str, case: Case, pipe: Connection) -> None:
     pipe.send(peak_memory())
 
 
-def prepared(case: Case) -> tuple[Any, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the network's configuration, its parameters by name and its inputs."""
-    from reference import random_parameters  # noqa: PLC0415 - JAX is loaded in the measuring processes only
+def prepared(case: Case) -> tuple[Any, Any, dict[str, np.ndarray]]:
+    """Return the network's configuration, its parameters on the device and its inputs."""
+    import jax  # noqa: PLC0415 - JAX is loaded in the measuring processes only
+    from reference import random_parameter  # noqa: PLC0415
 
-    from models import alphafold  # noqa: PLC0415
+    from models import alphafold, params  # noqa: PLC0415
     from models.config import PRESETS  # noqa: PLC0415
 
     config = PRESETS[case.model]
@@ -147,7 +148,9 @@ def prepared(case: Case) -> tuple[Any, dict[str, np.ndarray], dict[str, np.ndarr
         else:
             one = rng.normal(size=shape, scale=8.0 if "pos" in key or "beta" in key else 1.0)
         batch[key] = np.broadcast_to(one.astype(array.dtype), array.shape)
-    return config, random_parameters(config, SEED), batch
+    names = params.shapes(config).items()
+    parameters = {name: jax.device_put(random_parameter(name, shape, SEED)) for name, shape in names}
+    return config, params.nested(parameters), batch
 
 
 def ours(case: Case) -> tuple[Callable[[], int], float, float]:
@@ -155,12 +158,10 @@ def ours(case: Case) -> tuple[Callable[[], int], float, float]:
     import haiku as hk  # noqa: PLC0415
     import jax  # noqa: PLC0415
 
-    from models import alphafold, params  # noqa: PLC0415
+    from models import alphafold  # noqa: PLC0415
 
-    config, arrays, batch = prepared(case)
+    config, parameters, batch = prepared(case)
     config = dataclasses.replace(config, precision=case.precision)
-    parameters = jax.device_put(params.nested(arrays))
-    del arrays
     network = hk.transform(lambda batch, recycles: alphafold.predict(config, batch, recycles))
     program, *compiling = compiled(lambda p, b, r: network.apply(p, None, b, r), parameters, batch, case.recycles)
 
@@ -175,11 +176,7 @@ def theirs(case: Case) -> tuple[Callable[[], int], float, float]:
     import jax  # noqa: PLC0415
     import reference  # noqa: PLC0415
 
-    from models import params  # noqa: PLC0415
-
-    config, arrays, batch = prepared(case)
-    parameters = jax.device_put(params.nested(arrays))
-    del arrays
+    config, parameters, batch = prepared(case)
     one = reference.inputs({name: array[0] for name, array in batch.items()})
     prev = reference.initial_state(case.length)
     apply = reference.network(config, CHUNK).apply

@@ -47,10 +47,10 @@ _ONE_HOT = ("left_single", "right_single", "preprocess_1d", "pair_activiations",
 
 def random_parameters(config: ModelConfig, seed: int) -> Arrays:
     """Return parameters under their published names, none of them zero, each a function of seed, name and shape."""
-    return {name: _random(name, shape, seed) for name, shape in params.shapes(config).items()}
+    return {name: random_parameter(name, shape, seed) for name, shape in params.shapes(config).items()}
 
 
-def _random(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+def random_parameter(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Return normal numbers with the mean and the spread of one parameter."""
     one_block = shape[1:] if any(stack in name for stack in STACKS) else shape
     mean, spread = _mean_and_spread(name, one_block)

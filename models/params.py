@@ -90,7 +90,7 @@ def load(path: str | Path, config: ModelConfig) -> hk.Params:
     )
     if error.missing or error.unexpected or error.wrong_shape or error.wrong_config:
         raise error
-    return nested({name: array.astype(np.float32) for name, array in arrays.items()})
+    return nested({name: array.astype(np.float32, copy=False) for name, array in arrays.items()})
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
