@@ -52,14 +52,13 @@ class Masks(NamedTuple):
 def block(x: Activations, masks: Masks, config: BlockConfig, *, dropout: bool = False) -> Activations:
     """Apply one Evoformer or extra-MSA block (Alg. 6 and 18)."""
     rows, pair = x
-    update = msa.RowAttention(config.msa_heads)(rows, masks.msa, pair)
-    rows = rows + primitives.dropout(update, config.msa_dropout if dropout else 0.0, shared_axis=0)
+    rows = msa.RowAttention(config.msa_heads)(rows, masks.msa, pair, config.msa_dropout if dropout else 0.0)
     if config.column_attention == "full":
-        rows = rows + msa.ColumnAttention(config.msa_heads)(rows, masks.msa)
+        rows = msa.ColumnAttention(config.msa_heads)(rows, masks.msa)
     elif config.column_attention == "global":
-        rows = rows + msa.GlobalColumnAttention(config.msa_heads)(rows, masks.msa)
-    rows = rows + msa.MsaTransition(config.msa_transition_factor)(rows)
-    pair = pair + msa.OuterProductMean(config.outer_product_channels, pair.shape[0])(rows, masks.msa)
+        rows = msa.GlobalColumnAttention(config.msa_heads)(rows, masks.msa)
+    rows = msa.MsaTransition(config.msa_transition_factor)(rows)
+    pair = msa.OuterProductMean(config.outer_product_channels)(rows, masks.msa, pair)
     return Activations(rows, triangle.update_pair(pair, masks.pair, config, dropout=dropout))
 
 

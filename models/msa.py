@@ -16,10 +16,13 @@ from models.primitives import (
     LinearParameters,
     attention_elements,
     in_chunks,
+    keep_mask,
     mask_to_bias,
     normalise,
     project,
     self_attention,
+    single,
+    updated,
 )
 from models.shapes import Msa, MsaMask, Pair, PairPart
 
@@ -38,8 +41,8 @@ class RowAttention(hk.Module):
     heads: int
     name: str | None = "msa_row_attention_with_pair_bias"
 
-    def __call__(self, msa: Msa, mask: MsaMask, pair: Pair) -> Msa:
-        """Return the update."""
+    def __call__(self, msa: Msa, mask: MsaMask, pair: Pair, dropout: float = 0.0) -> Msa:
+        """Return the updated MSA representation; dropout is shared by all rows."""
         c, (c_z, n, _) = msa.shape[-1], pair.shape
         norm = LayerNormParameters(name="query_norm")(c, msa.dtype)
         pair_norm = LayerNormParameters(name="feat_2d_norm")(c_z, pair.dtype)
@@ -55,7 +58,8 @@ class RowAttention(hk.Module):
         def update(rows: Msa, mask: MsaMask) -> Msa:  # lines 1, 2, 4-7
             return self_attention(normalise(rows, *norm), mask, weights, bias)
 
-        return in_chunks(update, (msa, mask), (0, 0), out_axis=0, elements=attention_elements(n, weights))
+        keep = keep_mask(msa.shape, dropout, shared_axis=0)
+        return updated(msa, update, ((mask, 0),), axis=0, elements=attention_elements(n, weights), keep=keep)
 
 
 @dataclasses.dataclass
@@ -70,7 +74,7 @@ class ColumnAttention(hk.Module):
     name: str | None = "msa_column_attention"
 
     def __call__(self, msa: Msa, mask: MsaMask) -> Msa:
-        """Return the update."""
+        """Return the updated MSA representation."""
         rows, _, c = msa.shape
         norm = LayerNormParameters(name="query_norm")(c, msa.dtype)
         weights = AttentionParameters(self.heads, c, name="attention")(c, c, c, msa.dtype)
@@ -79,7 +83,7 @@ class ColumnAttention(hk.Module):
             x = normalise(jnp.swapaxes(columns, 0, 1), *norm)
             return jnp.swapaxes(self_attention(x, mask.T, weights), 0, 1)
 
-        return in_chunks(update, (msa, mask), (1, 1), out_axis=1, elements=attention_elements(rows, weights))
+        return updated(msa, update, ((mask, 1),), axis=1, elements=attention_elements(rows, weights))
 
 
 @dataclasses.dataclass
@@ -94,7 +98,7 @@ class GlobalColumnAttention(hk.Module):
     name: str | None = "msa_column_global_attention"
 
     def __call__(self, msa: Msa, mask: MsaMask) -> Msa:
-        """Return the update."""
+        """Return the updated MSA representation."""
         rows, _, c = msa.shape
         norm = LayerNormParameters(name="query_norm")(c, msa.dtype)
         weights = AttentionParameters(self.heads, c, one_key=True, name="attention")(c, c, c, msa.dtype)
@@ -102,14 +106,14 @@ class GlobalColumnAttention(hk.Module):
         def update(columns: Msa, mask: MsaMask) -> Msa:
             return _global_attention(normalise(columns, *norm), mask, weights)
 
-        return in_chunks(update, (msa, mask), (1, 1), out_axis=1, elements=4 * rows * c)
+        return updated(msa, update, ((mask, 1),), axis=1, elements=4 * rows * c)
 
 
 def _global_attention(x: Msa, mask: MsaMask, weights: AttentionWeights) -> Msa:
     """Return what the mean query of each column reads from it (Alg. 19, lines 2 to 6); x is normalised."""
     assert weights.gate is not None and weights.gate_bias is not None  # noqa: S101, PT018 - gated by default
-    total = jnp.einsum("snc,sn->nc", x, mask)
-    mean = total / (jnp.sum(mask, axis=0)[:, None] + MEAN_EPSILON)
+    total, number = single(jnp.einsum("snc,sn->nc", x, mask)), jnp.sum(single(mask), axis=0)[:, None]
+    mean = (total / (number + MEAN_EPSILON)).astype(x.dtype)
     query = jnp.einsum("nc,chd->nhd", mean, weights.query) * weights.query.shape[-1] ** -0.5  # line 3
     key = jnp.einsum("snc,cd->nds", x, weights.key)
     value = jnp.einsum("snc,cd->nsd", x, weights.value)
@@ -130,7 +134,7 @@ class MsaTransition(hk.Module):
     name: str | None = "msa_transition"
 
     def __call__(self, msa: Msa) -> Msa:
-        """Return the update."""
+        """Return the updated MSA representation."""
         _, n, c = msa.shape
         hidden = self.factor * c
         norm = LayerNormParameters(name="input_layer_norm")(c, msa.dtype)
@@ -140,7 +144,7 @@ class MsaTransition(hk.Module):
         def update(rows: Msa) -> Msa:
             return project(jax.nn.relu(project(normalise(rows, *norm), *first)), *second)
 
-        return in_chunks(update, (msa,), (0,), out_axis=0, elements=2 * hidden * n)
+        return updated(msa, update, axis=0, elements=2 * hidden * n)
 
 
 @dataclasses.dataclass
@@ -149,44 +153,48 @@ class OuterProductMean(hk.Module):
 
     Args:
         channels: Channels of each side.
-        c_z: Channels of the pair representation.
     """
 
     channels: int
-    c_z: int
     name: str | None = "outer_product_mean"
 
-    def __call__(self, msa: Msa, mask: MsaMask) -> Pair:
-        """Return the update. The bias is divided by the number of rows too, as in the published network."""
-        c, (_, n, c_m) = self.channels, msa.shape
+    def __call__(self, msa: Msa, mask: MsaMask, pair: Pair) -> Pair:
+        """Return the updated pair representation.
+
+        The bias is divided by the number of rows too, as in the published network.
+        """
+        c, (rows, n, c_m) = self.channels, msa.shape
         norm = LayerNormParameters(name="layer_norm_input")(c_m, msa.dtype)
         of_left = LinearParameters(c, "linear", name="left_projection")(c_m, msa.dtype)
         of_right = LinearParameters(c, "linear", name="right_projection")(c_m, msa.dtype)
         zeros = hk.initializers.Constant(0.0)
-        weights = hk.get_parameter("output_w", (c, c, self.c_z), msa.dtype, zeros)
-        bias = hk.get_parameter("output_b", (self.c_z,), msa.dtype, zeros)
+        weights = hk.get_parameter("output_w", (c, c, len(pair)), msa.dtype, zeros)
+        bias = hk.get_parameter("output_b", (len(pair),), msa.dtype, zeros)
 
         def sides(rows: Msa, mask: MsaMask) -> tuple[Array, Array]:  # lines 1 and 2
             x = normalise(rows, *norm)
             return project(x, *of_left) * mask[..., None], project(x, *of_right) * mask[..., None]
 
         left, right = in_chunks(sides, (msa, mask), (0, 0), out_axis=0, elements=2 * c_m * n)
-        rows = jnp.einsum("si,sj->ij", mask, mask)
-        out = _outer_products(left, right, weights) + bias[:, None, None]  # lines 3 and 4
-        return out / (OUTER_EPSILON + rows)[None]
+
+        def update(_: PairPart, left: Float[Array, "s i d"], left_mask: Float[Array, "s i"]) -> PairPart:
+            count = OUTER_EPSILON + jnp.einsum("si,sj->ij", left_mask, mask)
+            return (_outer_products(left, right, weights) + bias[:, None, None]) / count[None]  # lines 3 and 4
+
+        elements = 2 * n * c * c if _is_deep(rows, weights) else len(pair) * (n + rows * c)
+        return updated(pair, update, ((left, 1), (mask, 1)), axis=1, elements=elements)
+
+
+def _is_deep(rows: int, weights: Float[Array, "c c c_z"]) -> bool:
+    """Return whether there are so many rows that it is cheaper to multiply the columns before the weights."""
+    c, _, c_z = weights.shape
+    return rows * c_z > rows * c + c * c_z
 
 
 def _outer_products(
-    left: Float[Array, "s n c"], right: Float[Array, "s n c"], weights: Float[Array, "c c c_z"]
-) -> Pair:
+    left: Float[Array, "s i c"], right: Float[Array, "s n c"], weights: Float[Array, "c c c_z"]
+) -> Float[Array, "c_z i n"]:
     """Return the sum over rows of weights . (left x right), contracted in the cheaper order."""
-    s, n, c = left.shape
-    c_z = weights.shape[-1]
-    if s * c_z <= s * c + c * c_z:  # few rows: never make the n x n x c x c outer products
-        half = jnp.einsum("sic,cdo->oisd", left, weights)
-        return jnp.einsum("oisd,sjd->oij", half, right)
-
-    def products(left: Float[Array, "s i c"]) -> Float[Array, "c_z i n"]:
+    if _is_deep(len(left), weights):
         return jnp.einsum("icjd,cdo->oij", jnp.einsum("sic,sjd->icjd", left, right), weights)
-
-    return in_chunks(products, (left,), (1,), out_axis=1, elements=2 * n * c * c)
+    return jnp.einsum("oisd,sjd->oij", jnp.einsum("sic,cdo->oisd", left, weights), right)

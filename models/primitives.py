@@ -153,16 +153,15 @@ def _normalise_backward(kept: _Norm, gradient: _Flat) -> tuple[_Flat, Float[Arra
 _normalise_first.defvjp(_normalise_forward, _normalise_backward)
 
 
-def dropout(x: Float[Array, "*dims"], rate: float, shared_axis: int) -> Float[Array, "*dims"]:
-    """Drop entries at random with one mask shared along an axis, and scale the others up (Suppl. 1.11.6).
+def keep_mask(shape: tuple[int, ...], rate: float, shared_axis: int) -> Float[Array, "*dims"] | None:
+    """Return factors that drop entries at random, the same along an axis, and scale the others up (Suppl. 1.11.6).
 
-    A rate of 0 draws nothing and needs no random key.
+    A rate of 0 draws nothing and needs no random key: None.
     """
     if rate == 0.0:
-        return x
-    shape = tuple(1 if axis == shared_axis else size for axis, size in enumerate(x.shape))
-    keep = jax.random.bernoulli(hk.next_rng_key(), 1.0 - rate, shape)
-    return x * (keep.astype(x.dtype) / (1.0 - rate))
+        return None
+    shape = tuple(1 if axis == shared_axis else size for axis, size in enumerate(shape))
+    return jax.random.bernoulli(hk.next_rng_key(), 1.0 - rate, shape).astype(jnp.float32) / (1.0 - rate)
 
 
 def in_chunks(
@@ -181,27 +180,74 @@ def in_chunks(
         elements: Numbers that one position holds between the products.
     """
     n = arrays[0].shape[axes[0]]
-    number = -(-n // max(1, (CPU_CHUNK if jax.default_backend() == "cpu" else DEVICE_CHUNK) // elements))
-    if number == 1:
+    chunk = _chunk(n, elements)
+    if chunk == n:
         return function(*arrays)
-    chunk = -(-n // number)
-
-    def part(start: Array | int) -> tuple[Array, ...]:
-        cut = jax.lax.dynamic_slice_in_dim
-        return tuple(cut(array, start, chunk, axis) for array, axis in zip(arrays, axes, strict=True))
 
     def fill(k: Array, results: Any) -> Any:
-        start = jnp.minimum(k * chunk, n - chunk)  # the last chunk overlaps the one before
+        start = jnp.minimum(k * chunk, n - chunk)  # the last chunk may overlap the one before
         put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=out_axis)
-        return jax.tree.map(put, results, function(*part(start)))
+        return jax.tree.map(put, results, function(*_part(arrays, axes, start, chunk)))
 
     def empty(one: jax.ShapeDtypeStruct) -> Array:
-        return jnp.zeros(
-            [n if axis == out_axis % len(one.shape) else size for axis, size in enumerate(one.shape)], one.dtype
-        )
+        shape = [n if axis == out_axis % len(one.shape) else size for axis, size in enumerate(one.shape)]
+        return jnp.zeros(shape, one.dtype)
 
-    shapes = jax.eval_shape(lambda: function(*part(0)))
-    return jax.lax.fori_loop(0, number, fill, jax.tree.map(empty, shapes))
+    shapes = jax.eval_shape(lambda: function(*_part(arrays, axes, 0, chunk)))
+    return jax.lax.fori_loop(0, -(-n // chunk), fill, jax.tree.map(empty, shapes))
+
+
+def updated(
+    x: Array,
+    update: Callable[..., Array],
+    others: tuple[tuple[Array, int], ...] = (),
+    *,
+    axis: int,
+    elements: int,
+    keep: Array | None = None,
+) -> Array:
+    """Return x plus an update that works on each position of an axis by itself, made in place in chunks.
+
+    Args:
+        x: What is updated.
+        update: Takes the parts of x and of the others, returns what is added to the part of x.
+        others: Arrays with the same number of positions, each with the axis that is cut.
+        axis: Which axis of x is cut.
+        elements: See `in_chunks`.
+        keep: Factors of the update (`keep_mask`), shared along the axis.
+    """
+    n = x.shape[axis]
+    chunk = _chunk(n, elements)
+
+    def change(part: Array, *rest: Array) -> Array:
+        made = update(part, *rest)
+        return made if keep is None else made * keep.astype(made.dtype)
+
+    arrays, axes = zip((x, axis), *others, strict=True)
+    if chunk == n:
+        return x + change(*arrays)
+
+    def fill(k: Array, x: Array) -> Array:
+        start = jnp.minimum(k * chunk, n - chunk)
+        part, *rest = _part((x, *arrays[1:]), axes, start, chunk)
+        added = change(part, *rest)
+        if n % chunk:  # the last chunk overlaps positions that are updated already
+            fresh = start + jnp.arange(chunk) >= k * chunk
+            added = jnp.where(jnp.expand_dims(fresh, [i for i in range(x.ndim) if i != axis]), added, 0.0)
+        return jax.lax.dynamic_update_slice_in_dim(x, part + added, start, axis)
+
+    return jax.lax.fori_loop(0, -(-n // chunk), fill, x)
+
+
+def _chunk(n: int, elements: int) -> int:
+    """Return how many of n positions are worked on at a time."""
+    most = max(1, (CPU_CHUNK if jax.default_backend() == "cpu" else DEVICE_CHUNK) // elements)
+    return -(-n // -(-n // most))
+
+
+def _part(arrays: tuple[Array, ...], axes: tuple[int, ...], start: Array | int, chunk: int) -> tuple[Array, ...]:
+    cut = jax.lax.dynamic_slice_in_dim
+    return tuple(cut(array, start, chunk, axis) for array, axis in zip(arrays, axes, strict=True))
 
 
 class AttentionWeights(NamedTuple):

@@ -19,14 +19,16 @@ from models.primitives import (
     LinearParameters,
     attention_elements,
     in_chunks,
+    keep_mask,
     mask_to_bias,
     normalise,
     project,
     single,
+    updated,
 )
 from models.shapes import Pair, PairMask, PairMaskPart, PairPart
 
-_Update: TypeAlias = Callable[[Pair, PairMask], Pair]
+_Update: TypeAlias = Callable[[Pair, PairMask, float], Pair]
 
 
 @dataclasses.dataclass
@@ -42,8 +44,8 @@ class TriangleMultiplication(hk.Module):
     outgoing: bool
     name: str | None = None
 
-    def __call__(self, pair: Pair, mask: PairMask) -> Pair:
-        """Return the update."""
+    def __call__(self, pair: Pair, mask: PairMask, dropout: float = 0.0) -> Pair:
+        """Return the updated pair representation; dropout is shared by all rows i."""
         (c_z, n, _), c = pair.shape, self.channels
         norm = LayerNormParameters(name="layer_norm_input")(c_z, pair.dtype)
         center_norm = LayerNormParameters(name="center_layer_norm")(c, pair.dtype)
@@ -64,13 +66,14 @@ class TriangleMultiplication(hk.Module):
             left, right = jnp.split(values * jax.nn.sigmoid(gates) * mask[None], 2)
             return left, right, jax.nn.sigmoid(gate)
 
-        def close(product: Array, gate: Array) -> Array:  # line 4
+        def close(_: PairPart, product: Array, gate: Array) -> PairPart:  # line 4
             return project(normalise(product, *center_norm, channel_axis=0), *output, channel_axis=0) * gate
 
         elements = 4 * (c + c_z) * n
         left, right, gate = in_chunks(open_, (pair, mask), (1, 0), out_axis=1, elements=elements)
         product = jnp.einsum("cik,cjk->cij" if self.outgoing else "ckj,cki->cij", left, right)
-        return in_chunks(close, (product, gate), (1, 1), out_axis=1, elements=elements)
+        keep = keep_mask(pair.shape, dropout, shared_axis=1)
+        return updated(pair, close, ((product, 1), (gate, 1)), axis=1, elements=elements, keep=keep)
 
 
 @dataclasses.dataclass
@@ -86,8 +89,8 @@ class TriangleAttention(hk.Module):
     starting: bool
     name: str | None = None
 
-    def __call__(self, pair: Pair, mask: PairMask) -> Pair:
-        """Return the update."""
+    def __call__(self, pair: Pair, mask: PairMask, dropout: float = 0.0) -> Pair:
+        """Return the updated pair representation; dropout is shared by all rows (columns)."""
         c, n, _ = pair.shape
         norm = LayerNormParameters(name="query_norm")(c, pair.dtype)
         init = hk.initializers.RandomNormal(stddev=c**-0.5)
@@ -108,7 +111,8 @@ class TriangleAttention(hk.Module):
             return turned(_attention(x, mask_to_bias(turned(mask)), weights, bias))
 
         elements = attention_elements(n, weights)
-        return in_chunks(update, (pair, mask), (axis, mask_axis), out_axis=axis, elements=elements)
+        keep = keep_mask(pair.shape, dropout, shared_axis=axis)
+        return updated(pair, update, ((mask, mask_axis),), axis=axis, elements=elements, keep=keep)
 
 
 def _attention(
@@ -136,7 +140,7 @@ class PairTransition(hk.Module):
     name: str | None = None
 
     def __call__(self, pair: Pair) -> Pair:
-        """Return the update."""
+        """Return the updated pair representation."""
         c, n, _ = pair.shape
         hidden = self.factor * c
         norm = LayerNormParameters(name="input_layer_norm")(c, pair.dtype)
@@ -147,7 +151,7 @@ class PairTransition(hk.Module):
             x = normalise(pair, *norm, channel_axis=0)
             return project(jax.nn.relu(project(x, *first, channel_axis=0)), *second, channel_axis=0)
 
-        return in_chunks(update, (pair,), (1,), out_axis=1, elements=2 * hidden * n)
+        return updated(pair, update, axis=1, elements=2 * hidden * n)
 
 
 def update_pair(
@@ -163,19 +167,16 @@ def update_pair(
         dropout: Whether to drop rows and columns; needs a random key.
     """
     heads, channels = config.triangle_heads, config.triangle_channels
-    # each with the axis along which its dropout mask is shared: 1 drops whole columns j, 2 whole rows i
-    multiplications: list[tuple[_Update, int]] = [
-        (TriangleMultiplication(channels, outgoing=True, name="triangle_multiplication_outgoing"), 1),
-        (TriangleMultiplication(channels, outgoing=False, name="triangle_multiplication_incoming"), 1),
+    multiplications: list[_Update] = [
+        TriangleMultiplication(channels, outgoing=True, name="triangle_multiplication_outgoing"),
+        TriangleMultiplication(channels, outgoing=False, name="triangle_multiplication_incoming"),
     ]
-    attentions: list[tuple[_Update, int]] = [
-        (TriangleAttention(heads, starting=True, name="triangle_attention_starting_node"), 1),
-        (TriangleAttention(heads, starting=False, name="triangle_attention_ending_node"), 2),
+    attentions: list[_Update] = [
+        TriangleAttention(heads, starting=True, name="triangle_attention_starting_node"),
+        TriangleAttention(heads, starting=False, name="triangle_attention_ending_node"),
     ]
     if not config.triangle_attention:
         attentions = []
-    updates = [*attentions, *multiplications] if attention_first else [*multiplications, *attentions]
-    for update, shared_axis in updates:
-        rate = config.pair_dropout if dropout else 0.0
-        pair = pair + primitives.dropout(update(pair, mask), rate, shared_axis)
-    return pair + PairTransition(config.pair_transition_factor, name="pair_transition")(pair)
+    for update in [*attentions, *multiplications] if attention_first else [*multiplications, *attentions]:
+        pair = update(pair, mask, config.pair_dropout if dropout else 0.0)
+    return PairTransition(config.pair_transition_factor, name="pair_transition")(pair)

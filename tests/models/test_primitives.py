@@ -107,15 +107,35 @@ def test_chunks_change_nothing(monkeypatch, limit, axis):
     np.testing.assert_allclose(gradient(chunked), gradient(both), atol=1e-5)
 
 
+@pytest.mark.parametrize("limit", [1, 15, 20, 1000])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_updates_in_place_change_nothing(monkeypatch, limit, axis):
+    """Neither in results nor in gradients; no position is updated twice where the last chunk overlaps."""
+    x, y, keep = normal(11, 11, 3), normal(11, 11, seed=1), normal(1, 11, 3) if axis == 0 else normal(11, 1, 3)
+
+    def update(x, y):
+        return jnp.sin(x) * y[..., None]
+
+    def made(x, y):
+        return primitives.updated(x, update, ((y, axis),), axis=axis, elements=5, keep=keep)
+
+    def whole(x, y):
+        return x + update(x, y) * keep
+
+    monkeypatch.setattr(primitives, "CPU_CHUNK", limit)
+    np.testing.assert_allclose(made(x, y), whole(x, y), atol=1e-6)
+    for argument in (0, 1):
+        a, b = (jax.grad(lambda *z: jnp.sum(jnp.square(f(*z))), argument)(x, y) for f in (made, whole))  # noqa: B023
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
 def test_dropout_shares_its_mask():
-    x = jnp.ones((5, 7, 997))
-    drop = hk.transform(lambda x: primitives.dropout(x, 0.25, shared_axis=1))
-    out = drop.apply({}, jax.random.key(0), x)
-    np.testing.assert_array_equal(out, jnp.broadcast_to(out[:, :1], out.shape))
-    assert out.mean() == pytest.approx(1.0, abs=0.03)
-    assert set(np.unique(out)) == {np.float32(0.0), np.float32(1 / 0.75)}
+    drop = hk.transform(lambda: primitives.keep_mask((5, 7, 997), 0.25, shared_axis=1))
+    keep = drop.apply({}, jax.random.key(0))
+    assert keep.shape == (5, 1, 997)
+    assert keep.mean() == pytest.approx(1.0, abs=0.03)
+    assert set(np.unique(keep)) == {np.float32(0.0), np.float32(1 / 0.75)}
 
 
 def test_no_dropout_needs_no_key():
-    drop = hk.transform(lambda x: primitives.dropout(x, 0.0, shared_axis=1))
-    np.testing.assert_array_equal(drop.apply({}, None, normal(2, 3)), normal(2, 3))
+    assert hk.transform(lambda: primitives.keep_mask((2, 3), 0.0, shared_axis=1)).apply({}, None) is None

@@ -21,11 +21,14 @@ BLOCKS = {
 
 
 def update(name: str, config: BlockConfig, pair, mask):
+    """Return what a module adds."""
     if name == "pair_transition":
-        return triangle.PairTransition(config.pair_transition_factor, name=name)(pair)
+        return triangle.PairTransition(config.pair_transition_factor, name=name)(pair) - pair
     if "multiplication" in name:
-        return triangle.TriangleMultiplication(config.triangle_channels, "outgoing" in name, name=name)(pair, mask)
-    return triangle.TriangleAttention(config.triangle_heads, "starting" in name, name=name)(pair, mask)
+        module = triangle.TriangleMultiplication(config.triangle_channels, "outgoing" in name, name=name)
+    else:
+        module = triangle.TriangleAttention(config.triangle_heads, "starting" in name, name=name)
+    return module(pair, mask) - pair
 
 
 @pytest.mark.parametrize("stack", BLOCKS)
