@@ -135,6 +135,7 @@ class Predictor:
             return self.programs[sizes], 0.0
         began = time.monotonic()
         compiled = jax.jit(self._network().apply).lower(*arguments).compile(self.compiler_options or None)
+        predict_memory.give_back()
         self.programs[sizes] = Program(compiled, predict_memory.need_of(compiled.memory_analysis()))
         return self.programs[sizes], time.monotonic() - began
 

@@ -299,7 +299,7 @@ def test_the_command_ranks_the_chosen_models(tmp_path, weights, monkeypatch):
 def test_half_precision_is_near(predictor, weights, precision):
     half = predictor(models=(3, 4), precision=precision)
     assert half.precision == half.program.precision == precision
-    plddt = [one(each, weights, "model_3_ptm", bucket=None).plddt for each in (half, predictor(models=(3, 4)))]
+    plddt = [one(each, weights, "model_3_ptm").plddt for each in (half, predictor(models=(3, 4)))]
     assert 0 < np.abs(plddt[0] - plddt[1]).mean() < 5
 
 
