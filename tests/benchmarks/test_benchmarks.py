@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import ROOT
 
-SCRIPTS = ("parity", "predict", "training_step", "relax")
+SCRIPTS = ("network", "parity", "precision", "predict", "training_step", "relax")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,12 @@ def test_random_example_has_inputs_and_labels(scripts):
     assert set(module.LABELS) <= set(example)
     assert example["template_pseudo_beta"].shape == (2, 17, 3)
     assert example["msa_mask"].min() == example["template_mask"].min() == 1
+
+
+def test_our_network_is_measured(scripts):
+    run, *compiling = scripts["network"].ours(scripts["network"].Case("model_3", 1, 7, 5, 3, 1, "float32"))
+    assert run() == 2  # iterations
+    assert min(compiling) > 0
 
 
 def test_relaxation_is_measured(scripts, capsys):
