@@ -22,6 +22,7 @@ TRUNCATED_STDDEV = 0.87962566103423978  # of a unit normal cut at two standard d
 MASKED_LOGIT = -1e30  # swallows any logit in float32 and float64: a row without real keys gets their mean
 _SINGLE_BYTES = 4
 CPU_CHUNK = 2**20  # numbers that a part of the work may hold between its products: what stays in the cache
+CPU_WHOLE = 2**22  # numbers up to which all of it is done at once: the shared cache holds them
 DEVICE_CHUNK = 2**28  # the same where only memory counts
 
 
@@ -241,8 +242,10 @@ def updated(
 
 def _chunk(n: int, elements: int) -> int:
     """Return how many of n positions are worked on at a time."""
-    most = max(1, (CPU_CHUNK if jax.default_backend() == "cpu" else DEVICE_CHUNK) // elements)
-    return -(-n // -(-n // most))
+    whole, part = (CPU_WHOLE, CPU_CHUNK) if jax.default_backend() == "cpu" else (DEVICE_CHUNK, DEVICE_CHUNK)
+    if n * elements <= whole:
+        return n
+    return -(-n // -(-n // max(1, part // elements)))
 
 
 def _part(arrays: tuple[Array, ...], axes: tuple[int, ...], start: Array | int, chunk: int) -> tuple[Array, ...]:
