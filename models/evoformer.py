@@ -165,20 +165,15 @@ class Evoformer(hk.Module):
         extra = self.config.extra_msa
         if extra is None:
             return pair
-
-        def read(rows: Array, mask: MsaMask, pair: Pair) -> Pair:
-            masks = Masks(mask, pair_mask)
-            x = stack(
-                lambda x: block(x, masks, extra.block, dropout=dropout),
-                Activations(rows, pair),
-                extra.blocks,
-                name="extra_msa_stack",
-                remat=self.remat,
-            )
-            return x.pair
-
-        rows = embedders.embed_extra_msa(batch, extra.c_e, pair.dtype)
-        return read(rows, batch["extra_msa_mask"].astype(pair.dtype), pair)
+        masks = Masks(batch["extra_msa_mask"].astype(pair.dtype), pair_mask)
+        x = stack(
+            lambda x: block(x, masks, extra.block, dropout=dropout),
+            Activations(embedders.embed_extra_msa(batch, extra.c_e, pair.dtype), pair),
+            extra.blocks,
+            name="extra_msa_stack",
+            remat=self.remat,
+        )
+        return x.pair
 
     @hk.transparent
     def _add_torsion_rows(self, batch: Batch, x: Activations, masks: Masks) -> tuple[Activations, Masks]:
