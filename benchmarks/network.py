@@ -159,7 +159,7 @@ def ours(case: Case) -> tuple[Callable[[], int], float, float]:
     import jax  # noqa: PLC0415
 
     from models import alphafold  # noqa: PLC0415
-    from pipeline.predict_memory import give_back  # noqa: PLC0415
+    from pipeline.predict.memory import give_back  # noqa: PLC0415
 
     config, parameters, batch = prepared(case)
     config = dataclasses.replace(config, precision=case.precision)

@@ -13,11 +13,12 @@ import numpy as np
 from machine import described, print_table
 
 from models.residue_constants import ATOM37_ID
-from pipeline import compare, weights
+from pipeline import compare
 from pipeline.features import RawFeatures
-from pipeline.predict_network import Predictor, Weights
-from pipeline.predict_records import Prediction, Run
-from pipeline.predict_settings import Settings
+from pipeline.predict.network import Predictor, Weights
+from pipeline.predict.records import Prediction, Run
+from pipeline.predict.settings import Settings
+from pipeline.weights import records as weights
 
 HEAD = (
     *("target", "residues", "precision", "run s", "mean pLDDT"),

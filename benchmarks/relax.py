@@ -16,7 +16,7 @@ import numpy as np
 from machine import described, print_table
 
 from pipeline.protein import Protein, read_structure
-from pipeline.relax import Settings, relax
+from pipeline.relax.stage import Settings, relax
 
 HEAD = (
     *("structure", "residues", "noise A", "status", "rung", "iterations", "CPU s", "wall s"),

@@ -22,6 +22,13 @@ COMMANDS = {
     "weights": "fetch, list, verify or import the parameters of the networks",
     "library": "make or inspect the sequence database and template library",
 }
+MODULES = {
+    "run": "pipeline.run",
+    "featurize": "pipeline.featurize",
+    "weights": "pipeline.weights.command",
+    "library": "pipeline.library.store",
+}
+"""Where the main function of a command is, if not in `pipeline.COMMAND.stage`."""
 USAGE_EXIT = 2
 INTERNAL_EXIT = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED_EXIT = 130
@@ -60,7 +67,7 @@ def _run(words: Sequence[str]) -> int:
 def _guarded(command: str, argv: Sequence[str]) -> int:
     """Run a command; errors become one line on standard error, and a traceback only where FOLDLINE_DEBUG is set."""
     try:
-        return importlib.import_module(f"pipeline.{command}").main(argv)
+        return importlib.import_module(MODULES.get(command, f"pipeline.{command}.stage")).main(argv)
     except FoldlineError as error:
         return _failed(str(error), error.exit_code)
     except KeyboardInterrupt:

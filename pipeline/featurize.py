@@ -18,7 +18,7 @@ from pipeline.a3m import Alignment, encode, read_a3m, without_duplicates
 from pipeline.errors import AlignmentError, ConfigError, RecordError
 from pipeline.fasta import Target, read_target
 from pipeline.features import RawFeatures
-from pipeline.library import TemplateLibrary
+from pipeline.library.store import TemplateLibrary
 from pipeline.settings import add_flags, from_args, setting
 from pipeline.templates import TemplateHit, TemplateHits, read_templates
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import ROOT, find
-from pipeline.databases import LIBRARY, locate
+from pipeline.databases.records import LIBRARY, locate
 from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError
 from pipeline.fasta import Limits, Target, read_target, read_targets, write_target
-from pipeline.predict_settings import from_section
-from pipeline.predict_weights import weights_files
+from pipeline.predict.settings import from_section
+from pipeline.predict.weights import weights_files
 from pipeline.records import read_json, write_json, write_text
 from pipeline.settings import setting
 

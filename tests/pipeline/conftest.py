@@ -13,10 +13,10 @@ import types
 import numpy as np
 import pytest
 
-from pipeline import weights, weights_command
-from pipeline.download import Patience
+from pipeline.download.fetch import Patience
 from pipeline.errors import WeightsError
-from pipeline.weights_install import Fetch, fetch
+from pipeline.weights import command, records
+from pipeline.weights.install import Fetch, fetch
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -222,7 +222,7 @@ class Tiny:
     def __init__(self, folder):
         self.folder, self.checked = folder, []
         self.published = dataclasses.replace(
-            weights.ALPHAFOLD2,
+            records.ALPHAFOLD2,
             url="http://example.invalid/folder/params.tar",
             archive_bytes=len(self.archive),
             archive_sha256=self.sha256(self.archive),
@@ -252,8 +252,8 @@ class Tiny:
 def tiny(folder, monkeypatch):
     """Return a set of tiny files in the place of the published one, and a check in the place of the network."""
     result = Tiny(folder)
-    monkeypatch.setitem(weights.SETS, result.published.name, result.published)
-    monkeypatch.setattr(weights_command, "read_as_network", result.check)
+    monkeypatch.setitem(records.SETS, result.published.name, result.published)
+    monkeypatch.setattr(command, "read_as_network", result.check)
     return result
 
 

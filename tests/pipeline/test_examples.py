@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import search
 from pipeline.fasta import read_fasta
-from pipeline.library import TemplateLibrary
+from pipeline.library.store import TemplateLibrary
+from pipeline.search import stage as search
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "examples"
 TARGETS = {target.name: target for file in sorted(FOLDER.glob("*.fasta")) for target in read_fasta(file)}

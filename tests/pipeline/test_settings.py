@@ -19,12 +19,14 @@ from pipeline.settings import add_flags, from_args, setting, to_flags
 SCHEMA = yaml.safe_load((ROOT / "pipeline/config.schema.yaml").read_text())
 STAGES = ("search", "featurize", "predict", "relax", "report")
 SECTIONS = ("input", "plan", *STAGES)
+MODULES = {"plan": "pipeline.plan", "featurize": "pipeline.featurize"}
 NOT_SETTINGS = {"input": {"fasta"}}
 JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
 def settings_of(section):
-    return Limits if section == "input" else importlib.import_module(f"pipeline.{section}").Settings
+    module = MODULES.get(section, f"pipeline.{section}.stage")
+    return Limits if section == "input" else importlib.import_module(module).Settings
 
 
 def fields_of(section):

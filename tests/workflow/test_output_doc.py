@@ -5,9 +5,7 @@ import re
 
 from pipeline.config import ROOT
 from pipeline.features import RawFeatures
-from pipeline.pages.evidence import Evidence
-from pipeline.pages.summary import summary_row
-from pipeline.predict_records import (
+from pipeline.predict.records import (
     ARRAYS,
     CONFIDENCE_SCHEMA,
     PDB,
@@ -19,11 +17,13 @@ from pipeline.predict_records import (
     finish,
     runs_of,
 )
-from pipeline.predict_settings import Settings
+from pipeline.predict.settings import Settings
 from pipeline.protein import read_structure
 from pipeline.quality import assess
 from pipeline.records import read_json, write_json
-from pipeline.relax import RelaxRecord
+from pipeline.relax.stage import RelaxRecord
+from pipeline.report.evidence import Evidence
+from pipeline.report.summary import summary_row
 from pipeline.templates import TemplateHit
 
 PLACES = {"OUT": "", "TARGET": "targets/NAME"}

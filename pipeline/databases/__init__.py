@@ -1,0 +1,1 @@
+"""The sequence databases of a search."""

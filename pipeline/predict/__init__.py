@@ -1,0 +1,1 @@
+"""The predict stage: the network on a batch of targets."""

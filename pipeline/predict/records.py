@@ -1,0 +1,234 @@
+"""What predict writes of a target: each prediction with its record, and the ranking of several."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import __version__, fasta
+from pipeline.errors import RecordError
+from pipeline.features import RawFeatures
+from pipeline.predict.settings import Settings
+from pipeline.protein import Protein, read_structure
+from pipeline.protein_writer import write_mmcif, write_pdb
+from pipeline.quality import assess
+from pipeline.records import atomic, read_json, write_json, write_npz
+
+log = logging.getLogger(__name__)
+
+CONFIDENCE_SCHEMA = "foldline.confidence/1"
+RANKING_SCHEMA = "foldline.ranking/1"
+RECORD, STRUCTURE, ARRAYS, PDB, RANKING = (
+    "confidence.json",
+    "predicted.cif",
+    "confidence.npz",
+    "predicted.pdb",
+    "ranking.json",
+)
+PAE_STEP = 0.125  # angstrom per count of the stored uint8; the largest PAE, 31.75 A, is 254
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One target of a batch: where its features are and where its files go."""
+
+    features: Path
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The target's name: that of its folder."""
+        return self.folder.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One of the predictions of a target: a model with a seed."""
+
+    model: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of its folder among the target's models."""
+        return f"{self.model}-{self.seed}"
+
+    def folder(self, job: Job, settings: Settings) -> Path:
+        """Return where its files go: the target's own folder where it is the only one."""
+        return job.folder / "models" / self.name if settings.several else job.folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The result of one run on one target.
+
+    Args:
+        protein: The structure with pLDDT as B-factors.
+        plddt: 0-100, shape (n,).
+        pae: Predicted aligned error in angstrom, shape (n, n); None where the model has no such head.
+        ptm: Predicted TM-score; None where the model has no such head.
+        ca_change: RMS change of the CA distances in each recycle that ran, angstrom.
+        templates: How many templates the network read at most.
+        seconds: Time of each step.
+        memory: What the program needs, bytes; None where it is not known.
+        device: What it ran on.
+    """
+
+    protein: Protein
+    plddt: np.ndarray
+    pae: np.ndarray | None
+    ptm: float | None
+    ca_change: tuple[float, ...]
+    templates: int
+    seconds: dict[str, float]
+    memory: int | None
+    device: str
+
+
+def runs_of(settings: Settings) -> list[Run]:
+    """Return the predictions that each target gets, model by model."""
+    return [Run(model, seed) for model in settings.model_names for seed in settings.all_seeds]
+
+
+def sha256(path: Path) -> str:
+    """Return the checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def software() -> dict[str, str]:
+    """Return the versions of what computes a prediction."""
+    return {"foldline": __version__, **{name: importlib.metadata.version(name) for name in ("jax", "dm-haiku")}}
+
+
+def is_done(folder: Path, made_from: Mapping[str, Any]) -> bool:
+    """Return whether the folder holds a whole result of the same inputs (the record is written last)."""
+    try:
+        record = read_json(folder / RECORD, CONFIDENCE_SCHEMA)
+        whole = all(sha256(folder / name) == digest for name, digest in record.get("files", {}).items())
+    except (RecordError, OSError):
+        return False
+    return whole and record.get("made_from") == made_from
+
+
+def forget(folder: Path) -> None:
+    """Remove results, so that nothing old stands for a prediction that fails; those of single models stay."""
+    for name in (RANKING, RECORD, ARRAYS, STRUCTURE, PDB):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write(folder: Path, record: Mapping[str, Any], prediction: Prediction, settings: Settings) -> None:
+    """Write predicted.cif, confidence.npz and, last, confidence.json, which says that the others are whole."""
+    name, header = record["target"], record["header"]
+    write_mmcif(folder / STRUCTURE, prediction.protein, name=name, title=header)
+    stored: dict[str, np.ndarray] = {"plddt": prediction.plddt.astype(np.float32)}
+    if prediction.pae is not None:
+        stored["pae"] = np.clip(np.rint(prediction.pae / PAE_STEP), 0, 255).astype(np.uint8)
+        stored["pae_step"] = np.array(PAE_STEP, np.float32)
+    write_npz(folder / ARRAYS, stored, CONFIDENCE_SCHEMA)
+    files = [STRUCTURE, ARRAYS]
+    if settings.pdb:
+        write_pdb(folder / PDB, prediction.protein, title=header)
+        files.append(PDB)
+    digests = {file: sha256(folder / file) for file in files}
+    write_json(folder / RECORD, {**record, "files": digests}, CONFIDENCE_SCHEMA)
+
+
+def record_of(
+    job: Job, features: RawFeatures, prediction: Prediction, settings: Settings, made_from: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what confidence.json says of a prediction, without the checksums of its files."""
+    memory = prediction.memory
+    return {
+        "target": job.name,
+        "header": _header(job),
+        "length": len(features.aatype),
+        "model": made_from["model"],
+        "seed": made_from["seed"],
+        "mean_plddt": round(float(prediction.plddt.mean()), 2),
+        "ptm": None if prediction.ptm is None else round(prediction.ptm, 4),
+        "recycles": len(prediction.ca_change),
+        "ca_change": [round(x, 3) for x in prediction.ca_change],
+        "templates_used": list(features.template_ids[: prediction.templates]),
+        "violations": assess(prediction.protein),
+        "seconds": {name: round(value, 3) for name, value in prediction.seconds.items()},
+        "memory_gb": None if memory is None else round(memory / 1e9, 3),
+        "device": prediction.device,
+        "settings": dataclasses.asdict(settings),
+        "made_from": dict(made_from),
+    }
+
+
+def add_pdb(folder: Path) -> None:
+    """Write predicted.pdb of a finished result, unless it is there."""
+    record = read_json(folder / RECORD, CONFIDENCE_SCHEMA)
+    if PDB in record["files"]:
+        return
+    write_pdb(folder / PDB, read_structure(folder / STRUCTURE), title=record["header"])
+    record["files"][PDB] = sha256(folder / PDB)
+    write_json(folder / RECORD, {**record, "settings": {**record["settings"], "pdb": True}}, CONFIDENCE_SCHEMA)
+
+
+def finish(job: Job, runs: Sequence[Run], settings: Settings) -> None:
+    """Rank the finished predictions of a target and make the best one's files the target's own."""
+    if not settings.several:
+        (job.folder / RANKING).unlink(missing_ok=True)  # of earlier settings
+        return
+    entries = ranked(job, runs, settings)
+    _take(job.folder / entries[0]["folder"], job.folder)
+    record = {"target": job.name, "rank_by": settings.score, "ranked": entries}
+    if not _holds(job.folder / RANKING, record):
+        write_json(job.folder / RANKING, record, RANKING_SCHEMA)
+
+
+def ranked(job: Job, runs: Sequence[Run], settings: Settings) -> list[dict[str, Any]]:
+    """Return the finished predictions of a target, the best first; of equals the one with the higher mean pLDDT."""
+    entries = []
+    for run in runs:
+        folder = run.folder(job, settings)
+        record = read_json(folder / RECORD, CONFIDENCE_SCHEMA)
+        score = record["ptm"] if settings.score == "ptm" else record["mean_plddt"]
+        entries.append(
+            {
+                "model": run.model,
+                "seed": run.seed,
+                "mean_plddt": record["mean_plddt"],
+                "ptm": record["ptm"],
+                "score": score,
+                "recycles": record["recycles"],
+                "seconds": round(sum(record["seconds"].values()), 3),
+                "folder": folder.relative_to(job.folder).as_posix(),
+            }
+        )
+    return sorted(entries, key=lambda entry: (-entry["score"], -entry["mean_plddt"]))
+
+
+def _take(best: Path, folder: Path) -> None:
+    """Copy a finished result, its record last, unless it is there."""
+    record = read_json(best / RECORD, CONFIDENCE_SCHEMA)
+    if _holds(folder / RECORD, record) and is_done(folder, record["made_from"]):
+        return
+    forget(folder)
+    for name in (*record["files"], RECORD):
+        with atomic(folder / name) as temporary:
+            shutil.copyfile(best / name, temporary)
+
+
+def _holds(path: Path, record: Mapping[str, Any]) -> bool:
+    try:
+        found = read_json(path, record.get("schema", RANKING_SCHEMA))
+    except RecordError:
+        return False
+    return {**record, "schema": found["schema"]} == found
+
+
+def _header(job: Job) -> str:
+    """Return the header that the user gave, where the target's FASTA lies beside its results."""
+    path = job.folder / "target.fasta"
+    return fasta.read_fasta(path)[0].header if path.is_file() else job.name

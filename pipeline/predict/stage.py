@@ -1,0 +1,241 @@
+"""Predict: the features of a batch of targets to structures and confidences, with one load and one compilation.
+
+Models run in turn, each with every seed on every target, so that each file of parameters is read once. Each prediction
+is written as it is done and its record says what it was made from, so a second run does only what is missing. A target
+that fails does not stop the others.
+"""
+
+import argparse
+import dataclasses
+import logging
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from pipeline.errors import FoldlineError, RecordError, StageError, WeightsError
+from pipeline.features import RawFeatures
+from pipeline.predict.network import Predictor, Weights
+from pipeline.predict.records import (
+    STRUCTURE,
+    Job,
+    Prediction,
+    Run,
+    add_pdb,
+    finish,
+    forget,
+    is_done,
+    record_of,
+    runs_of,
+    sha256,
+    software,
+    write,
+)
+from pipeline.predict.settings import Settings
+from pipeline.predict.weights import weights_files
+from pipeline.records import write_json
+from pipeline.settings import add_flags, from_args
+
+__all__ = [
+    "Job",
+    "Predictor",
+    "Run",
+    "Settings",
+    "Weights",
+    "main",
+    "provenance",
+    "run_batch",
+    "sha256",
+    "weights_files",
+]
+
+log = logging.getLogger(__name__)
+
+BATCH_SCHEMA = "foldline.batch/1"
+_OF_THE_NETWORK = (StageError, MemoryError, jax.errors.JaxRuntimeError)
+
+
+def run_batch(
+    jobs: Sequence[Job], predictor: Predictor, weights: Mapping[str, Weights], bucket: int | None
+) -> list[dict[str, str]]:
+    """Make what is missing of every target; return one record per target: name, status, reason.
+
+    Args:
+        jobs: The targets.
+        predictor: The networks.
+        weights: Their parameters, by name of the model.
+        bucket: Length to which residues are padded; each target's own where not given.
+
+    Raises:
+        WeightsError: Parameters cannot be read; no target could do without them.
+    """
+    runs, failed = runs_of(predictor.settings), dict[Job, str]()
+    for run in runs:
+        for job in jobs:
+            if job in failed:
+                continue
+            try:
+                _make(job, run, predictor, weights[run.model], bucket)
+                if run == runs[-1]:
+                    finish(job, runs, predictor.settings)
+            except WeightsError:
+                raise
+            except (FoldlineError, OSError, *_OF_THE_NETWORK) as error:
+                failed[job] = _first_line(error)
+                log.error("%s failed: %s", job.name, failed[job])
+                forget(job.folder)
+    return [_outcome(job, failed.get(job)) for job in jobs]
+
+
+def _outcome(job: Job, reason: str | None) -> dict[str, str]:
+    if reason is not None:
+        return {"name": job.name, "status": "failed", "reason": reason}
+    return {"name": job.name, "status": "ok", "reason": "", "predicted_sha256": sha256(job.folder / STRUCTURE)}
+
+
+def _make(job: Job, run: Run, predictor: Predictor, weights: Weights, bucket: int | None) -> None:
+    """Make one prediction of a target, unless it is there."""
+    settings = predictor.settings
+    folder, made_from = run.folder(job, settings), provenance(job, run, predictor, weights, bucket)
+    if is_done(folder, made_from):
+        log.info("%s: %s, seed %d: already predicted", job.name, run.model, run.seed)
+        if settings.pdb:
+            add_pdb(folder)
+        return
+    forget(job.folder)  # nothing old may stand for a prediction that fails now
+    forget(folder)
+    features = RawFeatures.load(job.features)
+    predictor.load(weights)
+    prediction = _predicted(features, run, predictor, bucket)
+    write(folder, record_of(job, features, prediction, settings, made_from), prediction, settings)
+    _report(job, run, prediction)
+
+
+def _predicted(features: RawFeatures, run: Run, predictor: Predictor, bucket: int | None) -> Prediction:
+    """Predict, and let a failure name the model where there are several."""
+    try:
+        return predictor.predict(features, run, bucket)
+    except _OF_THE_NETWORK as error:
+        if not predictor.settings.several:
+            raise
+        raise StageError(f"{run.model}, seed {run.seed}: {_first_line(error)}") from error
+
+
+def _report(job: Job, run: Run, prediction: Prediction) -> None:
+    ptm = "" if prediction.ptm is None else f", pTM {prediction.ptm:.2f}"
+    log.info(
+        "%s: %s, seed %d: %d residues, mean pLDDT %.1f%s, %d recycles, %.1f s (compiling %.1f s)",
+        *(job.name, run.model, run.seed, len(prediction.plddt), prediction.plddt.mean(), ptm),
+        *(len(prediction.ca_change), prediction.seconds["run"], prediction.seconds["compile"]),
+    )
+
+
+def provenance(job: Job, run: Run, predictor: Predictor, weights: Weights, bucket: int | None) -> dict[str, Any]:
+    """Return everything that a prediction is a function of, rounding aside.
+
+    Raises:
+        RecordError: There are no features.
+    """
+    if not job.features.is_file():
+        raise RecordError("expected a features file: it does not exist", str(job.features), "run featurize first")
+    settings, rows = predictor.settings, predictor.configs[run.model].input
+    return {
+        "model": run.model,
+        "weights_sha256": weights.sha256,
+        "features_sha256": sha256(job.features),
+        "seed": run.seed,
+        "recycles": predictor.recycles,
+        "recycle_tolerance": settings.recycle_tolerance,
+        "ensemble": settings.ensemble,
+        "max_msa": rows.max_msa_clusters,
+        "max_extra_msa": rows.max_extra_msa,
+        "dropout": settings.dropout,
+        "padding": _padding(job, predictor, bucket),
+        "precision": predictor.precision,
+        "software": software(),
+    }
+
+
+def _padding(job: Job, predictor: Predictor, bucket: int | None) -> list[int] | None:
+    """Return the sizes of the padded inputs where the result depends on them: dropout draws a number for each place."""
+    if not predictor.settings.dropout:
+        return None
+    return list(dataclasses.astuple(predictor.sizes(RawFeatures.load(job.features), bucket)))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def stored_weights(settings: Settings, given: Sequence[Path] = ()) -> dict[str, Weights]:
+    """Return where the parameters of each chosen model are; damage that is quick to see is seen before hours of work.
+
+    Args:
+        settings: Choose the models.
+        given: See `weights_files`.
+
+    Raises:
+        WeightsError: A file is missing, cut short or of another kind.
+    """
+    files = weights_files(settings.model_names, given)
+    for path in files.values():
+        if not zipfile.is_zipfile(path):
+            raise WeightsError("expected an archive of parameters: it is cut short, or another file", str(path))
+    return {model: Weights(model, path, sha256(path)) for model, path in files.items()}
+
+
+def use_compilation_cache(folder: Path) -> None:
+    """Keep compiled programs between processes."""
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def default_cache() -> Path:
+    """Return the folder of compiled programs: of the user, not of the run."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foldline" / "jax"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of the stage."""
+    made = argparse.ArgumentParser(prog="foldline predict", description="Predict the structures of a batch of targets.")
+    made.add_argument("--features", type=Path, nargs="+", required=True, help="features.npz of each target")
+    made.add_argument("--outputs", type=Path, nargs="+", required=True, help="folder of each target's files")
+    made.add_argument(
+        "--weights",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="parameter file (.npz); for several models files or a folder of files called params_MODEL.npz or MODEL.npz"
+        " (default: the installed ones)",
+    )
+    made.add_argument("--batch", type=Path, help="record to write of what succeeded and what failed (JSON)")
+    made.add_argument("--bucket", type=int, help="length to pad to, residues; each target's own where not given")
+    made.add_argument("--compilation-cache", type=Path, default=default_cache(), help="folder of compiled programs")
+    made.add_argument("--keep-going", action="store_true", help="exit with 0 although targets failed; see --batch")
+    add_flags(made, Settings)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stage from the command line."""
+    flags = parser()
+    arguments = flags.parse_args(argv)
+    if len(arguments.features) != len(arguments.outputs):
+        flags.error(
+            f"{len(arguments.features)} features and {len(arguments.outputs)} outputs: give one folder for each"
+        )
+    settings = from_args(Settings, arguments)
+    weights = stored_weights(settings, arguments.weights)
+    use_compilation_cache(arguments.compilation_cache)
+    jobs = [Job(*paths) for paths in zip(arguments.features, arguments.outputs, strict=True)]
+    records = run_batch(jobs, Predictor(settings), weights, arguments.bucket)
+    if arguments.batch:
+        write_json(arguments.batch, {"batch": arguments.batch.stem, "targets": records}, BATCH_SCHEMA)
+    failed = [record["name"] for record in records if record["status"] == "failed"]
+    if failed and not arguments.keep_going:
+        raise StageError(f"{len(failed)} of {len(records)} targets failed: {', '.join(failed)}")
+    return 0

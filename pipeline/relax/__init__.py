@@ -1,0 +1,1 @@
+"""The relax stage: bounded minimisation that never loses a prediction."""

@@ -1,0 +1,147 @@
+"""Bounded minimisation with OpenMM: a budget that is enforced from inside, and a soft start for atoms in each other."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from pipeline.relax.build import KCAL, NANOMETRE, NONBONDED_GROUP, RESTRAINT_GROUP, Machine, Model
+
+ABSURD = 1e6  # kcal/mol; a start above this overlaps, and is softened first
+_SOFT_STIFFNESS = 5e4  # kJ/mol/nm^2, of spheres that overlap in the soft start
+_SOFT_RADIUS = 0.85  # of the Lennard-Jones sigma
+_SOFT_ITERATIONS = 300
+_SOFT_CUTOFF = 0.4  # nm; no sigma is larger
+
+
+@dataclasses.dataclass
+class Budget:
+    """How much may still be spent.
+
+    Args:
+        iterations: Of L-BFGS, over all minimisations.
+        deadline: Of `time.monotonic`, seconds.
+        used: Iterations done.
+        stopped: What ran out; empty while nothing did.
+    """
+
+    iterations: int
+    deadline: float
+    used: int = 0
+    stopped: str = ""
+
+    def spend(self) -> bool:
+        """Count one iteration; return whether to stop."""
+        self.used += 1
+        if self.used >= self.iterations:
+            self.stopped = "iterations"
+        elif time.monotonic() >= self.deadline:
+            self.stopped = "seconds"
+        return bool(self.stopped)
+
+
+class _Reporter(openmm.MinimizationReporter):
+    """Stop the minimiser when the budget is spent, or the energy is no number."""
+
+    def __init__(self, spend: Callable[[], bool]) -> None:
+        super().__init__()
+        self._spend = spend
+
+    def report(self, iteration: int, x: Sequence[float], grad: Sequence[float], args: Mapping[str, float]) -> bool:  # noqa: ARG002
+        """Return whether to stop (called by OpenMM after each iteration)."""
+        return self._spend() or not math.isfinite(args["system energy"])
+
+
+class Minimiser:
+    """One system, one context: minimise, weaken restraints, minimise again."""
+
+    def __init__(self, model: Model, machine: Machine, tolerance: float, budget: Budget) -> None:
+        """Take over a model.
+
+        Args:
+            model: The system and where its atoms start.
+            machine: The platform.
+            tolerance: Root mean square force at which a minimisation is done, kcal/mol/A.
+            budget: Shared by all that is done here.
+        """
+        self._model = model
+        self._machine = machine
+        self._tolerance = tolerance * KCAL / NANOMETRE
+        self._budget = budget
+        force = model.restraint
+        self._stiffness = [force.getParticleParameters(k)[1][0] for k in range(force.getNumParticles())]
+        self._context = machine.context(model.system)
+        self._context.setPositions(model.positions)
+
+    def energy(self) -> float:
+        """Return the energy of the force field without restraints, kcal/mol; nan where it is no number."""
+        groups = {group for group in range(32) if group != RESTRAINT_GROUP}
+        try:
+            state = self._context.getState(energy=True, groups=groups)
+        except openmm.OpenMMException:  # raised for a position that is nan
+            return math.nan
+        return float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)) / KCAL
+
+    def positions(self) -> np.ndarray:
+        """Return the positions in nanometre, shape (atoms, 3)."""
+        return self._context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+
+    def minimise(self) -> None:
+        """Minimise; softly first where atoms are in each other.
+
+        Raises:
+            OpenMMException: The energy or a force is no number.
+        """
+        energy = self.energy()
+        if not energy < ABSURD:
+            self._context.setPositions(self._softened())
+        reporter = _Reporter(self._budget.spend)
+        remaining = self._budget.iterations - self._budget.used
+        openmm.LocalEnergyMinimizer.minimize(self._context, self._tolerance, max(remaining, 1), reporter)
+
+    def weaken(self, chosen: np.ndarray, factor: float) -> None:
+        """Set the restraints of the chosen atoms, shape (restrained,), to a share of what the model started with."""
+        force = self._model.restraint
+        for particle in np.flatnonzero(chosen):
+            index, (_, *place) = force.getParticleParameters(int(particle))
+            k = factor * self._stiffness[particle]
+            force.setParticleParameters(int(particle), index, [k, *place])
+        force.updateParametersInContext(self._context)
+
+    def _softened(self) -> np.ndarray:
+        """Return positions after soft spheres, in the place of charges and Lennard-Jones, pushed atoms apart."""
+        context = self._machine.context(_soft_system(self._model.system))
+        context.setPositions(self.positions())
+        left = [min(_SOFT_ITERATIONS, self._budget.iterations - self._budget.used)]
+
+        def spend() -> bool:
+            left[0] -= 1
+            return self._budget.spend() or left[0] <= 0
+
+        openmm.LocalEnergyMinimizer.minimize(context, 10 * self._tolerance, 0, _Reporter(spend))
+        return context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+
+
+def _soft_system(system: openmm.System) -> openmm.System:
+    """Return a copy whose nonbonded force is a soft repulsion of the same atoms with the same exclusions."""
+    soft = openmm.XmlSerializer.clone(system)
+    number = next(k for k, force in enumerate(soft.getForces()) if force.getForceGroup() == NONBONDED_GROUP)
+    nonbonded = soft.getForce(number)
+    spheres = openmm.CustomNonbondedForce(f"{0.5 * _SOFT_STIFFNESS}*step(s-r)*(s-r)^2; s=sigma1+sigma2")
+    spheres.addPerParticleParameter("sigma")
+    for particle in range(nonbonded.getNumParticles()):
+        _, sigma, epsilon = nonbonded.getParticleParameters(particle)
+        radius = 0.5 * _SOFT_RADIUS * sigma.value_in_unit(unit.nanometer)
+        spheres.addParticle([radius if epsilon.value_in_unit(unit.kilojoule_per_mole) > 0 else 0.0])
+    for exception in range(nonbonded.getNumExceptions()):
+        first, second, *_ = nonbonded.getExceptionParameters(exception)
+        spheres.addExclusion(first, second)
+    spheres.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffNonPeriodic)
+    spheres.setCutoffDistance(_SOFT_CUTOFF)
+    soft.removeForce(number)
+    soft.addForce(spheres)
+    return soft

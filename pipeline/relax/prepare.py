@@ -1,0 +1,167 @@
+"""What of a structure can be relaxed: bonded runs of known residues, centred, no two atoms in one place. NumPy only."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from models import residue_constants as rc
+from pipeline import quality
+from pipeline.protein import Hydrogens, Protein
+from pipeline.relax.settings import RelaxFailure
+
+COINCIDENT = 0.1  # angstrom; atoms nearer than this hardly know in which direction to push each other
+_GAP = 200  # residues, as the numbering jumps at a break
+_N, _CA, _C, _O, _CB = (rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O", "CB"))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+    """A protein for the force field, and the way back.
+
+    Args:
+        protein: Centred, atoms parted, numbered by bonds, unknown residues with a backbone as alanine or glycine.
+        runs: The residues that go into the force field, one slice for each chain without breaks.
+        immobile: Residues that are held where they are, shape (n,).
+        changes: What was done and what is left out.
+        original: The input.
+        offset: What was subtracted from all positions, angstrom, shape (3,).
+    """
+
+    protein: Protein
+    runs: tuple[slice, ...]
+    immobile: np.ndarray
+    changes: tuple[str, ...]
+    original: Protein
+    offset: np.ndarray
+
+    def restore(self, relaxed: Protein) -> Protein:
+        """Return a relaxed protein at the place of the input, with its unknown residues as they were."""
+        still = self.immobile
+        old = self.original
+        xyz = np.where(still[:, None, None], old.atom37_positions, relaxed.atom37_positions + self.offset)
+        mask = np.where(still[:, None], old.atom37_mask, relaxed.atom37_mask)
+        hydrogens = relaxed.hydrogens
+        if hydrogens is not None:
+            kept = ~still[hydrogens.residue]
+            names = tuple(itertools.compress(hydrogens.names, kept))
+            hydrogens = Hydrogens(hydrogens.residue[kept], names, hydrogens.positions[kept] + self.offset)
+        return dataclasses.replace(
+            relaxed,
+            aatype=old.aatype,
+            residue_index=old.residue_index,
+            atom37_positions=np.where(mask[..., None], xyz, 0).astype(np.float32),
+            atom37_mask=mask,
+            hydrogens=hydrogens,
+        )
+
+
+def prepare(protein: Protein, longest_bond: float) -> Prepared:
+    """Make a protein ready for the force field.
+
+    Args:
+        protein: Any structure.
+        longest_bond: See `segments`.
+
+    Raises:
+        RelaxFailure: A coordinate is no number, or no two residues are bonded.
+    """
+    lost = protein.atom37_mask & ~np.isfinite(protein.atom37_positions).all(axis=-1)
+    if lost.any():
+        first = protein.label(_places(lost.any(axis=1))[0])
+        raise RelaxFailure("coordinates", f"{int(lost.sum())} atoms are nan or infinite, the first in {first}")
+    stand_in, immobile, changes = _stand_ins(protein)
+    runs, cuts = segments(stand_in, longest_bond)
+    if not runs:
+        raise RelaxFailure("coordinates", "no two residues are bonded")
+    if protein.hydrogens is not None:
+        changes = (*changes, f"{len(protein.hydrogens.names)} hydrogens were placed anew")
+    offset = protein.atom37_positions[protein.atom37_mask].astype(np.float64).mean(axis=0)
+    xyz = np.where(protein.atom37_mask[..., None], protein.atom37_positions - offset, 0).astype(np.float32)
+    index = _index_with_breaks(runs, len(protein))
+    centred = dataclasses.replace(stand_in, atom37_positions=xyz, residue_index=index, hydrogens=None)
+    parted, moved = _part_coincident(centred)
+    return Prepared(parted, runs, immobile, (*changes, *cuts, *moved), protein, offset)
+
+
+def _index_with_breaks(runs: tuple[slice, ...], n: int) -> np.ndarray:
+    """Number the residues so that a step of one is a bond of the runs: a gap is no violation that is to be closed."""
+    edges = np.zeros(n + 1, np.int32)
+    for run in runs:
+        edges[[run.start, run.stop]] = _GAP
+    return np.arange(n, dtype=np.int32) + np.cumsum(edges[:-1], dtype=np.int32)
+
+
+def _stand_ins(protein: Protein) -> tuple[Protein, np.ndarray, tuple[str, ...]]:
+    """Let alanine or glycine stand in for unknown residues that have a backbone, so that their neighbours feel them."""
+    unknown = protein.aatype == rc.UNKNOWN
+    immobile = unknown & protein.atom37_mask[:, [_N, _CA, _C, _O]].all(axis=1)
+    if not immobile.any():
+        return protein, immobile, ()
+    letter = np.where(protein.atom37_mask[:, _CB], rc.RESTYPE_ID["A"], rc.RESTYPE_ID["G"])
+    aatype = np.where(immobile, letter, protein.aatype)
+    mask = protein.atom37_mask & (~immobile[:, None] | (rc.ATOM37_MASK[aatype] > 0))
+    changes = tuple(f"{protein.label(i)} is unknown and is held where it is" for i in _places(immobile))
+    return dataclasses.replace(protein, aatype=aatype, atom37_mask=mask), immobile, changes
+
+
+def segments(protein: Protein, longest_bond: float = 4.0) -> tuple[tuple[slice, ...], tuple[str, ...]]:
+    """Cut a protein into runs of bonded residues that the force field knows, and say where and what is left out.
+
+    Args:
+        protein: Any structure.
+        longest_bond: Between C and N of consecutive residues, angstrom. Where the numbering skips, a bond is drawn only
+            if nothing can be missing (`quality.BROKEN_BOND`).
+    """
+    changes: list[str] = []
+    known = (protein.aatype != rc.UNKNOWN) & protein.atom37_mask.any(axis=1)
+    changes += [f"{protein.label(i)} is left as it is: it is unknown or has no atoms" for i in _places(~known)]
+    same_chain = protein.chain_id[1:] == protein.chain_id[:-1]
+    limit = np.where(quality.joined(protein), longest_bond, quality.BROKEN_BOND)
+    bonded = same_chain & known[1:] & known[:-1] & (_gaps(protein) <= limit)
+    for i in _places(same_chain & known[1:] & known[:-1] & ~bonded):
+        changes.append(f"the chain is broken between {protein.label(i)} and {protein.label(i + 1)}")
+    edges = [0, *(np.flatnonzero(~bonded) + 1), len(protein)]
+    runs = [slice(int(a), int(b)) for a, b in itertools.pairwise(edges) if known[a]]
+    for run in runs:
+        if run.stop - run.start == 1:
+            changes.append(f"{protein.label(run.start)} is left as it is: it stands alone")
+    return tuple(run for run in runs if run.stop - run.start > 1), tuple(changes)
+
+
+def _places(mask: np.ndarray) -> list[int]:
+    return [int(i) for i in np.flatnonzero(mask)]
+
+
+def _gaps(protein: Protein) -> np.ndarray:
+    """Return the distance from C to the next N in angstrom, judged by CA where one is missing, shape (n - 1,)."""
+    x, mask = protein.atom37_positions.astype(np.float64), protein.atom37_mask
+    peptide = np.linalg.norm(x[1:, _N] - x[:-1, _C], axis=1)
+    trace = np.linalg.norm(x[1:, _CA] - x[:-1, _CA], axis=1) - (rc.CA_CA_TRANS - rc.PEPTIDE_BOND[0])
+    has_peptide = mask[1:, _N] & mask[:-1, _C]
+    has_trace = mask[1:, _CA] & mask[:-1, _CA]
+    return np.where(has_peptide, peptide, np.where(has_trace, trace, np.inf))
+
+
+def _part_coincident(protein: Protein) -> tuple[Protein, tuple[str, ...]]:
+    """Move atoms that stand on another one a little, the same way each time."""
+    rows, columns = np.nonzero(protein.atom37_mask)
+    x = protein.atom37_positions[rows, columns].astype(np.float64)
+    order = np.argsort(x[:, 0], kind="stable")
+    moved: set[int] = set()
+    for step in range(1, len(order)):
+        first, second = order[:-step], order[step:]
+        if np.all(x[second, 0] - x[first, 0] > COINCIDENT):
+            break
+        near = np.linalg.norm(x[second] - x[first], axis=1) < COINCIDENT
+        moved |= set(second[near].tolist())
+    if not moved:
+        return protein, ()
+    index = np.array(sorted(moved))
+    direction = np.random.default_rng(1).normal(size=(len(index), 3))
+    xyz = protein.atom37_positions.copy()
+    xyz[rows[index], columns[index]] += 0.3 * direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    places = ", ".join(f"{protein.label(rows[k])} {rc.ATOM37[columns[k]]}" for k in index[:5])
+    more = " ..." if len(index) > 5 else ""
+    text = f"{len(index)} atoms that stood on another were moved by 0.3 A: {places}{more}"
+    return dataclasses.replace(protein, atom37_positions=xyz), (text,)

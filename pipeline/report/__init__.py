@@ -1,0 +1,1 @@
+"""The report stage: offline pages of a target and of a run."""

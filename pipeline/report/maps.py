@@ -1,0 +1,101 @@
+"""Maps of residues against residues: predicted aligned error and CA distances."""
+
+import dataclasses
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.report.png import data_uri, gradient, indexed_png, shrink
+from pipeline.report.svg import Frame, Scale, element, figure, residue_ticks, text, tick_label
+
+LEVELS = 64  # colours of a map: steps of half an angstrom
+PIXELS = 400  # largest side of a map; longer chains are averaged in blocks
+SIDE, LEFT, TOP = 380, 64, 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Palette:
+    """Colours from `low` to `high`, in the unit of the map."""
+
+    anchors: tuple[str, ...]
+    low: float
+    high: float
+    label: str
+
+
+PAE = Palette(("#0d3b2e", "#21735a", "#6db592", "#c4e3cf", "#ffffff"), 0, 30, "expected position error (Å)")
+DISTANCE = Palette(("#241455", "#3f4fae", "#4f9fc4", "#b3dccf", "#fdfaf0"), 0, 32, "distance of CA atoms (Å)")
+
+
+def pae_figure(pae: np.ndarray) -> Markup:
+    """Draw the predicted aligned error, shape (residues aligned on, residues scored), angstrom."""
+    label = f"Predicted aligned error of all residue pairs: mean {np.nanmean(pae):.1f} angstrom, dark is sure."
+    return _map_figure("pae", label, pae, PAE, ("scored residue", "aligned on residue"))
+
+
+def distance_figure(ca: np.ndarray, present: np.ndarray) -> Markup:
+    """Draw the distances between CA atoms, shape (residues, 3), angstrom; residues without one stay empty."""
+    points = np.where(present[:, None], ca.astype(np.float64), np.nan)
+    distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    near = np.triu(np.nan_to_num(distance, nan=99.0) < 8.0, 3).sum()
+    label = f"Distances between CA atoms of the model: {near} contacts below 8 angstrom three or more residues apart."
+    return _map_figure("distances", label, distance, DISTANCE, ("residue", "residue"))
+
+
+def _map_figure(key: str, label: str, values: np.ndarray, palette: Palette, axes: tuple[str, str]) -> Markup:
+    length = len(values)
+    frame = Frame(Scale(0.5, length + 0.5, LEFT, LEFT + SIDE), Scale(0.5, length + 0.5, TOP, TOP + SIDE))
+    ticks = residue_ticks(length, SIDE)
+    parts = [
+        _image(values, palette),
+        *frame.x_axis(axes[0], ticks),
+        *frame.y_axis(axes[1], ticks, grid=False),
+        element("rect", class_="border", x=LEFT, y=TOP, width=SIDE, height=SIDE),
+        *_colour_bar(palette),
+    ]
+    return figure(key, label, 480, 510, parts, css="map")
+
+
+def _image(values: np.ndarray, palette: Palette) -> Markup:
+    small = shrink(values, PIXELS)
+    share = (small - palette.low) / (palette.high - palette.low)
+    indices = np.where(np.isfinite(small), np.clip(np.nan_to_num(share) * LEVELS, 0, LEVELS - 1), LEVELS).astype(
+        np.uint8
+    )
+    colours = np.vstack([gradient(palette.anchors, LEVELS), [128, 128, 128]])
+    return element(
+        "image",
+        x=LEFT,
+        y=TOP,
+        width=SIDE,
+        height=SIDE,
+        href=data_uri(indexed_png(indices, colours)),
+        preserveAspectRatio="none",
+        class_="pixels",
+    )
+
+
+def _colour_bar(palette: Palette) -> list[Markup]:
+    """Draw the scale below the map, with its unit."""
+    y = TOP + SIDE + 62
+    bar = indexed_png(np.arange(LEVELS)[None], gradient(palette.anchors, LEVELS))
+    scale = Scale(palette.low, palette.high, LEFT + 160, LEFT + SIDE)
+    parts = [
+        text(LEFT, y + 10, palette.label, "note"),
+        element(
+            "image",
+            x=scale.start,
+            y=y,
+            width=scale.end - scale.start,
+            height=12,
+            href=data_uri(bar),
+            preserveAspectRatio="none",
+            class_="pixels",
+        ),
+        element("rect", class_="border", x=scale.start, y=y, width=scale.end - scale.start, height=12),
+    ]
+    ticks = scale.ticks(4)
+    for tick in ticks:
+        mark = tick_label(tick) + ("+" if tick == ticks[-1] else "")
+        parts.append(text(scale(tick), y + 28, mark, "tick", "middle"))
+    return parts

@@ -1,0 +1,101 @@
+"""Report: show what was predicted, how sure it is and what was done, as offline pages and tables."""
+
+import argparse
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.errors import ConfigError, FoldlineError, RecordError
+from pipeline.records import write_text
+from pipeline.report.evidence import Evidence, Parts, read_evidence, read_failures, target_folders, unreadable
+from pipeline.report.render import run_page, target_page
+from pipeline.report.summary import summary_rows, write_summary
+from pipeline.settings import add_flags, from_args, setting
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the report warns about and how much it shows."""
+
+    low_confidence: float = setting(70.0, "warn where the mean pLDDT is below this, 0-100")
+    few_rows: int = setting(30, "warn where the alignment has fewer rows than this")
+    thumbnails: int = setting(200, "targets of the run page that get a picture; each needs about 3 kB")
+    template_rows: int = setting(20, "template hits listed on a target's page")
+
+
+def report_target(target_dir: Path, run: Path, output: Path, settings: Settings) -> None:
+    """Write the page of one target.
+
+    Raises:
+        RecordError: The folder is no target's, or one of its records is damaged.
+    """
+    evidence = read_evidence(target_dir, run)
+    write_text(output, target_page(evidence, settings, output=output, run=run))
+
+
+def report_run(run: Path, output: Path, summary: Path | None, names: Sequence[str] | None, settings: Settings) -> None:
+    """Write the page of a run and, beside each other, its summary as TSV and JSON.
+
+    Raises:
+        RecordError: The folder holds no target.
+    """
+    folders = target_folders(run, names)
+    if not folders:
+        raise RecordError("expected target folders", str(run / "targets"), "run the workflow first")
+    failures = read_failures(run)
+    parts: list[Parts] = ["model" if i < settings.thumbnails else "records" for i in range(len(folders))]
+    everything = [_read(folder, run, failures, part) for folder, part in zip(folders, parts, strict=True)]
+    rows = summary_rows(everything)
+    if summary is not None:
+        write_summary(summary, rows)
+    write_text(output, run_page(everything, output=output, run=run))
+
+
+def _read(folder: Path, run: Path, failures: Mapping[str, str], parts: Parts) -> Evidence:
+    try:
+        return read_evidence(folder, run, parts=parts, failures=failures)
+    except FoldlineError as error:
+        LOGGER.warning("%s", error)
+        return unreadable(folder, error)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command."""
+    result = argparse.ArgumentParser(
+        prog="foldline report",
+        description="Write the offline page of one target (--target-dir) or of a whole run (--run).",
+        epilog="example: foldline report --run results --output results/report.html --summary results/summary.tsv",
+    )
+    result.add_argument("--target-dir", type=Path, help="folder of one target, OUT/targets/NAME: write its page")
+    result.add_argument("--run", type=Path, help="output folder OUT: write the run's page, or say where a target's is")
+    result.add_argument("--names", type=Path, help="file with a target name per line (default: all of OUT/targets)")
+    result.add_argument("--output", type=Path, required=True, help="HTML page to write")
+    result.add_argument("--summary", type=Path, help="TSV to write, a row per target; the same as JSON beside it")
+    add_flags(result, Settings)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stage from the command line."""
+    arguments = parser().parse_args(argv)
+    settings = from_args(Settings, arguments)
+    if arguments.target_dir is not None:
+        run = arguments.run or arguments.target_dir.resolve().parent.parent
+        report_target(arguments.target_dir, run, arguments.output, settings)
+    elif arguments.run is not None:
+        report_run(arguments.run, arguments.output, arguments.summary, _names(arguments.names), settings)
+    else:
+        raise ConfigError("expected --target-dir or --run", mend="name the folder to report on")
+    return 0
+
+
+def _names(path: Path | None) -> list[str] | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, ValueError) as error:
+        raise RecordError("expected a file with a target name per line", str(path)) from error

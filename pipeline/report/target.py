@@ -1,0 +1,184 @@
+"""Make the parts of a target's page: its figures, its sequence, its numbers per residue."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.protein import Protein
+from pipeline.quality import backbone
+from pipeline.report import chain, figures, maps, ramachandran
+from pipeline.report.bands import band_of
+from pipeline.report.evidence import Evidence
+from pipeline.report.ribbon import Fold, band_runs, ribbon_figure
+from pipeline.report.wording import Shown, templates_used
+
+FIGURES = (
+    "front",
+    "side",
+    "plddt",
+    "depth",
+    "displacement",
+    "coverage",
+    "pae",
+    "distances",
+    "ramachandran",
+    "timing",
+    "recycles",
+)
+GROUP = 10  # residues between numbers
+QUARTER_TURN = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # about the vertical axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Ten:
+    """Up to ten residues of the sequence.
+
+    Args:
+        number: Number of the first.
+        runs: (band or None, letters) of each run of one confidence band.
+        digits: Tens of the pLDDT, a digit a residue: 9 is 90 and above.
+        structure: `H`, `E` or `-`.
+    """
+
+    number: int
+    runs: tuple[tuple[int | None, str], ...]
+    digits: str
+    structure: str
+
+
+def fold(evidence: Evidence) -> Fold | None:
+    """Return the model's backbone, ready to be drawn in its principal view; None where there is no model."""
+    model = evidence.model
+    if model is None or not known_atoms(model)[:, chain.CA].any():
+        return None
+    mask = known_atoms(model)
+    structure = chain.secondary_structure(model.atom37_positions, mask)
+    drawn = Fold(model.atom37_positions, mask, band_of(_plddt(evidence, model)), structure)
+    return drawn.turned(chain.principal_view(model.atom37_positions[mask[:, chain.CA], chain.CA]))
+
+
+def target_figures(evidence: Evidence, settings: Shown) -> dict[str, Markup]:
+    """Return the figures by name; those without evidence are empty."""
+    return {
+        **dict.fromkeys(FIGURES, Markup("")),
+        **_pictures(evidence),
+        **_along_the_chain(evidence, settings),
+        **_maps(evidence),
+        **_history(evidence),
+    }
+
+
+def target_sequence(evidence: Evidence) -> list[Ten]:
+    """Return the sequence in groups of ten, with confidence where it is known."""
+    letters = evidence.sequence
+    known = evidence.plddt is not None and len(evidence.plddt) == len(letters)
+    plddt = evidence.plddt if known and evidence.plddt is not None else np.zeros(len(letters))
+    bands = band_of(plddt)
+    structure = _structure(evidence)
+    groups = []
+    for start in range(0, len(letters), GROUP):
+        part = slice(start, start + GROUP)
+        runs = [(band if known else None, letters[part][a:b]) for a, b, band in band_runs(bands[part])]
+        digits = "".join(str(min(int(value // 10), 9)) for value in plddt[part]) if known else ""
+        groups.append(Ten(start + 1, tuple(runs), digits, structure[part]))
+    return groups
+
+
+def target_residues(evidence: Evidence) -> dict[str, Any]:
+    """Return the numbers per residue that the page's script shows and links: plain lists for JSON."""
+    model = evidence.model
+    return {
+        "sequence": evidence.sequence,
+        "structure": _structure(evidence),
+        "author": list(model.author_number) if model is not None else [],
+        "plddt": [round(float(value), 1) for value in evidence.plddt] if evidence.plddt is not None else [],
+        "depth": list(evidence.search.get("depth") or ()),
+        "moved": [round(float(value), 2) for value in evidence.relax.get("displacement") or ()],
+        "left": figures.LEFT,
+        "right": figures.WIDTH - figures.RIGHT,
+        "width": figures.WIDTH,
+    }
+
+
+def found_torsions(model: Protein) -> ramachandran.Torsions:
+    """Return the torsions of a structure with names for people."""
+    with np.errstate(invalid="ignore", over="ignore"):  # the coordinates may be anything
+        shape = backbone(model)
+    names = [f"{model.residue_name(i).capitalize()} {model.author_number[i]}" for i in range(len(model))]
+    return ramachandran.torsions(shape.phi, shape.psi, model.sequence, names)
+
+
+def known_atoms(model: Protein) -> np.ndarray:
+    """Return where an atom is present and its coordinates are numbers, shape (residues, 37)."""
+    return model.atom37_mask.astype(bool) & np.isfinite(model.atom37_positions).all(axis=-1)
+
+
+def _plddt(evidence: Evidence, model: Protein) -> np.ndarray:
+    if evidence.plddt is not None and len(evidence.plddt) == len(model.aatype):
+        return evidence.plddt
+    return model.b_factor
+
+
+def _structure(evidence: Evidence) -> str:
+    model = evidence.model
+    if model is None or len(model.aatype) != len(evidence.sequence):
+        return ""
+    return chain.secondary_structure(model.atom37_positions, known_atoms(model))
+
+
+def _pictures(evidence: Evidence) -> dict[str, Markup]:
+    drawn = fold(evidence)
+    if drawn is None:
+        return {}
+    helix = sum(letter == "H" for letter in drawn.structure)
+    strand = sum(letter == "E" for letter in drawn.structure)
+    label = f"Backbone of the model, coloured by pLDDT: {helix} residues in helices, {strand} in strands"
+    return {
+        "front": ribbon_figure(drawn, f"{label}; seen along its thinnest axis.", key="ribbon-front"),
+        "side": ribbon_figure(
+            drawn.turned(QUARTER_TURN),
+            f"{label}; a quarter turn about the vertical axis.",
+            key="ribbon-side",
+            size=(360, 400),
+        ),
+    }
+
+
+def _along_the_chain(evidence: Evidence, settings: Shown) -> dict[str, Markup]:
+    drawn = {}
+    if evidence.plddt is not None and len(evidence.plddt):
+        drawn["plddt"] = figures.plddt_figure(evidence.plddt, _structure(evidence))
+    if depth := evidence.search.get("depth"):
+        drawn["depth"] = figures.depth_figure(np.array(depth, float), settings.few_rows)
+    if displacement := evidence.relax.get("displacement"):
+        drawn["displacement"] = figures.displacement_figure(np.array(displacement, float))
+    hits = list(evidence.templates.get("hits") or ())[: settings.template_rows]
+    if hits:
+        drawn["coverage"] = figures.coverage_figure(hits, templates_used(evidence), len(evidence.sequence))
+    return drawn
+
+
+def _maps(evidence: Evidence) -> dict[str, Markup]:
+    drawn = {}
+    if evidence.pae is not None and evidence.pae.size:
+        drawn["pae"] = maps.pae_figure(evidence.pae)
+    if (model := evidence.model) is not None:
+        present = known_atoms(model)[:, chain.CA]
+        drawn["distances"] = maps.distance_figure(model.atom37_positions[:, chain.CA], present)
+        after = evidence.relaxed if evidence.status == "relaxed" else None
+        pair = (("as predicted", evidence.predicted), ("after relaxation", after))
+        panels = [(title, found_torsions(protein)) for title, protein in pair if protein is not None]
+        drawn["ramachandran"] = ramachandran.ramachandran_figure(panels)
+    return drawn
+
+
+def _history(evidence: Evidence) -> dict[str, Markup]:
+    drawn = {}
+    if evidence.seconds:
+        drawn["timing"] = figures.timing_figure(evidence.seconds)
+    changes = [float(value) for value in evidence.confidence.get("ca_change") or ()]
+    if len(changes) > 1:
+        drawn["recycles"] = figures.recycle_figure(changes)
+    return drawn

@@ -1,0 +1,1 @@
+"""The search stage: engines, the cache of their results, template hits."""

@@ -1,0 +1,1 @@
+"""Parameters of the networks: fetch, list, verify, import."""

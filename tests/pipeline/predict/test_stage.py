@@ -1,0 +1,200 @@
+"""Predict: files, records, failures and resuming, on a network small enough to compile at once."""
+
+import dataclasses
+import hashlib
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from models import params
+from models.config import PRESETS
+from pipeline.errors import StageError, WeightsError
+from pipeline.features import RawFeatures
+from pipeline.predict import records
+from pipeline.predict import stage as predict
+from pipeline.predict.weights import weights_files
+from pipeline.protein import read_structure
+from pipeline.records import read_json, read_npz
+
+LENGTH, ROWS, SEED = 13, 5, 3
+RUN = predict.Run("smallest", 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _preset(smallest):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "smallest", smallest)
+        yield
+
+
+@pytest.fixture(scope="module")
+def weights(smallest, tmp_path_factory, _preset):
+    """A file of random parameters."""
+    rng, path = np.random.default_rng(SEED), tmp_path_factory.mktemp("weights") / "smallest.npz"
+    arrays = {name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in params.shapes(smallest).items()}
+    params.save(path, params.nested(arrays), smallest, {})
+    return {"smallest": predict.Weights("smallest", path, "0" * 64)}
+
+
+@pytest.fixture(scope="module")
+def predictor(weights):
+    made = predict.Predictor(predict.Settings(model="smallest", recycles=1))
+    made.load(weights["smallest"])
+    return made
+
+
+def features(name: str = "one", length: int = LENGTH) -> RawFeatures:
+    rng = np.random.default_rng(SEED)
+    msa = rng.integers(0, 22, (ROWS, length)).astype(np.int8)
+    msa[0] = rng.integers(0, 20, length)
+    return RawFeatures(
+        name=name,
+        aatype=rng.integers(0, 20, length).astype(np.int32),
+        residue_index=np.arange(length, dtype=np.int32),
+        msa=msa,
+        deletion_matrix=np.zeros((ROWS, length), np.int16),
+        template_aatype=np.zeros((0, length), np.int8),
+        template_positions=np.zeros((0, length, 37, 3), np.float32),
+        template_mask=np.zeros((0, length, 37), bool),
+        template_sum_probs=np.zeros(0, np.float32),
+    )
+
+
+def job(folder, name: str = "one") -> predict.Job:
+    target = folder / name
+    target.mkdir(parents=True)
+    features(name).save(target / "features.npz")
+    return predict.Job(target / "features.npz", target)
+
+
+def test_padding_changes_nothing(predictor):
+    exact, padded = (predictor.predict(features(), RUN, bucket) for bucket in (LENGTH, LENGTH + 4))
+    np.testing.assert_allclose(
+        padded.protein.atom37_positions, exact.protein.atom37_positions, atol=2e-3, err_msg="positions, angstrom"
+    )
+    np.testing.assert_allclose(padded.plddt, exact.plddt, atol=1e-2)
+    np.testing.assert_allclose(padded.pae, exact.pae, atol=1e-2)
+
+
+def test_same_seed_same_numbers(predictor):
+    first, second = (predictor.predict(features(), RUN, LENGTH) for _ in range(2))
+    np.testing.assert_array_equal(first.protein.atom37_positions, second.protein.atom37_positions)
+    assert len(first.ca_change) == 1
+
+
+def test_files_hold_the_prediction(tmp_path, predictor, weights):
+    one = job(tmp_path)
+    (one.folder / "target.fasta").write_text(">one of <b>many</b>\nACDEFGHIKLMNP\n", encoding="utf-8")
+    (said,) = predict.run_batch([one], predictor, weights, None)
+    assert (said["name"], said["status"], said["reason"]) == ("one", "ok", "")
+    assert said["predicted_sha256"] == hashlib.sha256((one.folder / "predicted.cif").read_bytes()).hexdigest()
+    record = read_json(one.folder / "confidence.json", records.CONFIDENCE_SCHEMA)
+    arrays = read_npz(one.folder / "confidence.npz", records.CONFIDENCE_SCHEMA)
+    structure = read_structure(one.folder / "predicted.cif")
+    assert len(structure) == record["length"] == LENGTH
+    assert record["header"] == "one of <b>many</b>"
+    assert record["mean_plddt"] == pytest.approx(arrays["plddt"].mean(), abs=0.01)
+    np.testing.assert_allclose(structure.b_factor, arrays["plddt"], atol=0.01)
+    assert arrays["pae"].shape == (LENGTH, LENGTH)
+    assert record["made_from"]["weights_sha256"] == "0" * 64
+    assert record["settings"] == {**dataclasses.asdict(predictor.settings), "models": [1, 2, 3, 4, 5]}
+
+
+def test_finished_targets_are_left_alone_and_damaged_ones_made_again(tmp_path, predictor, weights):
+    one = job(tmp_path)
+    predict.run_batch([one], predictor, weights, None)
+    structure = one.folder / "predicted.cif"
+    written = structure.stat().st_mtime_ns
+    predict.run_batch([one], predictor, weights, None)
+    assert structure.stat().st_mtime_ns == written
+    whole = structure.read_bytes()
+    structure.write_bytes(whole[:100])
+    predict.run_batch([one], predictor, weights, None)
+    assert structure.read_bytes() == whole
+
+
+def test_a_pdb_file_that_is_wanted_later_is_written(tmp_path, predictor, weights):
+    one = job(tmp_path)
+    predict.run_batch([one], predictor, weights, None)
+    assert not (one.folder / "predicted.pdb").exists()
+    with_pdb = predict.Predictor(dataclasses.replace(predictor.settings, pdb=True))
+    predict.run_batch([one], with_pdb, weights, None)
+    assert (one.folder / "predicted.pdb").exists()
+    assert "predicted.pdb" in read_json(one.folder / "confidence.json", records.CONFIDENCE_SCHEMA)["files"]
+
+
+def test_another_seed_is_another_prediction(tmp_path, predictor, weights):
+    one = job(tmp_path)
+    predict.run_batch([one], predictor, weights, None)
+    made_from = [
+        predict.provenance(one, predict.Run("smallest", seed), predictor, weights["smallest"], None) for seed in (0, 1)
+    ]
+    assert [records.is_done(one.folder, made) for made in made_from] == [True, False]
+
+
+def test_a_failed_target_stops_no_other(tmp_path, predictor, weights):
+    broken, whole = job(tmp_path, "broken"), job(tmp_path, "whole")
+    broken.features.write_bytes(whole.features.read_bytes()[:200])
+    records = predict.run_batch([broken, whole], predictor, weights, None)
+    assert [r["status"] for r in records] == ["failed", "ok"]
+    assert "damaged" in records[0]["reason"]
+    assert not (broken.folder / "predicted.cif").exists()
+    assert (whole.folder / "predicted.cif").exists()
+
+
+def test_numbers_that_are_none_are_a_failure(tmp_path, predictor, weights):
+    nothing = jax.tree.map(lambda w: w * np.float32(np.nan), params.load(weights["smallest"].path, PRESETS["smallest"]))
+    broken = predict.Predictor(predictor.settings)
+    broken.hold("smallest", nothing)
+    (record,) = predict.run_batch([job(tmp_path)], broken, weights, None)
+    assert record["reason"] == "one: the network gave coordinates that are no numbers"
+
+
+def test_command_writes_the_batch_record_and_names_what_failed(tmp_path, weights, monkeypatch):
+    monkeypatch.setattr(predict, "use_compilation_cache", lambda folder: None)
+    good, missing = job(tmp_path, "good"), predict.Job(tmp_path / "none.npz", tmp_path / "missing")
+    flags = [
+        *("--features", str(good.features), str(missing.features), "--outputs", str(good.folder), str(missing.folder)),
+        *(
+            "--weights",
+            str(weights["smallest"].path),
+            "--model",
+            "smallest",
+            "--recycles",
+            "0",
+            "--batch",
+            str(tmp_path / "b.json"),
+        ),
+    ]
+    with pytest.raises(StageError, match="1 of 2 targets failed: missing"):
+        predict.main(flags)
+    record = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
+    assert [t["status"] for t in record["targets"]] == ["ok", "failed"]
+    assert predict.main([*flags, "--keep-going"]) == 0
+
+
+def test_weights_that_cannot_be_used(tmp_path, predictor):
+    path = tmp_path / "x.npz"
+    with pytest.raises(WeightsError, match=r"x\.npz: expected a parameter file or a folder of them: it does not exist"):
+        predict.stored_weights(predictor.settings, [path])
+    path.write_bytes(b"PK\x03\x04 but not an archive")
+    with pytest.raises(WeightsError, match=r"x\.npz: expected an archive of parameters"):
+        predict.stored_weights(predictor.settings, [path])
+    fresh = predict.Predictor(predictor.settings)
+    with pytest.raises(WeightsError, match=r"x\.npz"):
+        fresh.load(predict.Weights("smallest", path, ""))
+
+
+def test_weights_of_several_models_are_found_by_name(tmp_path):
+    names = ("params_model_1.npz", "model_2.npz")
+    for name in names:
+        (tmp_path / name).touch()
+    wanted = {"model_2": tmp_path / names[1], "model_1": tmp_path / names[0]}
+    assert weights_files(["model_2", "model_1"], [tmp_path]) == wanted
+    assert weights_files(["model_2", "model_1"], [tmp_path / name for name in names]) == wanted
+    with pytest.raises(
+        WeightsError, match=r"expected parameters of model_3: there is no params_model_3\.npz or model_3"
+    ):
+        weights_files(["model_1", "model_3"], [tmp_path])
