@@ -90,6 +90,19 @@ class SearchCache:
             log.warning("%s: the search cannot be cached (%s)", path, (error.strerror or str(error)).lower())
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where results are kept and how many threads make them.
+
+    Args:
+        cache: Results of earlier searches.
+        threads: Threads for one query.
+    """
+
+    cache: SearchCache = dataclasses.field(default_factory=SearchCache)
+    threads: int = 1
+
+
 def settings_hash(values: Mapping[str, Any]) -> str:
     """Return a short hash of values that JSON can hold, whatever their order."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:_HASH_LENGTH]

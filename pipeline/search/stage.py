@@ -3,11 +3,10 @@
 import argparse
 import dataclasses
 import functools
-import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,13 @@ from pipeline.errors import ConfigError
 from pipeline.fasta import Target, read_target
 from pipeline.library.store import TemplateLibrary
 from pipeline.records import write_json
-from pipeline.search.cache import Entry, Key, SearchCache, settings_hash
-from pipeline.search.hmmer import (
-    ENGINE,
-    DomainHit,
-    Iteration,
-    Sequences,
-    best_domains,
-    iterate,
-    make_sequences,
-    profile,
-)
+from pipeline.search.cache import Entry, Key, Place, SearchCache, settings_hash
+from pipeline.search.hmmer import ENGINE, Iteration, iterate, make_sequences
 from pipeline.search.hmmer import read_sequences as read_sequence_file
+from pipeline.search.source import Source
+from pipeline.search.template_finder import TemplateFinder, TemplateSettings
 from pipeline.settings import add_flags, from_args, setting
-from pipeline.templates import TemplateHit, TemplateHits, templates_of, write_templates
+from pipeline.templates import TemplateHits, write_templates
 
 log = logging.getLogger(__name__)
 
@@ -39,75 +31,31 @@ SCHEMA = "foldline.search/1"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """How to search; each setting but `databases` and `no_templates_for` is part of the cache's key."""
+class _MsaSettings:
+    """How to search sequences; each setting but `databases` is part of the cache's key."""
 
     databases: tuple[str, ...] = setting((LIBRARY,), "sequence databases, NAME=PATH:VERSION each, or 'library'")
     rounds: int = setting(3, "most rounds of the iterated search, from 1")
     inclusion_e_value: float = setting(1e-3, "largest E-value of a sequence that joins the alignment")
     max_rows: int = setting(10_000, "most sequences of each database that join the alignment")
-    use_templates: bool = setting(True, "search templates")
-    no_templates_for: tuple[str, ...] = setting((), "names of targets that get no templates")
-    template_e_value: float = setting(1e-3, "largest E-value of a template")
-    max_template_hits: int = setting(20, "most templates that are kept")
-    min_template_coverage: float = setting(0.1, "smallest share of the target that a template aligns to, 0-1")
-    max_template_identity: float = setting(1.0, "largest identity of a template, 0-1; below 1 for benchmarks")
-    exclude_templates: tuple[str, ...] = setting((), "entries (1ABC) or chains (1ABC_A) that are no templates")
-    held_out_templates: bool = setting(True, "use the library's chains that are held out for evaluation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(TemplateSettings, _MsaSettings):
+    """How to search sequences and templates (the fields of the last base come first)."""
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "max_rows", "max_template_hits"):
+        super().__post_init__()
+        for name in ("rounds", "max_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
-        for name in ("inclusion_e_value", "template_e_value"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be above 0 and finite, found {getattr(self, name)}")
-        for name in ("min_template_coverage", "max_template_identity"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
+        if not 0 < self.inclusion_e_value < math.inf:
+            raise ConfigError(f"inclusion_e_value must be above 0 and finite, found {self.inclusion_e_value}")
 
     def msa_values(self) -> dict[str, Any]:
         """Return what the alignment of one database depends on."""
         names = ("rounds", "inclusion_e_value", "max_rows")
         return {"engine": ENGINE, **{name: getattr(self, name) for name in names}}
-
-    def template_values(self) -> dict[str, Any]:
-        """Return what the templates of an alignment depend on."""
-        left_out = {"databases", "use_templates", "no_templates_for"}
-        names = [field.name for field in dataclasses.fields(self) if field.name not in left_out]
-        return {"engine": ENGINE, **{name: getattr(self, name) for name in names}}
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A database, whose sequences are read when a search first needs them.
-
-    Args:
-        database: Its name and version.
-        load: Reads the sequences.
-    """
-
-    database: Database
-    load: Callable[[], Sequences]
-
-    @functools.cached_property
-    def sequences(self) -> Sequences:
-        """The sequences, read once."""
-        log.info("reading %s (%s)", self.database.folder, self.database.path)
-        return self.load()
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Where results are kept and how many threads make them.
-
-    Args:
-        cache: Results of earlier searches.
-        threads: Threads for one query.
-    """
-
-    cache: SearchCache = dataclasses.field(default_factory=SearchCache)
-    threads: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +99,7 @@ def search(
     templates, template_facts = TemplateHits({}, ()), _no_templates(target, library, settings)
     if library and not template_facts["reason"]:
         finder = TemplateFinder(library, _library_source(library, sources), settings, place)
-        templates, template_facts = finder.find(alignment, [source.database.folder for source in sources])
+        templates, template_facts = finder.find(alignment)
     rounds = [result.facts["rounds"] for result in results]
     record = {
         "databases": [result.facts for result in results],
@@ -199,91 +147,6 @@ def depth(alignment: Alignment) -> list[int]:
     """Return the number of residues in each column of the alignment, the query's included."""
     msa, _ = encode(alignment)
     return [int(count) for count in (msa != GAP_ID).sum(axis=0)]
-
-
-@dataclasses.dataclass(frozen=True)
-class TemplateFinder:
-    """Find templates with the profile of an alignment.
-
-    Args:
-        library: Where they come from.
-        source: Its sequences.
-        settings: Which hits are kept.
-        place: Cache and threads.
-    """
-
-    library: TemplateLibrary
-    source: Source
-    settings: Settings
-    place: Place
-
-    def find(self, alignment: Alignment, databases: Sequence[str]) -> tuple[TemplateHits, dict[str, Any]]:
-        """Return the hits, best first, and the facts for the record.
-
-        Args:
-            alignment: Query and homologs.
-            databases: Names and versions of the databases that the alignment was made of.
-        """
-        values = {**self.settings.template_values(), "databases": list(databases)}
-        folder = f"templates-{self.source.database.folder}"
-        key = Key(folder, settings_hash(values), alignment.query, ".json")
-        entry = self.place.cache.get(key)
-        cached = entry is not None
-        if entry is None:
-            start = time.perf_counter()
-            found = self._search(alignment)
-            text = json.dumps(dataclasses.asdict(found), indent=1) + "\n"
-            entry = Entry(text, {"seconds": round(time.perf_counter() - start, 3)})
-            self.place.cache.put(key, entry)
-        hits = templates_of(json.loads(entry.text))
-        counts = {"kept": len(hits.kept), "excluded": len(hits.hits) - len(hits.kept)}
-        return hits, {"library": hits.library, **counts, **entry.facts, "cached": cached, "reason": ""}
-
-    def _search(self, alignment: Alignment) -> TemplateHits:
-        query, settings = alignment.query, self.settings
-        hmm = profile(alignment)
-        domains = best_domains(hmm, query, self.source.sequences, settings.template_e_value, self.place.threads)
-        hits: list[TemplateHit] = []
-        for domain in domains:
-            if sum(not hit.excluded for hit in hits) == settings.max_template_hits:
-                break
-            hit = template_hit(domain, self.library.ids[domain.index], len(query))
-            reason = exclusion(hit, self.library.held_out(hit.index), settings)
-            hits.append(dataclasses.replace(hit, excluded=reason))
-        return TemplateHits({"name": self.library.name, "version": self.library.version}, tuple(hits))
-
-
-def template_hit(domain: DomainHit, chain: str, query_length: int) -> TemplateHit:
-    """Return the record of a domain, with its identity and coverage over the aligned pairs."""
-    columns = zip(domain.query_alignment, domain.target_alignment, strict=True)
-    pairs = [(a, b) for a, b in columns if "-" not in (a, b)]
-    return TemplateHit(
-        id=chain,
-        index=domain.index,
-        e_value=domain.e_value,
-        score=round(domain.score, 2),
-        identity=round(sum(a == b for a, b in pairs) / max(1, len(pairs)), 4),
-        coverage=round(len(pairs) / query_length, 4),
-        query_start=domain.query_start,
-        query_alignment=domain.query_alignment,
-        template_start=domain.target_start,
-        template_alignment=domain.target_alignment,
-        sum_probs=float(len(pairs)),
-    )
-
-
-def exclusion(hit: TemplateHit, held_out: bool, settings: Settings) -> str:
-    """Return why a hit is not used, empty where it is."""
-    if hit.coverage < settings.min_template_coverage:
-        return f"coverage {hit.coverage:.2f} below min_template_coverage {settings.min_template_coverage}"
-    if hit.identity > settings.max_template_identity:
-        return f"identity {hit.identity:.2f} above max_template_identity {settings.max_template_identity}"
-    listed = {word.upper() for word in settings.exclude_templates}
-    if listed & {hit.id.upper(), hit.id.partition("_")[0].upper()}:
-        return "listed in exclude_templates"
-    if held_out and not settings.held_out_templates:
-        return "held out for evaluation"
-    return ""
 
 
 def open_sources(settings: Settings, library: TemplateLibrary | None) -> list[Source]:
