@@ -1,5 +1,6 @@
 """Read `config/config.yaml` and check it against the closed schema: a typo or a wrong type is one clear line."""
 
+import datetime
 import difflib
 import functools
 from collections.abc import Mapping
@@ -119,7 +120,7 @@ def _explained(error: jsonschema.ValidationError) -> ConfigError:
     found = _shown(error.instance)
     if rule == "type":
         kinds = expected if isinstance(expected, str) else " or ".join(expected)
-        return ConfigError(f"'{place}' must be of type {kinds}, found {found}", mend=_mend(error.instance))
+        return ConfigError(f"'{place}' must be of type {kinds}, found {found}", mend=_mend(error.instance, expected))
     if rule == "enum":
         return ConfigError(f"'{place}' must be one of {', '.join(map(str, expected))}; found {found}")
     return ConfigError(f"'{place}' {_LIMITS.get(rule, rule)} {expected}, found {found}")
@@ -138,8 +139,10 @@ def _unknown(error: jsonschema.ValidationError, place: str) -> ConfigError:
     return ConfigError(f"'{_joined(place, wrong)}' is no setting", mend=mend)
 
 
-def _mend(value: Any) -> str:
-    """Name YAML's trap: `1e-3` is a text, `1.0e-3` is a number."""
+def _mend(value: Any, kind: str | list[str]) -> str:
+    """Name YAML's traps: `1e-3` is a text, `1.0e-3` is a number; `2026` is a number, `2026-01-28` a date."""
+    if kind == "string" and isinstance(value, int | float | datetime.date):
+        return "put it into quotes"
     try:
         float(value if isinstance(value, str) else "")
     except ValueError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import ROOT, find
-from pipeline.databases.records import LIBRARY, locate
+from pipeline.databases.records import LIBRARY, as_text, locate
 from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError
 from pipeline.fasta import Limits, Target, read_target, read_targets, write_target
 from pipeline.predict.settings import from_section
@@ -84,8 +84,8 @@ def data_of(config: Mapping[str, Any]) -> Data:
     if not (library / "library.json").is_file():
         raise LibraryError("there is no library here", str(library), "set databases.library to its folder")
     weights = weights_files(predict.model_names)
-    own = [text for text in config["search"]["databases"] if text != LIBRARY]
-    return Data(library, list(weights.values()), [locate(text).path for text in own])
+    own = [as_text(entry) for entry in config["search"]["databases"] if entry != LIBRARY]
+    return Data(library, list(weights.values()), [locate(text).anchor for text in own])
 
 
 def predict_memory(config: Mapping[str, Any], bucket: int) -> int:

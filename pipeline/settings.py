@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import shlex
 import types
 import typing
@@ -43,16 +44,23 @@ def from_args(settings: type[T], arguments: argparse.Namespace) -> T:
 
 
 def to_flags(section: Mapping[str, Any]) -> str:
-    """Write a section of the config as flags, quoted for the shell, in the order of the section; `null` is left out."""
+    """Write a section of the config as flags, quoted for the shell, in the order of the section; `null` is left out.
+
+    A mapping in a list is one word, its JSON.
+    """
     words: list[str] = []
     for name, value in section.items():
         if isinstance(value, bool):
             words.append(_flag(name) if value else _flag(f"no_{name}"))
         elif isinstance(value, list):
-            words += [_flag(name), *map(str, value)]
+            words += [_flag(name), *map(_word, value)]
         elif value is not None:
             words += [_flag(name), str(value)]
     return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, Mapping) else str(value)
 
 
 def _flag(name: str) -> str:

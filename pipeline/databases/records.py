@@ -1,72 +1,207 @@
-"""Name the sequence databases of a search: where each lies and which version it is."""
+"""Name the databases of a search: where each lies, which version it is, and what is searched differently there.
+
+In the config a database is `library`, `NAME=PATH:VERSION`, or a mapping of the fields of `Database`; on the command
+line the mapping is one JSON text.
+"""
 
 import dataclasses
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal, get_args
 
-from pipeline.errors import ConfigError, LibraryError
+from pipeline.config import find
+from pipeline.errors import ConfigError, LibraryError, RecordError
+from pipeline.records import read_json
 
 LIBRARY = "library"  # how a config names the sequences of the template library
+Kind = Literal["sequences", "profiles", "library"]
+Value = bool | int | float | str
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _LARGEST_HASHED = 1 << 30
+_MANIFEST, _MANIFEST_SCHEMA = "library.json", "foldline.library/1"
+# A database of several files is named by what their names begin with: MMseqs2's, pressed profiles, HH-suite's.
+_ANCHORS = (".dbtype", ".h3m", "_hhm.ffindex", "_a3m.ffindex")
+_BLOCK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Database:
-    """A set of sequences to search.
+    """A database to search.
 
     Args:
         name: Short name, safe in a file name.
-        path: FASTA file, plain or gzip, or the folder of a template library.
+        path: FASTA file (plain, gzip or zstd) or other file, what the names of its files begin with, or the folder of a
+            template library.
         version: Release of the database, safe in a file name.
+        kind: What it holds: protein sequences, profiles, or a template library whose sequences are searched.
+        engine: What searches it; empty for the stage's engine.
+        max_rows: Most of its sequences that join an alignment; 0 for the stage's number.
+        settings: Settings of the search that differ from the stage's here.
     """
 
     name: str
     path: Path
-    version: str
+    version: str = ""
+    kind: Kind = "sequences"
+    engine: str = ""
+    max_rows: int = 0
+    settings: Mapping[str, Value] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def folder(self) -> str:
         """Name and version as one folder name of the cache."""
         return f"{self.name}-{self.version}"
 
+    @property
+    def anchor(self) -> Path:
+        """The file that is there where the database is: itself, or the first of the files that its path stands for."""
+        if self.kind == LIBRARY:
+            return self.path / _MANIFEST
+        beside = (self.path.with_name(self.path.name + suffix) for suffix in _ANCHORS)
+        return self.path if self.path.exists() else next((path for path in beside if path.exists()), self.path)
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Database))
+
 
 def parse_database(text: str) -> Database:
-    """Read `NAME=PATH` or `NAME=PATH:VERSION`; without a version, a hash of the file's content is its version.
+    """Read `NAME=PATH`, `NAME=PATH:VERSION` or a JSON mapping; without a version, a hash of the content is the version.
 
     Raises:
         ConfigError: The text is not of this form.
-        LibraryError: The file cannot be read, or is too large to take its version from its content.
+        LibraryError: The file cannot be read, is empty, or is too large to take its version from its content.
     """
     database = locate(text)
-    return dataclasses.replace(database, version=database.version or _content_version(database.path))
+    return dataclasses.replace(database, version=database.version or _content_version(database))
 
 
 def locate(text: str) -> Database:
-    """Do the same without reading the file: the version stays empty where none is given."""
+    """Do the same without reading the file: the version stays empty where none is given.
+
+    Raises:
+        ConfigError: The text is not of this form.
+        LibraryError: The file does not exist or is empty.
+    """
+    database = _from_mapping(text) if text.lstrip().startswith("{") else _from_words(text)
+    _check_place(database)
+    return database
+
+
+def as_text(entry: str | Mapping[str, Any]) -> str:
+    """Return an entry of `search.databases` as the command line and this module read it."""
+    return entry if isinstance(entry, str) else json.dumps(entry)
+
+
+def _from_words(text: str) -> Database:
     name, separator, place = text.partition("=")
     if not (separator and name and place):
         raise ConfigError(f"expected NAME=PATH:VERSION for a database, found {text!r}")
-    path, version = Path(place), ""
-    if ":" in place and not path.exists():
-        before, _, version = place.rpartition(":")
-        path = Path(before)
-    for what, word in (("name", name), ("version", version or "0")):
+    before, colon, version = place.rpartition(":")
+    if colon and not _exists(name, place):
+        return _checked(Database(name, _path(before), version), has_version=True)
+    return _checked(Database(name, _path(place)))
+
+
+def _from_mapping(text: str) -> Database:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"expected a database as a JSON mapping, found {text!r}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"expected a database as a JSON mapping, found {text!r}")
+    unknown = [key for key in values if key not in FIELDS]
+    if unknown:
+        raise ConfigError(f"{unknown[0]!r} says nothing about a database", mend=f"known are {', '.join(FIELDS)}")
+    missing = [key for key in ("name", "path") if not values.get(key)]
+    if missing:
+        raise ConfigError(f"a database without {missing[0]!r}: {text}")
+    _check_types(values)
+    return _checked(Database(**{**values, "path": _path(values["path"])}), has_version=bool(values.get("version")))
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Check what the schema of the config checks, for mappings that were written by hand."""
+    kinds: dict[str, type] = {"max_rows": int, "settings": dict}
+    for key, value in values.items():
+        kind = kinds.get(key, str)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ConfigError(f"expected {kind.__name__} for {key!r} of the database, found {value!r}")
+    for key, value in values.get("settings", {}).items():
+        if not isinstance(value, Value):
+            raise ConfigError(f"expected a number, a text or yes or no for {key!r} of the database, found {value!r}")
+
+
+def _checked(database: Database, *, has_version: bool = False) -> Database:
+    """Refuse names that are not safe in a path and values out of range."""
+    words = [("name", database.name)]
+    words += [("version", database.version)] if has_version else []
+    words += [("engine", database.engine)] if database.engine else []
+    for what, word in words:
         if not _SAFE.fullmatch(word):
             raise ConfigError(f"{word!r} cannot be the {what} of a database", mend="use letters, digits and . _ + -")
-    if not path.exists():
-        raise LibraryError(f"the database {name!r} does not exist", str(path), "correct its path in the config")
-    return Database(name, path, version)
+    if database.kind not in get_args(Kind):
+        problem = f"{database.kind!r} cannot be the kind of the database {database.name!r}"
+        raise ConfigError(problem, mend=f"known are {', '.join(get_args(Kind))}")
+    if database.max_rows < 0:
+        raise ConfigError(f"max_rows of the database {database.name!r} must be at least 0, found {database.max_rows}")
+    return database
 
 
-def _content_version(path: Path) -> str:
+def _check_place(database: Database) -> None:
+    """Refuse what is not there, and what holds nothing: an interrupted copy must not look like no relatives."""
+    anchor = database.anchor
+    if not anchor.exists():
+        problem = f"the database {database.name!r} does not exist"
+        raise LibraryError(problem, str(database.path), "correct its path in the config")
+    if anchor.is_file() and not anchor.stat().st_size:
+        raise LibraryError(f"the database {database.name!r} is empty", str(anchor), "put the whole file there")
+
+
+def _path(text: str) -> Path:
+    """Return a path of the config: from the home folder, the working folder or the repository."""
+    try:
+        return find(str(Path(text).expanduser()))
+    except RuntimeError:  # no home
+        return Path(text)
+
+
+def _exists(name: str, text: str) -> bool:
+    return Database(name, _path(text)).anchor.exists()
+
+
+def _content_version(database: Database) -> str:
+    path = database.anchor
+    if database.kind == LIBRARY:
+        return _library_version(path)
     if not path.is_file():
         raise LibraryError("expected a FASTA file", str(path), "name a file, or give the library by --library")
+    files = [path] if path == database.path else sorted(path.parent.glob(f"{_escaped(database.path.name)}[._]*"))
     try:
-        size = path.stat().st_size
-        if size > _LARGEST_HASHED:
+        if sum(file.stat().st_size for file in files) > _LARGEST_HASHED:
             raise LibraryError("a database of this size needs a version", str(path), "write NAME=PATH:VERSION")
-        return "sha256." + hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        return "sha256." + _sha256_of(files)[:12]
     except OSError as error:
         raise LibraryError(f"cannot read the database ({(error.strerror or str(error)).lower()})", str(path)) from error
+
+
+def _library_version(manifest: Path) -> str:
+    try:
+        return str(read_json(manifest, _MANIFEST_SCHEMA)["version"])
+    except (RecordError, KeyError) as error:
+        raise LibraryError("expected a template library", str(manifest), "make it again") from error
+
+
+def _sha256_of(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", name)

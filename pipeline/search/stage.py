@@ -34,7 +34,9 @@ SCHEMA = "foldline.search/1"
 class _MsaSettings:
     """How to search sequences; each setting but `databases` is part of the cache's key."""
 
-    databases: tuple[str, ...] = setting((LIBRARY,), "sequence databases, NAME=PATH:VERSION each, or 'library'")
+    databases: tuple[str, ...] = setting(
+        (LIBRARY,), "databases: 'library', NAME=PATH:VERSION, or a mapping (docs/databases.md)"
+    )
     rounds: int = setting(3, "most rounds of the iterated search, from 1")
     inclusion_e_value: float = setting(1e-3, "largest E-value of a sequence that joins the alignment")
     max_rows: int = setting(10_000, "most sequences of each database that join the alignment")

@@ -29,6 +29,19 @@ def test_default_config_is_valid():
         ({"input": {"fasta": "x.fasta"}}, "'input.fasta' must be of type array, found 'x.fasta'"),
         ({"input": {"fasta": []}}, "'input.fasta' must be a list with a length of at least 1, found []"),
         ({"input": {"min_length": 0}}, "'input.min_length' must be at least 1, found 0"),
+        (
+            {"search": {"databases": [{"name": "a", "path": "b", "version": 2026}]}},
+            "'search.databases.0.version' must be of type string, found 2026; put it into quotes",
+        ),
+        (
+            {"search": {"databases": ["library", {"name": "a", "pth": "b"}]}},
+            "'search.databases.1.pth' is no setting; did you mean 'search.databases.1.path'?",
+        ),
+        (
+            {"search": {"databases": [{"name": "a"}]}},
+            "the setting 'search.databases.0.path' is missing",
+        ),
+        ({"search": {"databases": [3]}}, "'search.databases.0' must be of type string or object, found 3"),
         ({"outdir": "a{b}"}, "'outdir' must match"),
         ({"outdir": None}, "'outdir' must be of type string, found None"),
         (

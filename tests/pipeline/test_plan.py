@@ -197,6 +197,17 @@ def test_missing_library_and_weights(config, tmp_path):
         data_of(merged(config, {"databases": {"library": "lib"}, "predict": {"model": "huge"}}))
 
 
+def test_databases_are_files_that_are_there(config, tmp_path):
+    (tmp_path / "own.fasta").write_text(f">a\n{SEQUENCE}\n")
+    (tmp_path / "big.dbtype").write_text("\0")
+    own = ["library", "own=own.fasta", {"name": "big", "path": "big", "version": "1"}]
+    found = data_of(merged(config, {"search": {"databases": own}})).databases
+    assert [str(path) for path in found] == ["own.fasta", "big.dbtype"]
+    (tmp_path / "own.fasta").write_text("")
+    with pytest.raises(LibraryError, match=r"own\.fasta: the database 'own' is empty"):
+        data_of(merged(config, {"search": {"databases": own}}))
+
+
 def test_weights_of_each_chosen_model(config, tmp_path):
     (tmp_path / "data/library").mkdir(parents=True)
     (tmp_path / "data/library/library.json").touch()

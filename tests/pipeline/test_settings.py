@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import importlib
+import json
 import re
 import shlex
 import types
@@ -21,6 +22,7 @@ STAGES = ("search", "featurize", "predict", "relax", "report")
 SECTIONS = ("input", "plan", *STAGES)
 MODULES = {"plan": "pipeline.plan", "featurize": "pipeline.featurize"}
 NOT_SETTINGS = {"input": {"fasta"}}
+WIDER = {("search", "databases"): ["string", "object"]}  # what a list holds beside texts: mappings, on one word each
 JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
@@ -71,8 +73,12 @@ def test_schema_holds_the_types(section):
     properties = {key: value for key, value in properties.items() if key not in NOT_SETTINGS.get(section, ())}
     assert list(properties) == list(fields_of(section))
     for name in properties:
-        expected = in_schema(hints[name])
-        assert {key: properties[name].get(key) for key in expected} == expected, name
+        expected, found = in_schema(hints[name]), dict(properties[name])
+        if kinds := WIDER.get((section, name)):
+            assert found["items"]["type"] == kinds
+            assert found["items"]["additionalProperties"] is False
+            found["items"] = {"type": kinds[0]}
+        assert {key: found.get(key) for key in expected} == expected, name
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -131,6 +137,12 @@ def test_flags_are_quoted_and_in_order():
     assert (
         to_flags({"some_text": "a b", "on": False, "limit": None, "count": 3}) == "--some-text 'a b' --no-on --count 3"
     )
+
+
+def test_a_mapping_is_one_word():
+    entry = {"name": "it's", "path": "/a b", "settings": {"rounds": 1}}
+    (found,) = parsed(shlex.split(to_flags({"names": [entry]}))).names
+    assert json.loads(found) == entry
 
 
 def test_wrong_choices_are_refused(capsys):

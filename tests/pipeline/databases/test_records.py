@@ -1,8 +1,10 @@
 import hashlib
+import json
 
 import pytest
 
-from pipeline.databases.records import parse_database
+from pipeline.config import ROOT
+from pipeline.databases.records import Database, as_text, locate, parse_database
 from pipeline.errors import ConfigError, LibraryError
 
 
@@ -41,9 +43,87 @@ def test_a_colon_in_the_path(tmp_path):
         ("a/b=x", ConfigError, "'a/b' cannot be the name of a database; use letters, digits"),
         ("a=x:../1", ConfigError, r"'\.\./1' cannot be the version of a database"),
         ("a=/nothing/here.fasta:1", LibraryError, r"/nothing/here\.fasta: the database 'a' does not exist; correct"),
+        ("a=x:", ConfigError, "'' cannot be the version"),
         ("a=/", LibraryError, "expected a FASTA file; name a file, or give the library by --library"),
     ],
 )
 def test_what_cannot_be_used_is_refused(text, error, message):
     with pytest.raises(error, match=message):
         parse_database(text)
+
+
+def mapping(fasta, **values):
+    return {"name": "own", "path": str(fasta), **values}
+
+
+def test_a_mapping_is_the_whole_record(fasta):
+    values = {"version": "7", "kind": "profiles", "engine": "mmseqs", "max_rows": 11, "settings": {"rounds": 2}}
+    database = parse_database(as_text(mapping(fasta, **values)))
+    assert database == Database("own", fasta, **values)
+    assert hash(database)
+    assert as_text("library") == "library"
+
+
+def test_a_mapping_of_name_and_path_is_the_short_form(fasta):
+    assert parse_database(json.dumps(mapping(fasta))) == parse_database(f"own={fasta}")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"nme": 1}, "'nme' says nothing about a database; known are name, path, version, kind, engine"),
+        ({"name": ""}, "a database without 'name'"),
+        ({"name": "../x"}, "'../x' cannot be the name of a database"),
+        ({"name": 3}, "expected str for 'name' of the database, found 3"),
+        ({"version": 2026}, "expected str for 'version' of the database, found 2026"),
+        ({"version": "a/b"}, "'a/b' cannot be the version of a database"),
+        ({"kind": "genes"}, "'genes' cannot be the kind of the database 'own'; known are sequences, profiles, library"),
+        ({"engine": "a b"}, "'a b' cannot be the engine of a database"),
+        ({"max_rows": True}, "expected int for 'max_rows' of the database, found True"),
+        ({"max_rows": -1}, "max_rows of the database 'own' must be at least 0, found -1"),
+        ({"settings": []}, r"expected dict for 'settings' of the database, found \[\]"),
+        ({"settings": {"a": [1]}}, r"expected a number, a text or yes or no for 'a' of the database, found \[1\]"),
+    ],
+)
+def test_mappings_that_mean_nothing_are_refused(fasta, values, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_database(json.dumps(mapping(fasta, **values)))
+
+
+@pytest.mark.parametrize("text", ["{", "{}}", '{"name": "a", "path": "b"', "{1: 2}", "{NaN}"])
+def test_what_is_no_json_is_refused(text):
+    with pytest.raises(ConfigError, match="expected a database as a JSON mapping, found"):
+        locate(text)
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "empty.fasta").touch()
+    with pytest.raises(LibraryError, match="the database 'a' is empty; put the whole file there"):
+        locate(f"a={tmp_path}/empty.fasta:1")
+
+
+@pytest.mark.parametrize("suffix", [".dbtype", ".h3m", "_hhm.ffindex"])
+def test_a_database_of_several_files(tmp_path, suffix):
+    (tmp_path / f"db[1]{suffix}").write_text("one")
+    database = parse_database(f"a={tmp_path}/db[1]")
+    assert database.anchor == tmp_path / f"db[1]{suffix}"
+    assert database.version == "sha256." + hashlib.sha256(b"one").hexdigest()[:12]
+    assert locate(f"a={tmp_path}/db[1]:2").version == "2"
+
+
+def test_a_library_has_its_own_version(tmp_path):
+    database = parse_database(json.dumps(mapping(ROOT / "data/library", kind="library")))
+    assert database.version == json.loads((ROOT / "data/library/library.json").read_text())["version"]
+    assert database.anchor.name == "library.json"
+    (tmp_path / "library.json").write_text("{}")
+    with pytest.raises(LibraryError, match="expected a template library"):
+        parse_database(json.dumps(mapping(tmp_path, kind="library")))
+
+
+def test_paths_of_the_home_folder_and_of_the_repository(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.fasta").write_text(">a\nMKV\n")
+    assert locate("a=~/x.fasta:1").path == tmp_path / "x.fasta"
+    assert locate("a=~/x.fasta").path == tmp_path / "x.fasta"
+    monkeypatch.chdir(tmp_path)
+    assert locate("a=data/library/sequences.fasta.gz").path == ROOT / "data/library/sequences.fasta.gz"
