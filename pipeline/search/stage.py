@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import functools
 import logging
 import math
 import time
@@ -17,9 +16,8 @@ from pipeline.fasta import Target, read_target
 from pipeline.library.store import TemplateLibrary
 from pipeline.records import write_json
 from pipeline.search.cache import Entry, Key, Place, SearchCache, settings_hash
-from pipeline.search.hmmer import ENGINE, Iteration, iterate, make_sequences
-from pipeline.search.hmmer import read_sequences as read_sequence_file
-from pipeline.search.source import Source
+from pipeline.search.engines import Options, Query, Source, engine
+from pipeline.search.engines.hmmer import ENGINE
 from pipeline.search.template_finder import TemplateFinder, TemplateSettings
 from pipeline.settings import add_flags, from_args, setting
 from pipeline.templates import TemplateHits, write_templates
@@ -125,8 +123,8 @@ def search_database(query: str, source: Source, settings: Settings, place: Place
     cached = entry is not None
     if entry is None:
         start = time.perf_counter()
-        options = Iteration(settings.rounds, settings.inclusion_e_value, settings.max_rows, place.threads)
-        found = iterate(query, source.sequences, options)
+        options = Options(settings.rounds, settings.inclusion_e_value, settings.max_rows, place.threads)
+        (_, found), *_ = engine("").search([Query("query", query)], source, options)
         seconds = round(time.perf_counter() - start, 3)
         facts = {"rounds": found.rounds, "converged": found.converged, "seconds": seconds}
         entry = Entry(format_a3m(found.alignment), facts)
@@ -206,15 +204,14 @@ def _source(text: str, library: TemplateLibrary | None) -> Source:
         if library is None:
             raise ConfigError("the databases name the library, but no library is given", mend="give --library")
         return _library_source(library, ())
-    database = parse_database(text)
-    return Source(database, functools.partial(read_sequence_file, database.path))
+    return Source.of_file(parse_database(text))
 
 
 def _library_source(library: TemplateLibrary, sources: Sequence[Source]) -> Source:
     """Return the library's sequences as a database, the one that is open already where there is one."""
     database = Database(library.name, library.path, library.version)
-    load = functools.partial(make_sequences, library.ids, library.sequences)
-    return next((source for source in sources if source.database == database), Source(database, load))
+    opened = (source for source in sources if source.database == database)
+    return next(opened, Source.of_records(database, library.ids, library.sequences))
 
 
 def _no_templates(target: Target, library: TemplateLibrary | None, settings: Settings) -> dict[str, Any]:

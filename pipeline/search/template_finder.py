@@ -11,8 +11,8 @@ from pipeline.a3m import Alignment
 from pipeline.errors import ConfigError
 from pipeline.library.store import TemplateLibrary
 from pipeline.search.cache import Entry, Key, Place, settings_hash
-from pipeline.search.hmmer import ENGINE, DomainHit, best_domains, profile
-from pipeline.search.source import Source
+from pipeline.search.engines.hmmer import ENGINE, DomainHit, best_domains, profile
+from pipeline.search.engines.sources import Source
 from pipeline.settings import setting
 from pipeline.templates import TemplateHit, TemplateHits, templates_of
 

@@ -13,7 +13,7 @@ from pipeline.fasta import Target
 from pipeline.library.store import EMBEDDED, Chains, TemplateLibrary, write_library
 from pipeline.records import read_json
 from pipeline.search.cache import Place, SearchCache
-from pipeline.search.hmmer import make_sequences
+from pipeline.search.engines.sources import make_sequences
 from pipeline.search.stage import SCHEMA, Settings, main, open_sources, search
 from pipeline.search.template_finder import exclusion
 from pipeline.templates import TemplateHit, read_templates
@@ -203,7 +203,9 @@ def test_hostile_headers_survive_the_files(target, library, database, tmp_path):
 def test_a_second_search_reads_the_cache_only(target, library, tmp_path, monkeypatch):
     place = Place(SearchCache(tmp_path))
     first = run(target, library, Settings(), place)
-    monkeypatch.setattr("pipeline.search.stage.make_sequences", lambda *_: pytest.fail("the library was read again"))
+    monkeypatch.setattr(
+        "pipeline.search.engines.sources.make_sequences", lambda *_: pytest.fail("the library was read again")
+    )
     again = run(dataclasses.replace(target, name="other-name"), library, Settings(), place)
     assert again.record["cached"]
     assert again.alignment.rows == first.alignment.rows
@@ -263,7 +265,7 @@ def test_the_library_is_read_once_for_rows_and_templates(target, library, monkey
         calls.append(len(names))
         return make_sequences(names, sequences)
 
-    monkeypatch.setattr("pipeline.search.stage.make_sequences", counting)
+    monkeypatch.setattr("pipeline.search.engines.sources.make_sequences", counting)
     run(target, library, Settings())
     assert calls == [len(library)]
 

@@ -8,10 +8,12 @@ from pyhmmer import easel, plan7
 
 from pipeline.a3m import Alignment, aligned, encode
 from pipeline.errors import LibraryError
-from pipeline.search.hmmer import Iteration, best_domains, iterate, make_sequences, profile, read_sequences
+from pipeline.search.engines.hmmer import best_domains, iterate, profile
+from pipeline.search.engines.records import Options
+from pipeline.search.engines.sources import make_sequences, read_sequences
 
 AMINO_ACIDS = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
-OPTIONS = Iteration(rounds=3, e_value=1e-3, max_rows=1000)
+OPTIONS = Options(rounds=3, e_value=1e-3, max_rows=1000)
 
 
 def random_sequence(rng, length):
@@ -88,19 +90,19 @@ def test_rows_are_those_of_jackhmmer(query, targets):
 
 
 def test_threads_do_not_change_the_result(query, targets):
-    one, three = (iterate(query, targets, Iteration(3, 1e-3, 1000, threads)) for threads in (1, 3))
+    one, three = (iterate(query, targets, Options(3, 1e-3, 1000, threads)) for threads in (1, 3))
     assert one == three
     hmm = profile(one.alignment)
     assert best_domains(hmm, query, targets, 1e-3, 1) == best_domains(hmm, query, targets, 1e-3, 3)
 
 
 def test_rows_are_capped_best_first(query, targets):
-    full, capped = iterate(query, targets, Iteration(1, 1e-3, 1000)), iterate(query, targets, Iteration(1, 1e-3, 5))
+    full, capped = iterate(query, targets, Options(1, 1e-3, 1000)), iterate(query, targets, Options(1, 1e-3, 5))
     assert capped.alignment.names == full.alignment.names[:6]
 
 
 def test_more_rounds_find_more_or_as_much(query, targets):
-    rows = [len(iterate(query, targets, Iteration(rounds, 1e-3, 1000)).alignment) for rounds in (1, 2, 3)]
+    rows = [len(iterate(query, targets, Options(rounds, 1e-3, 1000)).alignment) for rounds in (1, 2, 3)]
     assert rows == sorted(rows)
 
 

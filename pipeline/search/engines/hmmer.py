@@ -4,78 +4,21 @@ Every profile has one match state per residue of the query, as in jackhmmer: mod
 """
 
 import dataclasses
-import gzip
-import io
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 from pyhmmer import easel, plan7
 
 from pipeline.a3m import Alignment, aligned, without_duplicates
-from pipeline.errors import LibraryError
+from pipeline.search.engines.records import Found, Options, Query
+from pipeline.search.engines.sources import Sequences, Source
 
 ENGINE = "pyhmmer-jackhmmer/1"
 """Part of every cache key: change it when the same settings give other results."""
 
-_GZIP = b"\x1f\x8b"
 _GAP = "-"
 _PROFILE_ROWS = 10_000
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Sequences:
-    """Target sequences in HMMER's code; each is named by its index, for headers may repeat or be anything.
-
-    Args:
-        names: Header of each sequence: its first word and description.
-        block: The sequences.
-    """
-
-    names: Sequence[str]
-    block: "easel.DigitalSequenceBlock[easel.AA]"
-
-    def __len__(self) -> int:
-        return len(self.block)
-
-    def parts(self, count: int) -> list["easel.DigitalSequenceBlock[easel.AA]"]:
-        """Divide the sequences into parts of similar work."""
-        return [self.block[start::count] for start in range(min(count, max(1, len(self))))]
-
-
-@dataclasses.dataclass(frozen=True)
-class Iteration:
-    """Settings of an iterated search.
-
-    Args:
-        rounds: Most rounds.
-        e_value: Largest E-value of a hit, and of a domain, that joins the alignment.
-        max_rows: Most hits that join the alignment, best first.
-        threads: Threads that share the targets.
-    """
-
-    rounds: int
-    e_value: float
-    max_rows: int
-    threads: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """What an iterated search found.
-
-    Args:
-        alignment: The query and the domains found in the last round.
-        rounds: Rounds that were run.
-        converged: Whether the last round found nothing new.
-    """
-
-    alignment: Alignment
-    rounds: int
-    converged: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,32 +44,18 @@ class DomainHit:
     target_alignment: str
 
 
-def read_sequences(path: Path) -> Sequences:
-    """Read a FASTA file, plain or gzip.
+class Jackhmmer:
+    """Search as jackhmmer does, with pyhmmer: the alignment of one round's hits is the profile of the next."""
 
-    Raises:
-        LibraryError: The file cannot be read, is no FASTA file or holds no sequences.
-    """
-    alphabet = easel.Alphabet.amino()
-    try:
-        with easel.SequenceFile(_source(path), format="fasta", digital=True, alphabet=alphabet) as file:
-            block = cast("easel.DigitalSequenceBlock[easel.AA]", file.read_block())
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise LibraryError(f"expected a FASTA file of protein sequences ({_reason(error)})", str(path)) from error
-    names = [_header(sequence, index) for index, sequence in enumerate(block)]
-    for index, sequence in enumerate(block):
-        sequence.name = str(index)
-    return Sequences(names, block)
+    name = ENGINE
+
+    def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
+        """Search with each query; see `Engine.search`."""
+        for index, query in enumerate(queries):
+            yield index, iterate(query.sequence, source.sequences, options)
 
 
-def make_sequences(names: Sequence[str], sequences: Iterable[str]) -> Sequences:
-    """Encode sequences that are in memory already."""
-    alphabet = easel.Alphabet.amino()
-    texts = (easel.TextSequence(name=str(index), sequence=sequence) for index, sequence in enumerate(sequences))
-    return Sequences(names, easel.DigitalSequenceBlock(alphabet, [text.digitize(alphabet) for text in texts]))
-
-
-def iterate(query: str, targets: Sequences, options: Iteration) -> Found:
+def iterate(query: str, targets: Sequences, options: Options) -> Found:
     """Search as jackhmmer does: the alignment of one round's hits is the profile of the next.
 
     Args:
@@ -151,7 +80,7 @@ def iterate(query: str, targets: Sequences, options: Iteration) -> Found:
     while not result.converged and result.iteration < options.rounds:
         result = next(search)
     alignment = _query_alignment(query, result.msa, targets.names, options.max_rows)
-    return Found(alignment, result.iteration, bool(result.converged))
+    return Found(alignment, result.iteration, bool(result.converged), hits=len(result.hits.included))
 
 
 def profile(alignment: Alignment) -> plan7.HMM:
@@ -190,7 +119,7 @@ def best_domains(hmm: plan7.HMM, query: str, targets: Sequences, e_value: float,
 class _DividedSearch(plan7.IterativeSearch):
     """pyhmmer's iteration, each round divided by targets (pyhmmer itself divides by queries)."""
 
-    def divide(self, targets: Sequences, options: Iteration) -> None:
+    def divide(self, targets: Sequences, options: Options) -> None:
         self._parts = targets.parts(options.threads)
         self._make_pipeline = lambda: _pipeline(self.pipeline.alphabet, targets, options.e_value)
 
@@ -264,28 +193,3 @@ def _domain_hit(domain: plan7.Domain, query: str) -> DomainHit:
         target_start=alignment.target_from - 1,
         target_alignment=alignment.target_sequence.upper(),
     )
-
-
-def _source(path: Path) -> str | BinaryIO:
-    """Return what HMMER's reader takes: the path of plain text, or the text that was packed by gzip.
-
-    Errors in a stream that HMMER reads itself would be lost.
-    """
-    with path.open("rb") as file:
-        if file.read(len(_GZIP)) != _GZIP:
-            return str(path)
-        file.seek(0)
-        return io.BytesIO(gzip.decompress(file.read()))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _header(sequence: "easel.DigitalSequence[easel.AA]", index: int) -> str:
-    try:
-        return f"{sequence.name} {sequence.description or ''}".strip()
-    except UnicodeDecodeError:  # a header in another encoding costs its name, not the database
-        return f"sequence_{index + 1}"
