@@ -26,7 +26,7 @@ MODULES = {
     "run": "pipeline.run",
     "featurize": "pipeline.featurize",
     "weights": "pipeline.weights.command",
-    "library": "pipeline.library.store",
+    "library": "pipeline.library.command",
 }
 """Where the main function of a command is, if not in `pipeline.COMMAND.stage`."""
 USAGE_EXIT = 2

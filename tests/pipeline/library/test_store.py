@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 from pipeline.errors import LibraryError
-from pipeline.library import store as library
-from pipeline.library.store import BACKBONES, BLOCK, EMBEDDED, MANIFEST, SEQUENCES, Chains, TemplateLibrary
+from pipeline.library import backbones as library
+from pipeline.library import command
+from pipeline.library.backbones import BACKBONES, BLOCK, SEQUENCES
+from pipeline.library.manifest import MANIFEST
+from pipeline.library.source import Chains
+from pipeline.library.store import EMBEDDED, TemplateLibrary
 
 SOURCE = {"name": "synthetic", "release": "7", "source": "a random walk", "licence": "CC0-1.0"}
 LETTERS = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
@@ -187,7 +191,7 @@ def write_dump(folder, chains):
 def build(tmp_path, *flags, held_out="1000_A\n"):
     (tmp_path / "held_out.txt").write_text("# a comment\n" + held_out)
     words = ["build", "--structuredb", "--release", "7", "--held-out", str(tmp_path / "held_out.txt")]
-    return library.main([*words, "--output", str(tmp_path / "out"), *flags])
+    return command.main([*words, "--output", str(tmp_path / "out"), *flags])
 
 
 def test_build_from_a_dump_and_verify(tmp_path, chains):
@@ -196,7 +200,7 @@ def test_build_from_a_dump_and_verify(tmp_path, chains):
     opened = TemplateLibrary.open(tmp_path / "out")
     assert opened.sequences == tuple(chains.sequences)
     assert [index for index in range(len(opened)) if opened.held_out(index)] == [0]
-    assert library.main(["verify", "--library", str(tmp_path / "out")]) == 0
+    assert command.main(["verify", "--library", str(tmp_path / "out")]) == 0
 
 
 def test_build_names_what_is_wrong(tmp_path, chains):

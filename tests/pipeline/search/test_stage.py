@@ -10,7 +10,9 @@ import pytest
 from pipeline.a3m import aligned, read_a3m
 from pipeline.errors import ConfigError, FastaError, LibraryError
 from pipeline.fasta import Target
-from pipeline.library.store import EMBEDDED, Chains, TemplateLibrary, write_library
+from pipeline.library.backbones import write_library
+from pipeline.library.source import Chains
+from pipeline.library.store import EMBEDDED, TemplateLibrary
 from pipeline.records import read_json
 from pipeline.search.cache import Place, SearchCache
 from pipeline.search.engines.sources import make_sequences
