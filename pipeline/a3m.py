@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.residue_constants import HHBLITS_ID
 from pipeline.errors import AlignmentError
 from pipeline.records import write_text
+from pipeline.text_file import read_user_text
 
 GAP_ID = HHBLITS_ID["-"]
 _ALIGNED = "".join(HHBLITS_ID)
@@ -47,14 +48,7 @@ def read_a3m(path: Path) -> Alignment:
     Raises:
         AlignmentError: The file cannot be read, or a row has a wrong letter or another length than the query.
     """
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise AlignmentError(
-            f"cannot read the alignment ({(error.strerror or str(error)).lower()})", str(path)
-        ) from error
-    except UnicodeDecodeError as error:
-        raise AlignmentError("expected an A3M file, found no UTF-8 text", str(path)) from error
+    text = read_user_text(path, "an A3M file", AlignmentError)
     return parse_a3m(text, str(path))
 
 

@@ -30,6 +30,10 @@ class FastaError(FoldlineError):
     """A FASTA file or record cannot be used."""
 
 
+class NumberingError(FastaError):
+    """The residue numbers of a record cannot be read, or do not fit its sequence."""
+
+
 class AlignmentError(FoldlineError):
     """An alignment file cannot be used."""
 

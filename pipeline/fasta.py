@@ -4,13 +4,15 @@ import collections
 import dataclasses
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from pipeline.errors import FastaError
+from pipeline.errors import FastaError, NumberingError
+from pipeline.numbering import MEND, author_numbers, numbering_of
 from pipeline.records import write_text
 from pipeline.settings import setting
+from pipeline.target import Chain, Target
+from pipeline.text_file import read_user_text, refuse_control_characters
 
 _AMINO_ACIDS = frozenset("ACDEFGHIKLMNPQRSTVWY")
 _READ_AS = {"U": "C", "O": "K", "B": "X", "Z": "X", "J": "X"}
@@ -27,32 +29,8 @@ _NAME_LENGTH = 80
 _LINE_LENGTH = 80
 _SHOWN_POSITIONS = 5
 _SHOWN_NAME = 40
-_COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PK\x03\x04": "zip",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """A protein chain to predict.
-
-    Args:
-        name: Safe as a file name; a function of the header alone.
-        header: The header line as it was given, without `>`.
-        sequence: One-letter codes of the 20 amino acids and X.
-        notes: What was changed or looks odd, for the log.
-        source: Where the record starts, `file:line`.
-    """
-
-    name: str
-    header: str
-    sequence: str
-    notes: tuple[str, ...] = ()
-    source: str = ""
+_KIND = "a FASTA file"
+_NUMBERING = re.compile(r"\s(numbering=\S*)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +72,9 @@ def read_fasta(path: Path) -> list[Target]:
     Raises:
         FastaError: The file cannot be read, is no FASTA file, or a record has no name, no sequence or a wrong letter.
     """
-    return [_target(record, path) for record in _records(_read_text(path), path)]
+    text = read_user_text(path, _KIND, FastaError)
+    refuse_control_characters(text, path, _KIND, FastaError)
+    return [_target(record, path) for record in _records(text, path)]
 
 
 def read_target(path: Path) -> Target:
@@ -125,43 +105,18 @@ def safe_name(header: str) -> str:
     return f"{name}-{hashlib.sha256(header.encode()).hexdigest()[:6]}"
 
 
-def _read_text(path: Path) -> str:
-    if path.is_dir():
-        raise FastaError("this is a directory, expected a FASTA file", str(path))
-    if path.exists() and not path.is_file():
-        raise FastaError(
-            "expected a regular file", str(path), "write the sequences to a file, they are read repeatedly"
-        )
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FastaError(f"cannot read the FASTA file ({(error.strerror or str(error)).lower()})", str(path)) from error
-    if not data.strip():
-        raise FastaError("the file is empty, expected FASTA records", str(path))
-    for magic, kind in _COMPRESSED.items():
-        if data.startswith(magic):
-            raise FastaError(f"expected a FASTA file, found {kind} data", str(path), "decompress it first")
-    return _decoded(data, path)
+def numbering_in(header: str, where: str = "") -> str:
+    """Return the residue numbers that a header gives after its first word; empty where it gives none.
 
-
-def _decoded(data: bytes, path: Path) -> str:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        problem = f"byte 0x{data[error.start]:02x} is no UTF-8 text, expected a FASTA file"
-        raise FastaError(problem, f"{path}:{line}", "save the file as plain text in UTF-8") from error
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    for line, content in enumerate(text.split("\n"), start=1):
-        if not content.isprintable():
-            _check_printable(content, f"{path}:{line}")
-    return text
-
-
-def _check_printable(line: str, where: str) -> None:
-    for character in line:
-        if unicodedata.category(character) in ("Cc", "Zl", "Zp") and character != "\t":
-            raise FastaError(f"control character U+{ord(character):04X}, expected a FASTA file", where)
+    Raises:
+        NumberingError: It gives them twice, or says `numbering=` and no more.
+    """
+    given = _NUMBERING.findall(header)
+    if len(given) > 1:
+        raise NumberingError("the header gives residue numbers twice", where, "leave one numbering= in it")
+    if given == ["numbering="]:
+        raise NumberingError("expected residue numbers after numbering=", where, MEND)
+    return given[0].partition("=")[2] if given else ""
 
 
 def _records(text: str, path: Path) -> Iterator[_Record]:
@@ -195,7 +150,9 @@ def _target(record: _Record, path: Path) -> Target:
     sequence = "".join(_READ_AS.get(letter, letter) for letter in letters)
     if set(sequence) == {"X"}:
         raise FastaError(f"{shown} has no known residue, only X", where)
-    return Target(name, record.header, sequence, tuple(_notes(letters, stops)), where)
+    numbers = author_numbers(numbering_in(record.header, where) or "1", len(sequence), f"{where}: {shown}")
+    chain = Chain(sequence, numbering_of(numbers))
+    return Target(name, record.header, (chain,), tuple(_notes(letters, stops)), where)
 
 
 def _letters(record: _Record, path: Path, shown: str) -> tuple[str, int]:
@@ -220,6 +177,9 @@ def _refuse_letter(lines: Iterable[tuple[int, str]], path: Path, shown: str) -> 
 
 
 def _wrong_letter(character: str) -> tuple[str, str]:
+    if character in ":/":
+        mend = "complexes are not predicted yet: give each chain a record of its own"
+        return f"chain separator {character!r}", mend
     if character in "-.~":
         return f"gap {character!r}", "give the sequence without gaps"
     if character == "*":

@@ -1,6 +1,7 @@
 """Plan a run: which targets there are, and which of them are predicted together, by one process and one compilation."""
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import shlex
@@ -10,15 +11,17 @@ from typing import Any
 
 from pipeline.config import ROOT, find
 from pipeline.databases.records import LIBRARY, as_text, locate
-from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError
+from pipeline.errors import ConfigError, FastaError, LibraryError, NumberingError, RecordError
 from pipeline.fasta import Limits, Target, read_target, read_targets, write_target
+from pipeline.numbering import PDB_NUMBERS, too_wide_for_pdb
+from pipeline.numbering_table import numbered
 from pipeline.predict.settings import from_section
 from pipeline.predict.weights import weights_files
 from pipeline.records import read_json, write_json, write_text
 from pipeline.settings import setting
+from pipeline.target import TARGET_SCHEMA
 
 PLAN_SCHEMA = "foldline.plan/1"
-TARGET_SCHEMA = "foldline.target/1"
 BATCH_SCHEMA = "foldline.batch/1"
 _SMALL_NETWORK_MB = 3000
 _FINE_STEP, _FINE_LIMIT, _COARSE_STEP = 32, 256, 64
@@ -176,10 +179,17 @@ def targets_of(config: Mapping[str, Any]) -> list[Target]:
     Raises:
         FastaError: A FASTA file or record cannot be used.
         ConfigError: A pattern of the config matches no file.
+        NumberingError: Residue numbers fit no target, or not the PDB files that are asked for.
     """
     section = config["input"]
     limits = Limits(min_length=section["min_length"], max_length=section["max_length"])
-    return read_targets(fasta_files(section["fasta"]), limits)
+    targets = read_targets(fasta_files(section["fasta"]), limits)
+    if section["numbering"]:
+        targets = numbered(targets, find(section["numbering"]))
+    if config["predict"]["pdb"] or config["relax"]["pdb"]:
+        for target in targets:
+            _check_fits_pdb(target)
+    return targets
 
 
 def plan_run(config: Mapping[str, Any]) -> Plan:
@@ -222,6 +232,13 @@ def failed_targets(out: Path, plan: Plan) -> dict[str, str]:
         targets = read_json(path, BATCH_SCHEMA)["targets"] if path.exists() else []
         failed |= {t["name"]: t["reason"] for t in targets if t["status"] != "ok" and t["name"] in plan.targets}
     return failed
+
+
+def _check_fits_pdb(target: Target) -> None:
+    """Refuse before the prediction what could not be written after it."""
+    if number := too_wide_for_pdb(target.chain.author_numbers):
+        problem = f"{target.name!r} has a residue {number}, the PDB format holds {PDB_NUMBERS[0]} to {PDB_NUMBERS[-1]}"
+        raise NumberingError(problem, target.source, "set predict.pdb and relax.pdb to false, mmCIF holds it")
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -268,8 +285,7 @@ def _write_target(folder: Path, target: Target) -> None:
     path = folder / "target.fasta"
     if not _holds(path, target):
         write_target(path, target)
-    record = {"name": target.name, "header": target.header, "length": len(target.sequence), "notes": list(target.notes)}
-    _write_if_changed(folder / "target.json", record, TARGET_SCHEMA)
+    _write_if_changed(folder / "target.json", target.record(), TARGET_SCHEMA)
 
 
 def _holds(path: Path, target: Target) -> bool:
@@ -281,8 +297,10 @@ def _holds(path: Path, target: Target) -> bool:
 
 
 def _write_if_changed(path: Path, record: Mapping[str, Any], schema: str) -> None:
-    if not path.exists() or read_json(path, schema) != {"schema": schema, **record}:
-        write_json(path, record, schema)
+    with contextlib.suppress(RecordError):  # not there yet, damaged or of an earlier version: it is written anew
+        if read_json(path, schema) == {"schema": schema, **record}:
+            return
+    write_json(path, record, schema)
 
 
 def _write_names(path: Path, names: Sequence[str]) -> None:

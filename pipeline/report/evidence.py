@@ -95,7 +95,7 @@ def read_evidence(
         name=name,
         header=target.header,
         sequence=target.sequence,
-        notes=tuple(map(str, _optional_json(target_dir / "target.json", "foldline.target/1").get("notes", ()))),
+        notes=tuple(map(str, _optional_json(target_dir / "target.json", "foldline.target/2").get("notes", ()))),
         search=search,
         templates=_optional_json(target_dir / "templates.json", "foldline.templates/1"),
         seconds=_stage_seconds(name, run, records),

@@ -26,7 +26,12 @@ BAD = {
     "a gap": b">a\nMKT-AYIAKQRQISF\n",
     "a digit": b">a\nMKTAYIAKQRQ1SFVK\n",
     "a stop inside": b">a\nMKTA*YIAKQRQISF\n",
+    "several chains": b">a\nMKTAYIA:KQRQISF\n",
     "another letter": b">a\nMKTAYIAKQ@QISF\n",
+    "no numbers": f">a numbering=\n{SEQUENCE}\n".encode(),
+    "other numbers": f">a numbering=x\n{SEQUENCE}\n".encode(),
+    "too few numbers": f">a numbering=1-13\n{SEQUENCE}\n".encode(),
+    "a number twice": f">a numbering=1-5,5-13\n{SEQUENCE}\n".encode(),
     "too short": b">a\nMKTAY\n",
     "too long": b">a\n" + b"A" * 2001 + b"\n",
 }

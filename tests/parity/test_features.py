@@ -131,7 +131,7 @@ def test_features(parity, name, rows, templates):
     """All clusters, extra rows and templates full; fewer extra rows; fewer clusters; a single sequence."""
     text = random_a3m(rows)
     alignment = parse_a3m(text, "random")
-    features = featurize(Target("q", "q", alignment.query), alignment, NO_HITS, None, Settings())
+    features = featurize(Target.monomer("q", "q", alignment.query), alignment, NO_HITS, None, Settings())
     raw = {**dataclasses.asdict(features), **random_templates(features.aatype, templates)}
     config = preset(name)
     published = published_inputs(name, published_raw(text, raw), seed=rows)

@@ -65,7 +65,7 @@ def test_what_cannot_be_used_is_refused(text, message):
 
 
 def test_unreadable_files(tmp_path):
-    with pytest.raises(AlignmentError, match=r"cannot read the alignment \(no such file or directory\)"):
+    with pytest.raises(AlignmentError, match=r"cannot read the A3M file \(no such file or directory\)"):
         read_a3m(tmp_path / "none.a3m")
     with pytest.raises(AlignmentError, match="is a directory"):
         read_a3m(tmp_path)

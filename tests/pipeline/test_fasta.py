@@ -66,7 +66,7 @@ def test_what_was_changed_is_said(write, letters, sequence, note):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", r"targets\.fasta: the file is empty, expected FASTA records"),
+        ("", r"targets\.fasta: the file is empty, expected a FASTA file"),
         (" \n\n", "the file is empty"),
         ("MKV\n", r"targets\.fasta:1: expected a header line that starts with '>', found 'MKV'"),
         ("\n\nMKV\n>a\nMKV", r"targets\.fasta:3: expected a header line"),
@@ -81,6 +81,8 @@ def test_what_was_changed_is_said(write, letters, sequence, note):
         (">a\nMKV.LA\n", "gap '.' at position 4"),
         (">a\n1 MKV\n", "digit '1' at position 1 of 'a' is no amino acid; give the sequence without numbers"),
         (">a\nMK*V\n", r"stop '\*' at position 3 of 'a' is no amino acid; it may stand at the end only"),
+        (">a\nMKV:LAW\n", "chain separator ':' at position 4 of 'a' is no amino acid; complexes are not predicted yet"),
+        (">a\nMKV/LAW\n", "chain separator '/' at position 4 of 'a'.*give each chain a record of its own"),
         (">a\nMKéV\n", "'é' at position 3 of 'a'"),
         (">a\nMKßV\n", "'ß' at position 3 of 'a'"),
         (">a\nMKſV\n", "'ſ' at position 3 of 'a'"),
@@ -212,3 +214,34 @@ def test_long_sequences_are_wrapped(write, tmp_path):
     lines = (tmp_path / "out" / "target.fasta").read_text().splitlines()
     assert lines[0] == ">a long one"
     assert [len(line) for line in lines[1:]] == [80, 80, 20]
+
+
+@pytest.mark.parametrize(
+    ("header", "numbering"),
+    [
+        ("a", "1-20"),
+        ("a numbering=17", "17-36"),
+        ("a kinase domain numbering=-3 (human)", "-3-16"),
+        ("a numbering=17-20,50-65 x", "17-20,50-65"),
+        ("a renumbering=17 xnumbering=18", "1-20"),
+    ],
+)
+def test_the_header_may_number_the_residues(write, header, numbering):
+    (target,) = read_fasta(write(f">{header}\n{SEQUENCE}\n"))
+    assert target.chain.numbering == numbering
+    assert (target.name, target.header) == ("a", header)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("a numbering=", r"targets\.fasta:1: expected residue numbers after numbering=; give the first number"),
+        ("a numbering=x", "expected residue numbers, found 'x'"),
+        ("a numbering=17-20, 50-65", "expected residue numbers, found ''"),
+        ("a numbering=1-21", r"targets\.fasta:1: 'a': the sequence has 20 residues, '1-21' numbers more"),
+        ("a numbering=1 numbering=2", "the header gives residue numbers twice; leave one numbering= in it"),
+    ],
+)
+def test_a_wrong_numbering_is_refused(write, header, message):
+    with pytest.raises(FastaError, match=message):
+        read_fasta(write(f">{header}\n{SEQUENCE}\n"))

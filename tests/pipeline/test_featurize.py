@@ -57,7 +57,7 @@ def hit(**change):
 
 @pytest.fixture
 def target():
-    return Target("a", "a", "MKLAWGDXRTY")
+    return Target.monomer("a", "a", "MKLAWGDXRTY")
 
 
 def alone(target):
@@ -71,7 +71,7 @@ def test_alignment_features_are_alphafolds():
     msa, deletion_matrix = encode(alignment)
     np.testing.assert_array_equal(msa, expected["msa"])
     np.testing.assert_array_equal(deletion_matrix, expected["deletion_matrix_int"])
-    features = featurize(Target("g", "g", alignment.query), alignment, NONE, None, Settings())
+    features = featurize(Target.monomer("g", "g", alignment.query), alignment, NONE, None, Settings())
     first = np.sort(np.unique(expected["msa"], axis=0, return_index=True)[1])
     assert len(first) == 59
     np.testing.assert_array_equal(features.msa, expected["msa"][first])

@@ -23,7 +23,7 @@ SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 
 
 def targets(*lengths):
-    return [Target(f"t{i}", f"t{i}", "A" * length) for i, length in enumerate(lengths)]
+    return [Target.monomer(f"t{i}", f"t{i}", "A" * length) for i, length in enumerate(lengths)]
 
 
 @pytest.fixture
@@ -125,10 +125,11 @@ def test_plan_writes_targets(config, tmp_path):
     assert plan.batches["0064-001"].targets == ("b", "c")
     assert (tmp_path / "out/targets/a/target.fasta").read_text() == f">a first\n{SEQUENCE}\n"
     assert json.loads((tmp_path / "out/targets/a/target.json").read_text()) == {
-        "schema": "foldline.target/1",
+        "schema": "foldline.target/2",
         "name": "a",
         "header": "a first",
         "length": 22,
+        "chains": [{"sequence": SEQUENCE, "numbering": "1-22", "id": "A"}],
         "notes": [],
     }
     assert (tmp_path / "out/targets.txt").read_text() == "a\nb\nc\n"
@@ -143,10 +144,13 @@ def test_a_second_plan_writes_nothing(config, tmp_path):
 
 def test_a_damaged_target_file_is_written_anew(config, tmp_path):
     plan_run(config)
-    path = tmp_path / "out/targets/a/target.fasta"
-    path.write_text(">a fi")
+    fasta, record = tmp_path / "out/targets/a/target.fasta", tmp_path / "out/targets/a/target.json"
+    whole = record.read_text()
+    fasta.write_text(">a fi")
+    record.write_text(whole.replace("target/2", "target/1"))
     plan_run(config)
-    assert path.read_text() == f">a first\n{SEQUENCE}\n"
+    assert fasta.read_text() == f">a first\n{SEQUENCE}\n"
+    assert record.read_text() == whole
 
 
 def test_a_subset_keeps_the_batches_of_the_others(config, tmp_path):
@@ -244,3 +248,21 @@ def test_failed_targets_are_read_from_the_batches(config, tmp_path):
 )
 def test_the_shell_expands_the_home_of_the_cache(folder, flag):
     assert cache_flag({"databases": {"cache": folder}}) == flag
+
+
+def test_a_table_numbers_the_residues(config, tmp_path):
+    (tmp_path / "numbers.tsv").write_text("target\tnumbering\nb\t-3\n")
+    plan = plan_run(merged(config, {"input": {"numbering": "numbers.tsv"}}))
+    assert plan.targets["b"].chain.numbering == "-3-40"
+    assert json.loads((tmp_path / "out/targets/b/target.json").read_text())["chains"][0]["numbering"] == "-3-40"
+    assert (tmp_path / "out/targets/b/target.fasta").read_text().startswith(">b\n")
+
+
+@pytest.mark.parametrize("stage", ["predict", "relax"])
+def test_numbers_that_a_pdb_file_cannot_hold_are_refused_before_the_run(config, tmp_path, stage):
+    (tmp_path / "in.fasta").write_text(f">a numbering=9990\n{SEQUENCE}\n")
+    assert plan_run(config).targets["a"].chain.numbering == "9990-10011"
+    with pytest.raises(
+        FastaError, match=r"in\.fasta:1: 'a' has a residue 10000, .* holds -999 to 9999; set predict\.pdb"
+    ):
+        plan_run(merged(config, {stage: {"pdb": True}}))

@@ -89,8 +89,8 @@ def make_target(run, name, header="a header", *, length=LENGTH, upto="relax", re
     rng = np.random.default_rng(seed)
     folder = run / "targets" / name
     sequence = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), length))
-    write_target(folder / "target.fasta", Target(name, header, sequence))
-    write_json(folder / "target.json", {"name": name, "notes": ["lower case read as upper case"]}, "foldline.target/1")
+    write_target(folder / "target.fasta", Target.monomer(name, header, sequence))
+    write_json(folder / "target.json", {"name": name, "notes": ["lower case read as upper case"]}, "foldline.target/2")
     stages = ("target", "search", "predict", "relax")[: ("target", "search", "predict", "relax").index(upto) + 1]
     if "search" in stages:
         _search(run, folder, sequence, rng)
@@ -320,7 +320,7 @@ def test_warnings_follow_the_settings(tmp_path):
 
 def test_unknown_residues_are_named(tmp_path):
     folder = make_target(tmp_path, "unknown", upto="search")
-    write_target(folder / "target.fasta", Target("unknown", "unknown", "ACDEFXXGHIKL"))
+    write_target(folder / "target.fasta", Target.monomer("unknown", "unknown", "ACDEFXXGHIKL"))
     assert "2 residues are unknown (X)" in Page(target_page(tmp_path, folder)).words
 
 

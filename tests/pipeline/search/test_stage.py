@@ -66,7 +66,7 @@ def library(query, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def target(query):
-    return Target("the-target", "the-target of a test", query)
+    return Target.monomer("the-target", "the-target of a test", query)
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ def test_exclusion_names_chains_and_entries():
 def test_ubiquitin_in_the_embedded_library():
     library = TemplateLibrary.open(EMBEDDED)
     sequence = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
-    result = run(Target("ubiquitin", "ubiquitin", sequence), library, Settings())
+    result = run(Target.monomer("ubiquitin", "ubiquitin", sequence), library, Settings())
     assert result.templates.kept[0].identity > 0.9
     assert any(hit.identity < 0.6 for hit in result.templates.kept)  # its relatives, such as NEDD8
     assert len(result.alignment) > 10
