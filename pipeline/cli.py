@@ -20,12 +20,14 @@ COMMANDS = {
     "relax": "relieve strain and clashes of a structure by bounded minimisation",
     "report": "write the offline page of a target or of a run",
     "weights": "fetch, list, verify or import the parameters of the networks",
+    "databases": "check the databases of a search before a run",
     "library": "make or inspect the sequence database and template library",
 }
 MODULES = {
     "run": "pipeline.run",
     "featurize": "pipeline.featurize",
     "weights": "pipeline.weights.command",
+    "databases": "pipeline.databases.command",
     "library": "pipeline.library.command",
 }
 """Where the main function of a command is, if not in `pipeline.COMMAND.stage`."""

@@ -3,7 +3,7 @@
 import datetime
 import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,6 +100,30 @@ def find(path: str) -> Path:
     if here.is_absolute() or here.exists() or not (ROOT / here).exists():
         return here
     return ROOT / here
+
+
+def line_of(path: Path, keys: Sequence[str | int]) -> int | None:
+    """Return the line of a YAML file where a setting stands, from 1; None where it does not stand there.
+
+    Args:
+        path: The file.
+        keys: Names and, in lists, numbers that lead to the setting.
+    """
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    for key in keys:
+        node = _below(node, key)
+    return node.start_mark.line + 1 if node else None
+
+
+def _below(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for name, value in reversed(node.value) if name.value == key), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        return node.value[key]
+    return None
 
 
 @functools.cache

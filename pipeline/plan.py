@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import ROOT, find
-from pipeline.databases.records import LIBRARY, as_text, locate
+from pipeline.databases.places import located
 from pipeline.errors import ConfigError, FastaError, LibraryError, NumberingError, RecordError
 from pipeline.fasta import Limits, Target, read_target, read_targets, write_target
 from pipeline.numbering import PDB_NUMBERS, too_wide_for_pdb
@@ -75,11 +75,15 @@ class Data:
     databases: list[Path]
 
 
-def data_of(config: Mapping[str, Any]) -> Data:
-    """Return the library and the weights that a config stands for.
+def data_of(config: Mapping[str, Any], source: Path | None = None) -> Data:
+    """Return the library, the weights and the databases that a config stands for.
+
+    Args:
+        config: The run's.
+        source: The file that it comes from, as far as it differs from the defaults: errors name its line.
 
     Raises:
-        LibraryError: There is no library, or a database does not exist.
+        LibraryError: There is no library, or a database does not exist or is empty.
         ConfigError: A setting of predict has no meaning.
         WeightsError: There are no weights of a chosen model.
     """
@@ -87,8 +91,7 @@ def data_of(config: Mapping[str, Any]) -> Data:
     if not (library / "library.json").is_file():
         raise LibraryError("there is no library here", str(library), "set databases.library to its folder")
     weights = weights_files(predict.model_names)
-    own = [as_text(entry) for entry in config["search"]["databases"] if entry != LIBRARY]
-    return Data(library, list(weights.values()), [locate(text).anchor for text in own])
+    return Data(library, list(weights.values()), [database.anchor for database in located(config, source)])
 
 
 def predict_memory(config: Mapping[str, Any], bucket: int) -> int:

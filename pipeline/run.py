@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     own, passed_on = _split(words)
     arguments = parser().parse_args(own)
     config = effective_config(arguments)
-    data_of(config)
+    data_of(config, arguments.config)
     targets_of(config)  # bad input is refused before anything is written
     out = Path(config["outdir"])
     command = snakemake_command(out, arguments.cores, passed_on)

@@ -8,20 +8,19 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pipeline.config import find
-from pipeline.errors import ConfigError, LibraryError, RecordError
-from pipeline.records import read_json
+from pipeline.errors import ConfigError, LibraryError
+from pipeline.library.manifest import MANIFEST, Manifest, read_manifest, schema_of
 
 LIBRARY = "library"  # how a config names the sequences of the template library
 Kind = Literal["sequences", "profiles", "library"]
 Value = bool | int | float | str
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
-_LARGEST_HASHED = 1 << 30
-_MANIFEST, _MANIFEST_SCHEMA = "library.json", "foldline.library/1"
+LARGEST_HASHED = 1 << 30  # bytes
 # A database of several files is named by what their names begin with: MMseqs2's, pressed profiles, HH-suite's.
 _ANCHORS = (".dbtype", ".h3m", "_hhm.ffindex", "_a3m.ffindex")
 _BLOCK = 1 << 20
@@ -59,9 +58,43 @@ class Database:
     def anchor(self) -> Path:
         """The file that is there where the database is: itself, or the first of the files that its path stands for."""
         if self.kind == LIBRARY:
-            return self.path / _MANIFEST
+            return self.path / MANIFEST
         beside = (self.path.with_name(self.path.name + suffix) for suffix in _ANCHORS)
         return self.path if self.path.exists() else next((path for path in beside if path.exists()), self.path)
+
+    @property
+    def files(self) -> list[Path]:
+        """All its files, in order; those of a library are read by its own reader."""
+        if self.kind == LIBRARY:
+            return [self.anchor, *(self.path / name for name in _manifest(self.path).files)]
+        beside = [self.path.with_name(self.path.name + suffix) for suffix in _ANCHORS]
+        if not any(path.exists() for path in beside):
+            return [self.path]
+        pattern = re.sub(r"([*?\[])", r"[\1]", self.path.name)
+        return sorted({*self.path.parent.glob(pattern), *self.path.parent.glob(f"{pattern}[._]*")})
+
+    def content_version(self, sha256: str = "") -> str:
+        """Return a version that changes with the content.
+
+        Args:
+            sha256: Checksum of all files, where it is known.
+
+        Raises:
+            LibraryError: The files cannot be read, or are too large to take the version from them.
+        """
+        if self.kind == LIBRARY:
+            return _manifest(self.path).version
+        if not self.anchor.is_file():
+            mend = "name a file, or give the library by --library"
+            raise LibraryError("expected a FASTA file", str(self.anchor), mend)
+        try:
+            if sum(path.stat().st_size for path in self.files) > LARGEST_HASHED:
+                mend = "write NAME=PATH:VERSION"
+                raise LibraryError("a database of this size needs a version", str(self.anchor), mend)
+            return "sha256." + (sha256 or sha256_of(self.files))[:12]
+        except OSError as error:
+            problem = f"cannot read the database ({(error.strerror or str(error)).lower()})"
+            raise LibraryError(problem, str(self.anchor)) from error
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Database))
@@ -75,7 +108,7 @@ def parse_database(text: str) -> Database:
         LibraryError: The file cannot be read, is empty, or is too large to take its version from its content.
     """
     database = locate(text)
-    return dataclasses.replace(database, version=database.version or _content_version(database))
+    return dataclasses.replace(database, version=database.version or database.content_version())
 
 
 def locate(text: str) -> Database:
@@ -85,9 +118,18 @@ def locate(text: str) -> Database:
         ConfigError: The text is not of this form.
         LibraryError: The file does not exist or is empty.
     """
-    database = _from_mapping(text) if text.lstrip().startswith("{") else _from_words(text)
-    _check_place(database)
+    database = described(text)
+    check_place(database)
     return database
+
+
+def described(text: str) -> Database:
+    """Do the same for a database that need not be there.
+
+    Raises:
+        ConfigError: The text is not of this form.
+    """
+    return _from_mapping(text) if text.lstrip().startswith("{") else _from_words(text)
 
 
 def as_text(entry: str | Mapping[str, Any]) -> str:
@@ -150,12 +192,18 @@ def _checked(database: Database, *, has_version: bool = False) -> Database:
     return database
 
 
-def _check_place(database: Database) -> None:
-    """Refuse what is not there, and what holds nothing: an interrupted copy must not look like no relatives."""
+def check_place(database: Database) -> None:
+    """Refuse what is not there, and what holds nothing: an interrupted copy must not look like no relatives.
+
+    Raises:
+        LibraryError: The file does not exist or is empty.
+    """
     anchor = database.anchor
     if not anchor.exists():
         problem = f"the database {database.name!r} does not exist"
-        raise LibraryError(problem, str(database.path), "correct its path in the config")
+        is_library = database.kind == LIBRARY and database.path.exists()
+        mend = f"name the folder of its {MANIFEST}" if is_library else "correct its path in the config"
+        raise LibraryError(problem, str(database.path), mend)
     if anchor.is_file() and not anchor.stat().st_size:
         raise LibraryError(f"the database {database.name!r} is empty", str(anchor), "put the whole file there")
 
@@ -172,36 +220,18 @@ def _exists(name: str, text: str) -> bool:
     return Database(name, _path(text)).anchor.exists()
 
 
-def _content_version(database: Database) -> str:
-    path = database.anchor
-    if database.kind == LIBRARY:
-        return _library_version(path)
-    if not path.is_file():
-        raise LibraryError("expected a FASTA file", str(path), "name a file, or give the library by --library")
-    files = [path] if path == database.path else sorted(path.parent.glob(f"{_escaped(database.path.name)}[._]*"))
-    try:
-        if sum(file.stat().st_size for file in files) > _LARGEST_HASHED:
-            raise LibraryError("a database of this size needs a version", str(path), "write NAME=PATH:VERSION")
-        return "sha256." + _sha256_of(files)[:12]
-    except OSError as error:
-        raise LibraryError(f"cannot read the database ({(error.strerror or str(error)).lower()})", str(path)) from error
+def _manifest(folder: Path) -> Manifest:
+    schema = schema_of(folder)
+    if not schema:
+        raise LibraryError("expected a template library", str(folder), "name the folder of its library.json")
+    return read_manifest(folder, schema)
 
 
-def _library_version(manifest: Path) -> str:
-    try:
-        return str(read_json(manifest, _MANIFEST_SCHEMA)["version"])
-    except (RecordError, KeyError) as error:
-        raise LibraryError("expected a template library", str(manifest), "make it again") from error
-
-
-def _sha256_of(files: list[Path]) -> str:
+def sha256_of(files: Iterable[Path]) -> str:
+    """Return the checksum of files, one after the other, of any size."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", name)
