@@ -120,7 +120,7 @@ def test_a_closed_pipe_is_no_error():
 )
 def test_run_refuses_what_it_cannot_use(tmp_path, monkeypatch, capsys, words, text):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "data_of", lambda config: None)
+    monkeypatch.setattr(run, "data_of", lambda *_: None)
     (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
     assert cli.main(["run", *words]) == 2
     assert capsys.readouterr().err == text
@@ -138,7 +138,7 @@ def test_run_names_an_unknown_model(tmp_path, monkeypatch, capsys):
 
 def test_run_passes_on_what_follows_two_dashes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "data_of", lambda config: None)
+    monkeypatch.setattr(run, "data_of", lambda *_: None)
     started = []
     monkeypatch.setattr(run, "start", lambda command, **_: started.append(command) or 0)
     (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
@@ -175,7 +175,7 @@ def test_one_folder_has_one_spelling(tmp_path, monkeypatch):
 
 def test_a_lost_prediction_is_made_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "data_of", lambda config: None)
+    monkeypatch.setattr(run, "data_of", lambda *_: None)
     record, structure = tmp_path / "results/batches/0032-001.json", tmp_path / "results/targets/a/predicted.cif"
     whole = '{"schema": "foldline.batch/1", "targets": [{"name": "a", "status": "ok", "reason": ""}]}'
     seen = []
@@ -198,7 +198,7 @@ def test_a_lost_prediction_is_made_again(tmp_path, monkeypatch):
 
 def test_run_names_failed_targets_and_forgets_them_the_next_time(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "data_of", lambda config: None)
+    monkeypatch.setattr(run, "data_of", lambda *_: None)
     record = tmp_path / "results/batches/0032-001.json"
     failed = '{"schema": "foldline.batch/1", "targets": [{"name": "a", "status": "failed", "reason": "out of memory"}]}'
     seen = []
@@ -278,7 +278,7 @@ sys.exit(cli.main(["run"]))
 
 def test_what_the_fasta_reader_changed_is_said(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "data_of", lambda config: None)
+    monkeypatch.setattr(run, "data_of", lambda *_: None)
     monkeypatch.setattr(run, "start", lambda command, **_: 0)
     (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSUFSRQ\n")
     caplog.set_level(logging.INFO, "pipeline")
@@ -289,7 +289,7 @@ def test_what_the_fasta_reader_changed_is_said(tmp_path, monkeypatch, caplog):
 
 def test_two_runs_do_not_share_a_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "data_of", lambda config: None)
+    monkeypatch.setattr(run, "data_of", lambda *_: None)
     monkeypatch.setattr(run, "start", lambda command, **_: 0)
     (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
     with run.alone(tmp_path / "results"):
