@@ -63,6 +63,7 @@ rule search:
         fasta=f"{TARGET}/target.fasta",
         library=DATA.library / "library.json",
         databases=DATA.databases,
+        own_templates=DATA.templates,
     output:
         msa=f"{TARGET}/msa.a3m",
         templates=f"{TARGET}/templates.json",
@@ -121,7 +122,6 @@ rule predict:
     that fails is named in the record of the batch and has no predicted.cif, so its relax job fails: the others go on.
     """
     input:
-        targets=of_batch(f"{TARGET}/target.json"),
         features=of_batch(f"{TARGET}/features.npz"),
         weights=DATA.weights,
     output:

@@ -30,6 +30,16 @@ _LIMITS = {
 Config = dict[str, Any]
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without its timestamps: a date in a config is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def load_config(path: Path | None = None) -> Config:
     """Read the default config and, over it, the user's; the result is not checked yet.
 
@@ -47,7 +57,7 @@ def read_yaml(path: Path) -> Config:
         ConfigError: The file cannot be read, or holds something else.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
     except OSError as error:
         raise ConfigError(f"cannot read the config ({(error.strerror or str(error)).lower()})", str(path)) from error
     except UnicodeDecodeError as error:

@@ -13,18 +13,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.residue_constants import ATOM37, ATOM37_ID, GAP, RESTYPE_ID, UNKNOWN
+from models.residue_constants import ATOM37, GAP, RESTYPE_ID, UNKNOWN
 from pipeline.a3m import Alignment, encode, read_a3m, without_duplicates
 from pipeline.errors import AlignmentError, ConfigError, RecordError
 from pipeline.fasta import Target, read_target
 from pipeline.features import RawFeatures
-from pipeline.library.store import TemplateLibrary
+from pipeline.library.store import Atoms, TemplateLibrary
 from pipeline.settings import add_flags, from_args, setting
-from pipeline.templates import TemplateHit, TemplateHits, read_templates
+from pipeline.templates import USER, TemplateChain, TemplateHit, TemplateHits, read_templates
 
 log = logging.getLogger(__name__)
-
-_BACKBONE = [ATOM37_ID[name] for name in ("N", "CA", "C", "O", "CB")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +53,8 @@ class Library(Protocol):
     def sequence(self, index: int) -> str:
         """Return the sequence of a chain."""
 
-    def backbone(self, index: int) -> NDArray[np.float32]:
-        """Return N, CA, C, O and CB of a chain, shape (residues, 5, 3), angstrom, NaN where an atom is not known."""
+    def atoms(self, index: int) -> Atoms:
+        """Return the atoms of a chain."""
 
 
 def featurize(
@@ -68,7 +66,7 @@ def featurize(
         target: Name and sequence.
         alignment: Homologs; row 0 is the target's sequence.
         templates: Template hits, of which the best that are kept are used.
-        library: The library that the hits were found in; None where there are none.
+        library: The library that the hits were found in; None where all are the user's.
         settings: What goes into the features.
 
     Raises:
@@ -80,7 +78,7 @@ def featurize(
     _check_library(hits, templates.library, library)
     msa, deletion_matrix = encode(without_duplicates(alignment))
     length = len(target.sequence)
-    arrays = [template_arrays(hit, length, library) for hit in hits if library]
+    arrays = [template_arrays(hit, length, _chain(hit, templates, library)) for hit in hits]
     return RawFeatures(
         name=target.name,
         aatype=aatype_of(target.sequence).astype(np.int32),
@@ -101,33 +99,33 @@ def aatype_of(sequence: str) -> NDArray[np.int8]:
 
 
 def template_arrays(
-    hit: TemplateHit, length: int, library: Library
+    hit: TemplateHit, length: int, chain: TemplateChain
 ) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.bool_]]:
     """Put a template's residues at the positions of the target that they align to.
 
     Args:
         hit: The alignment.
         length: Residues of the target.
-        library: Where the template's sequence and backbone are.
+        chain: The template's sequence and atoms.
 
     Returns:
         Residue types (length,), with 21 where nothing is aligned; atom37 positions (length, 37, 3) in angstrom, zero
         where not known; atom37 mask (length, 37).
 
     Raises:
-        RecordError: The alignment does not fit the target or the library's chain.
+        RecordError: The alignment does not fit the target or the template.
+
+    Source: the features of AlphaFold 2's `_extract_template_features`.
     """
     pairs = np.array(hit.pairs(), dtype=np.int64).reshape(-1, 2)
     aatype = np.full(length, GAP, dtype=np.int8)
     positions = np.zeros((length, len(ATOM37), 3), dtype=np.float32)
     mask = np.zeros((length, len(ATOM37)), dtype=bool)
-    _check_hit(hit, pairs, length, library)
+    _check_hit(hit, pairs, length, chain.sequence)
     query, residue = pairs.T
-    aatype[query] = aatype_of(library.sequence(hit.index))[residue]
-    atoms = library.backbone(hit.index)[residue]
-    known: NDArray[np.bool_] = np.all(np.isfinite(atoms), axis=-1)
-    positions[query[:, None], _BACKBONE] = np.where(known[..., None], atoms, 0.0)
-    mask[query[:, None], _BACKBONE] = known
+    aatype[query] = aatype_of(chain.sequence)[residue]
+    mask[query] = chain.mask[residue]
+    positions[query] = np.where(mask[query, :, None], chain.positions[residue], 0.0)
     return aatype, positions, mask
 
 
@@ -138,14 +136,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = read_target(arguments.fasta)
     alignment = read_a3m(arguments.msa)
     templates = read_templates(arguments.templates)
-    needs_library = bool(settings.max_templates and templates.kept)
+    used = templates.kept[: settings.max_templates]
+    needs_library = any(hit.source != USER for hit in used)
     if needs_library and not arguments.library:
         raise ConfigError("the target has templates, but no library is given", target.name, "give --library")
     library = TemplateLibrary.open(arguments.library) if needs_library else None
     features = featurize(target, alignment, templates, library, settings)
     features.save(arguments.output)
-    rows, used = len(features.msa), ", ".join(features.template_ids) or "none"
-    log.info("%s: %d different rows of %d; templates: %s", target.name, rows, len(alignment), used)
+    rows, names = len(features.msa), ", ".join(features.template_ids) or "none"
+    log.info("%s: %d different rows of %d; templates: %s", target.name, rows, len(alignment), names)
     return 0
 
 
@@ -178,7 +177,7 @@ def _check_query(target: Target, alignment: Alignment) -> None:
 
 
 def _check_library(hits: Sequence[TemplateHit], made_with: dict[str, str], library: Library | None) -> None:
-    if not hits:
+    if all(hit.source == USER for hit in hits):
         return
     given = {"name": library.name, "version": library.version} if library else {}
     if given != made_with:
@@ -187,12 +186,19 @@ def _check_library(hits: Sequence[TemplateHit], made_with: dict[str, str], libra
         raise RecordError(problem, mend="run search again")
 
 
-def _check_hit(hit: TemplateHit, pairs: NDArray[np.int64], length: int, library: Library) -> None:
-    if not (len(pairs) and hit.index < len(library)):
-        raise RecordError("the template aligns nothing or is not in the library", hit.id, "run search again")
-    template = library.sequence(hit.index)
+def _chain(hit: TemplateHit, templates: TemplateHits, library: Library | None) -> TemplateChain:
+    """Return the sequence and the atoms of a template: of the user's file or of the library."""
+    if hit.source == USER and hit.index < len(templates.own):
+        return templates.own[hit.index]
+    if hit.source == USER or not library or hit.index >= len(library):
+        where = "among the user's" if hit.source == USER else "in the library"
+        raise RecordError(f"the template is not {where}", hit.id, "run search again")
+    return TemplateChain(library.sequence(hit.index), *library.atoms(hit.index))
+
+
+def _check_hit(hit: TemplateHit, pairs: NDArray[np.int64], length: int, template: str) -> None:
+    if not len(pairs):
+        raise RecordError("the template aligns nothing", hit.id, "run search again")
     aligned = hit.template_alignment.replace("-", "")
     if pairs[:, 0].max() >= length or template[hit.template_start :][: len(aligned)] != aligned:
-        raise RecordError(
-            "the template's alignment does not fit the target and the library", hit.id, "run search again"
-        )
+        raise RecordError("the alignment does not fit the target and the template", hit.id, "run search again")

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import difflib
 import itertools
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from pipeline.errors import ConfigError, FastaError, LibraryError, NumberingErro
 from pipeline.fasta import Limits, Target, read_target, read_targets, write_target
 from pipeline.numbering import PDB_NUMBERS, too_wide_for_pdb
 from pipeline.numbering_table import numbered
+from pipeline.own_templates import parse_own
 from pipeline.predict.settings import from_section
 from pipeline.predict.weights import weights_files
 from pipeline.records import read_json, write_json, write_text
@@ -68,11 +70,12 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run reads beside its FASTA files: the template library's folder, the models' weights, databases."""
+    """What a run reads beside its FASTA files: the library's folder, weights, databases, the user's own templates."""
 
     library: Path
     weights: list[Path]
     databases: list[Path]
+    templates: list[Path]
 
 
 def data_of(config: Mapping[str, Any], source: Path | None = None) -> Data:
@@ -84,14 +87,16 @@ def data_of(config: Mapping[str, Any], source: Path | None = None) -> Data:
 
     Raises:
         LibraryError: There is no library, or a database does not exist or is empty.
-        ConfigError: A setting of predict has no meaning.
+        ConfigError: A setting of predict has no meaning, or a template of the user does not exist.
         WeightsError: There are no weights of a chosen model.
     """
     library, predict = find(config["databases"]["library"]), from_section(config["predict"])
     if not (library / "library.json").is_file():
         raise LibraryError("there is no library here", str(library), "set databases.library to its folder")
     weights = weights_files(predict.model_names)
-    return Data(library, list(weights.values()), [database.anchor for database in located(config, source)])
+    templates = dict.fromkeys(own.path for own in parse_own(config["search"]["own_templates"]))
+    databases = [database.anchor for database in located(config, source)]
+    return Data(library, list(weights.values()), databases, list(templates))
 
 
 def predict_memory(config: Mapping[str, Any], bucket: int) -> int:
@@ -208,6 +213,7 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
     out, targets = Path(config["outdir"]), targets_of(config)
     earlier = _earlier(out / "plan.json")
     assigned = assign_batches(targets, Settings(**config["plan"]), earlier)
+    _check_templates(config["search"]["own_templates"], [target.name for target in targets])
     for target in targets:
         _write_target(out / "targets" / target.name, target)
     _write_if_changed(out / "plan.json", {"batches": {**earlier, **assigned}}, PLAN_SCHEMA)
@@ -266,6 +272,18 @@ def _fits(target: Target, batch: str) -> bool:
 
 def _bucket_of(batch: str) -> int:
     return int(batch.split("-", maxsplit=1)[0])
+
+
+def _check_templates(texts: Iterable[str], targets: Sequence[str]) -> None:
+    for own in parse_own(texts):
+        if own.target and own.target not in targets:
+            near = difflib.get_close_matches(own.target, targets, n=1)
+            mend = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else "a target is named by its header: targets.txt"
+            )
+            raise ConfigError(f"{own.path} is a template of {own.target!r}, which is no target of this run", mend=mend)
 
 
 def _earlier(path: Path) -> dict[str, str]:

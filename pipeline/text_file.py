@@ -23,6 +23,8 @@ def read_user_text(path: Path, kind: str, error: type[FoldlineError]) -> str:
         error: What to raise.
     """
     data = _read_bytes(path, kind, error)
+    if not data.strip():
+        raise error(f"the file is empty, expected {kind}", str(path))
     for magic, name in _COMPRESSED.items():
         if data.startswith(magic):
             raise error(f"expected {kind}, found {name} data", str(path), "decompress it first")
@@ -32,8 +34,6 @@ def read_user_text(path: Path, kind: str, error: type[FoldlineError]) -> str:
         line = data.count(b"\n", 0, wrong.start) + 1
         problem = f"byte 0x{data[wrong.start]:02x} is no UTF-8 text, expected {kind}"
         raise error(problem, f"{path}:{line}", "save the file as plain text in UTF-8") from wrong
-    if not text.strip():
-        raise error(f"the file is empty, expected {kind}", str(path))
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -39,6 +39,7 @@ def template_rows(hits: Sequence[Mapping[str, Any]], used: tuple[str, ...]) -> l
             "id": str(hit.get("id", "")),
             "identity": percent(hit.get("identity")),
             "coverage": percent(hit.get("coverage")),
+            "date": "yours" if hit.get("source") == "user" else str(hit.get("date") or MISSING),
             "e_value": f"{hit['e_value']:.1e}" if hit.get("e_value") is not None else MISSING,
             "score": plain_number(hit.get("score")),
             "use": why_not(hit, used),

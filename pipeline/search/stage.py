@@ -18,7 +18,9 @@ from pipeline.records import write_json
 from pipeline.search.cache import Entry, Key, Place, SearchCache, settings_hash
 from pipeline.search.engines import Options, Query, Source, engine
 from pipeline.search.engines.hmmer import ENGINE
-from pipeline.search.template_finder import TemplateFinder, TemplateSettings
+from pipeline.search.template_finder import TemplateFinder
+from pipeline.search.template_own import with_own
+from pipeline.search.template_settings import TemplateSettings
 from pipeline.settings import add_flags, from_args, setting
 from pipeline.templates import TemplateHits, write_templates
 
@@ -100,6 +102,7 @@ def search(
     if library and not template_facts["reason"]:
         finder = TemplateFinder(library, _library_source(library, sources), settings, place)
         templates, template_facts = finder.find(alignment)
+    templates, template_facts = with_own(templates, template_facts, target.name, alignment, settings)
     rounds = [result.facts["rounds"] for result in results]
     record = {
         "databases": [result.facts for result in results],

@@ -3,47 +3,22 @@
 import dataclasses
 import hashlib
 import json
-import math
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pyhmmer import plan7
+
 from pipeline.a3m import Alignment
-from pipeline.errors import ConfigError
 from pipeline.library.store import TemplateLibrary
 from pipeline.search.cache import Entry, Key, Place, settings_hash
-from pipeline.search.engines.hmmer import ENGINE, DomainHit, best_domains, profile
+from pipeline.search.engines.hmmer import ENGINE as HMMER
+from pipeline.search.engines.hmmer import DomainHit, best_domains, profile
 from pipeline.search.engines.sources import Source
-from pipeline.settings import setting
+from pipeline.search.template_alignment import ALIGNER, align, profile_scores, rows
+from pipeline.search.template_hhsearch import HHsearch
+from pipeline.search.template_settings import TemplateSettings
 from pipeline.templates import TemplateHit, TemplateHits, templates_of
-
-
-@dataclasses.dataclass(frozen=True)
-class TemplateSettings:
-    """Which templates are searched and kept; all but `use_templates` and `no_templates_for` are in the cache's key."""
-
-    use_templates: bool = setting(True, "search templates")
-    no_templates_for: tuple[str, ...] = setting((), "names of targets that get no templates")
-    template_e_value: float = setting(1e-3, "largest E-value of a template")
-    max_template_hits: int = setting(20, "most templates that are kept")
-    min_template_coverage: float = setting(0.1, "smallest share of the target that a template aligns to, 0-1")
-    max_template_identity: float = setting(1.0, "largest identity of a template, 0-1; below 1 for benchmarks")
-    exclude_templates: tuple[str, ...] = setting((), "entries (1ABC) or chains (1ABC_A) that are no templates")
-    held_out_templates: bool = setting(True, "use the library's chains that are held out for evaluation")
-
-    def __post_init__(self) -> None:
-        if self.max_template_hits < 1:
-            raise ConfigError(f"max_template_hits must be at least 1, found {self.max_template_hits}")
-        if not 0 < self.template_e_value < math.inf:
-            raise ConfigError(f"template_e_value must be above 0 and finite, found {self.template_e_value}")
-        for name in ("min_template_coverage", "max_template_identity"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
-
-    def template_values(self) -> dict[str, Any]:
-        """Return what the templates of an alignment depend on."""
-        left_out = {"use_templates", "no_templates_for"}
-        names = [field.name for field in dataclasses.fields(TemplateSettings) if field.name not in left_out]
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,36 +38,64 @@ class TemplateFinder:
     place: Place
 
     def find(self, alignment: Alignment) -> tuple[TemplateHits, dict[str, Any]]:
-        """Return the hits of the profile of an alignment, best first, and the facts for the record."""
+        """Return the hits of the profile of an alignment, best first, and the facts for the record.
+
+        Raises:
+            LibraryError: The program hhsearch or its database is asked for and missing, or fails.
+        """
         # The rows themselves are part of the key: whatever they are made from, equal rows have equal templates.
-        rows = hashlib.sha256("\n".join(alignment.rows).encode()).hexdigest()
-        values = {"engine": ENGINE, **self.settings.template_values(), "rows": rows}
+        lines = hashlib.sha256("\n".join(alignment.rows).encode()).hexdigest()
+        hhsearch = HHsearch.of(self.settings.hhsearch) if self.settings.hhsearch else None
+        engine = [hhsearch.name if hhsearch else HMMER, ALIGNER]
+        values = {"engine": engine, **self.settings.template_values(), "rows": lines}
         folder = f"templates-{self.source.database.folder}"
         key = Key(folder, settings_hash(values), alignment.query, ".json")
         entry = self.place.cache.get(key)
         cached = entry is not None
         if entry is None:
             start = time.perf_counter()
-            found = self._search(alignment)
-            text = json.dumps(dataclasses.asdict(found), indent=1) + "\n"
+            found = self._search(alignment, hhsearch)
+            text = json.dumps(found.record(), indent=1) + "\n"
             entry = Entry(text, {"seconds": round(time.perf_counter() - start, 3)})
             self.place.cache.put(key, entry)
         hits = templates_of(json.loads(entry.text))
         counts = {"kept": len(hits.kept), "excluded": len(hits.hits) - len(hits.kept)}
-        return hits, {"library": hits.library, **counts, **entry.facts, "cached": cached, "reason": ""}
+        facts = {"library": hits.library, "engine": engine[0], **counts, **entry.facts}
+        return hits, {**facts, "cached": cached, "reason": ""}
 
-    def _search(self, alignment: Alignment) -> TemplateHits:
-        query, settings = alignment.query, self.settings
-        hmm = profile(alignment)
-        domains = best_domains(hmm, query, self.source.sequences, settings.template_e_value, self.place.threads)
-        hits: list[TemplateHit] = []
+    def _search(self, alignment: Alignment, hhsearch: HHsearch | None) -> TemplateHits:
+        found = self._profile_hits(alignment) if hhsearch is None else self._hhsearch_hits(alignment, hhsearch)
+        named = {"name": self.library.name, "version": self.library.version}
+        return TemplateHits(named, tuple(self._judged(found)))
+
+    def _profile_hits(self, alignment: Alignment) -> Iterator[TemplateHit]:
+        query, hmm = alignment.query, profile(alignment)
+        domains = best_domains(hmm, query, self.source.sequences, self.settings.template_e_value, self.place.threads)
         for domain in domains:
-            if sum(not hit.excluded for hit in hits) == settings.max_template_hits:
-                break
             hit = template_hit(domain, self.library.ids[domain.index], len(query))
-            reason = exclusion(hit, self.library.held_out(hit.index), settings)
-            hits.append(dataclasses.replace(hit, excluded=reason))
-        return TemplateHits({"name": self.library.name, "version": self.library.version}, tuple(hits))
+            yield realigned(hit, hmm, query, self.library.sequence(hit.index))
+
+    def _hhsearch_hits(self, alignment: Alignment, hhsearch: HHsearch) -> Iterator[TemplateHit]:
+        yield from hhsearch.hits(alignment, self.library, self.settings.template_e_value, self.place.threads)
+
+    def _judged(self, hits: Iterable[TemplateHit]) -> Iterator[TemplateHit]:
+        """Give all hits, the excluded ones with the reason; those beyond the most that are kept without alignment."""
+        kept = 0
+        for found in hits:
+            if kept == self.settings.max_template_hits:
+                reason = found.excluded or f"beyond max_template_hits {kept}"
+                yield dataclasses.replace(
+                    found, excluded=reason, query_start=0, query_alignment="", template_start=0, template_alignment=""
+                )
+                continue
+            hit = found if found.excluded else self._dated(found)
+            reason = hit.excluded or exclusion(hit, self.library.held_out(hit.index), self.settings)
+            kept += not reason
+            yield dataclasses.replace(hit, excluded=reason)
+
+    def _dated(self, hit: TemplateHit) -> TemplateHit:
+        date = self.library.facts(hit.index).date
+        return dataclasses.replace(hit, date=date.isoformat() if date else "")
 
 
 def template_hit(domain: DomainHit, chain: str, query_length: int) -> TemplateHit:
@@ -114,15 +117,47 @@ def template_hit(domain: DomainHit, chain: str, query_length: int) -> TemplateHi
     )
 
 
+def realigned(hit: TemplateHit, hmm: plan7.HMM, query: str, sequence: str) -> TemplateHit:
+    """Align the whole chain to the profile anew: one alignment, where the search gave the best of several domains."""
+    pairs = align(profile_scores(hmm, sequence)).pairs
+    if not pairs:
+        return hit
+    query_row, template_row = rows(pairs, query, sequence)
+    return dataclasses.replace(
+        hit,
+        identity=round(sum(query[i] == sequence[j] for i, j in pairs) / len(pairs), 4),
+        coverage=round(len(pairs) / len(query), 4),
+        query_start=pairs[0][0],
+        query_alignment=query_row,
+        template_start=pairs[0][1],
+        template_alignment=template_row,
+        sum_probs=float(len(pairs)),
+    )
+
+
 def exclusion(hit: TemplateHit, held_out: bool, settings: TemplateSettings) -> str:
     """Return why a hit is not used, empty where it is."""
-    if hit.coverage < settings.min_template_coverage:
-        return f"coverage {hit.coverage:.2f} below min_template_coverage {settings.min_template_coverage}"
-    if hit.identity > settings.max_template_identity:
-        return f"identity {hit.identity:.2f} above max_template_identity {settings.max_template_identity}"
     listed = {word.upper() for word in settings.exclude_templates}
     if listed & {hit.id.upper(), hit.id.partition("_")[0].upper()}:
         return "listed in exclude_templates"
     if held_out and not settings.held_out_templates:
         return "held out for evaluation"
+    return _by_date(hit.date, settings) or _by_likeness(hit, settings)
+
+
+def _by_date(date: str, settings: TemplateSettings) -> str:
+    if not settings.max_template_date:
+        return ""
+    if not date:
+        return "" if settings.undated_templates == "keep" else "without a date, and undated_templates is drop"
+    return f"of {date}, after max_template_date" if date > settings.max_template_date else ""
+
+
+def _by_likeness(hit: TemplateHit, settings: TemplateSettings) -> str:
+    if hit.coverage < settings.min_template_coverage:
+        return f"coverage {hit.coverage:.2f} below min_template_coverage {settings.min_template_coverage}"
+    if hit.identity < settings.min_template_identity:
+        return f"identity {hit.identity:.2f} below min_template_identity {settings.min_template_identity}"
+    if hit.identity > settings.max_template_identity:
+        return f"identity {hit.identity:.2f} above max_template_identity {settings.max_template_identity}"
     return ""

@@ -12,7 +12,8 @@ from pipeline.errors import AlignmentError, ConfigError, RecordError
 from pipeline.fasta import Target
 from pipeline.features import RawFeatures
 from pipeline.featurize import Settings, featurize, main, template_arrays
-from pipeline.templates import TemplateHit, TemplateHits, write_templates
+from pipeline.library.store import from_backbone
+from pipeline.templates import TemplateChain, TemplateHit, TemplateHits, write_templates
 
 GOLDEN_A3M = Path(__file__).parent / "golden" / "alphafold.a3m"
 GOLDEN_RAW = Path(__file__).parents[1] / "models" / "golden" / "features_raw.npz"
@@ -31,11 +32,14 @@ class TinyLibrary:
     def sequence(self, index):
         return TEMPLATE
 
-    def backbone(self, index):
+    def atoms(self, index):
         residues, atoms = np.meshgrid(np.arange(1, 10), np.arange(1, 6), indexing="ij")
         positions = np.stack([residues, atoms, np.full_like(residues, 7)], axis=-1).astype(np.float32)
         positions[TEMPLATE.index("G"), 4] = np.nan
-        return positions
+        return from_backbone(positions)
+
+
+TINY = TemplateChain(TEMPLATE, *TinyLibrary().atoms(0))
 
 
 def hit(**change):
@@ -89,7 +93,7 @@ def test_duplicates_are_dropped_and_the_first_kept(target):
 
 
 def test_template_residues_stand_at_their_places(target):
-    aatype, positions, mask = template_arrays(hit(), 11, TinyLibrary())
+    aatype, positions, mask = template_arrays(hit(), 11, TINY)
     letters = "ARNDCQEGHILKMFPSTWYVX-"
     assert "".join(letters[i] for i in aatype) == "--KG-DE----"
     np.testing.assert_array_equal(mask.sum(axis=1), [0, 0, 5, 4, 0, 5, 5, 0, 0, 0, 0])
@@ -102,7 +106,7 @@ def test_template_residues_stand_at_their_places(target):
 
 def test_unknown_letters(target):
     alignment = hit(query_alignment="LAWGDXR", template_start=2, template_alignment="GADEFXH")
-    aatype, _, _ = template_arrays(alignment, 11, TinyLibrary())
+    aatype, _, _ = template_arrays(alignment, 11, TINY)
     assert aatype[7] == 20
     assert featurize(target, alone(target), NONE, None, Settings()).aatype[7] == 20
 
@@ -142,9 +146,9 @@ def test_an_alignment_of_another_sequence(target, query, message):
     [
         ({"name": "tiny", "version": "0"}, {}, "the templates are of tiny 0, the library is tiny 1; run search again"),
         ({}, {}, "the templates are of no library, the library is tiny 1"),
-        (None, {"index": 3}, "1ABC_A: the template aligns nothing or is not in the library"),
+        (None, {"index": 3}, "1ABC_A: the template is not in the library"),
         (None, {"query_alignment": "------"}, "1ABC_A: the template aligns nothing"),
-        (None, {"template_start": 0}, "1ABC_A: the template's alignment does not fit the target and the library"),
+        (None, {"template_start": 0}, "1ABC_A: the alignment does not fit the target and the template"),
         (None, {"query_start": 7}, "does not fit the target"),
         (None, {"template_start": 5}, "does not fit the target"),
     ],
@@ -173,15 +177,6 @@ def files(tmp_path, target):
 def test_main(files, tmp_path):
     assert main(files) == 0
     assert RawFeatures.load(tmp_path / "features.npz").msa.shape == (2, 11)
-
-
-def test_residue_numbers_change_no_feature(files, tmp_path):
-    assert main(files) == 0
-    before = (tmp_path / "features.npz").read_bytes()
-    fasta = tmp_path / "a.fasta"
-    fasta.write_text(fasta.read_text().replace(">a", ">a numbering=-3-2,17,17A,50"))
-    assert main(files) == 0
-    assert (tmp_path / "features.npz").read_bytes() == before
 
 
 def test_main_without_the_library_that_it_needs(files, tmp_path):

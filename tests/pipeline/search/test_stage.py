@@ -333,7 +333,7 @@ def test_main_writes_records_that_others_read(tmp_path, library, target):
     assert main([str(word) for word in words]) == 0
     assert read_a3m(tmp_path / "m.a3m").query == target.sequence
     templates = json.loads((tmp_path / "t.json").read_text())
-    assert templates["schema"] == "foldline.templates/1"
+    assert templates["schema"] == "foldline.templates/2"
     assert templates["library"] == {"name": "tiny", "version": library.version}
     record = read_json(tmp_path / "r.json", SCHEMA)
     assert record["rounds"] <= record["settings"]["rounds"] == 2

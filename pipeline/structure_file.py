@@ -1,0 +1,225 @@
+"""Read the atoms of an mmCIF or PDB file, told by content, plain or gzip, before they are sorted into residues."""
+
+import dataclasses
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from models import residue_constants as rc
+from pipeline.errors import StructureError
+
+# Names that force fields and crystallographers use for the twenty, beside Biopython's table of modified residues.
+_OTHER_NAMES = {
+    **dict.fromkeys(("HID", "HIE", "HIP", "HSD", "HSE", "HSP"), "H"),
+    **dict.fromkeys(("CYX", "CYM", "SEC"), "C"),
+    **{"ASH": "D", "GLH": "E", "LYN": "K", "PYL": "K"},
+}
+
+
+class Atom(NamedTuple):
+    """One atom as the file has it; the author's names."""
+
+    chain: str
+    number: str  # with insertion code
+    label_seq: int | None
+    residue: str
+    name: str
+    element: str
+    position: tuple[float, float, float]
+    b: float
+    occupancy: float = 1.0
+
+
+@dataclasses.dataclass
+class Contents:
+    """What a file holds, before it is sorted into residues."""
+
+    atoms: list[Atom]
+    notes: list[str]
+    name: str = ""
+    title: str = ""
+    has_plddt: bool = False
+    deposited: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def read_contents(path: Path) -> Contents:
+    """Read the first model.
+
+    Raises:
+        StructureError: The file is missing, empty or damaged.
+    """
+    text = _read_text(path)
+    if not text.strip():
+        raise StructureError("expected an mmCIF or PDB file, found an empty one", str(path))
+    return (_cif_contents if _is_cif(text) else _pdb_contents)(text, str(path))
+
+
+def letter_of(residue: str) -> str:
+    """Return the parent's letter of a residue name, X where it has none."""
+    from Bio.Data.PDBData import protein_letters_3to1_extended  # noqa: PLC0415
+
+    letter = _OTHER_NAMES.get(residue) or protein_letters_3to1_extended.get(residue, "X")
+    return letter if letter in rc.RESTYPES else "X"
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig", errors="replace")
+    except FileNotFoundError as error:
+        raise StructureError("the structure file does not exist", str(path)) from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StructureError(f"expected an mmCIF or PDB file: {reason.lower()}", str(path)) from error
+
+
+def _is_cif(text: str) -> bool:
+    lines = (line.strip() for line in io.StringIO(text))
+    return next((line for line in lines if line and not line.startswith("#")), "").lower().startswith("data_")
+
+
+def _cif_contents(text: str, where: str) -> Contents:
+    from Bio.PDB.MMCIF2Dict import MMCIF2Dict  # noqa: PLC0415
+
+    try:
+        table = MMCIF2Dict(io.StringIO(text))
+    except (ValueError, IndexError, KeyError, ZeroDivisionError) as error:
+        raise StructureError(f"expected mmCIF, found damaged syntax ({error})", where) from error
+    columns = _CifColumns(table, where)
+    model = columns["pdbx_PDB_model_num"]
+    kept = [row for row, number in enumerate(model) if number == model[0]]
+    metrics = table.get("_ma_qa_metric.type", table.get("_ma_qa_metric.name", []))
+    return Contents(
+        atoms=[columns.atom(row) for row in kept],
+        notes=[] if len(kept) == len(model) else [f"only the first of {len(set(model))} models was read"],
+        name=table.get("data_", ""),
+        title=" ".join(word for word in table.get("_struct.title", [""])[0].split() if word != "?"),
+        has_plddt=any("plddt" in metric.lower() for metric in metrics),
+        deposited=_deposited(table, columns, kept),
+    )
+
+
+def _deposited(table: Mapping[str, list[str]], columns: "_CifColumns", rows: Sequence[int]) -> dict[str, str]:
+    """Return the sequence of the entity that each of the author's chains is made of; of alternatives, the first."""
+    entity_of = dict(zip(table.get("_struct_asym.id", ()), table.get("_struct_asym.entity_id", ()), strict=False))
+    names = ("entity_id", "num", "mon_id")
+    residues = zip(*(table.get(f"_entity_poly_seq.{name}", ()) for name in names), strict=False)
+    sequences: dict[str, dict[str, str]] = {}
+    for entity, number, residue in residues:
+        sequences.setdefault(entity, {}).setdefault(number, letter_of(residue))
+    found: dict[str, str] = {}
+    for row in rows:
+        chain = columns["auth_asym_id"][row]
+        if chain not in found and columns["label_seq_id"][row].isdigit():
+            letters = sequences.get(entity_of.get(columns["label_asym_id"][row], ""), {})
+            found[chain] = "".join(letters.values()) if [*letters] == [str(k + 1) for k in range(len(letters))] else ""
+    return {chain: sequence for chain, sequence in found.items() if sequence}
+
+
+class _CifColumns:
+    """The atom table of an mmCIF file by column; a column that is missing is replaced by its stand-in."""
+
+    _STAND_INS: ClassVar = {
+        "auth_asym_id": "label_asym_id",
+        "auth_seq_id": "label_seq_id",
+        "auth_comp_id": "label_comp_id",
+        "auth_atom_id": "label_atom_id",
+    }
+    _OPTIONAL: ClassVar = {
+        "pdbx_PDB_ins_code": "?",
+        "B_iso_or_equiv": "0",
+        "pdbx_PDB_model_num": "1",
+        "label_seq_id": ".",
+        "occupancy": "1",
+    }
+
+    def __init__(self, table: dict[str, list[str]], where: str) -> None:
+        prefix = "_atom_site."
+        self._columns = {key[len(prefix) :]: column for key, column in table.items() if key.startswith(prefix)}
+        self._where = where
+        lengths = {len(column) for column in self._columns.values()}
+        if not lengths or max(lengths) == 0:
+            raise StructureError("expected coordinates, found an mmCIF file without atoms (_atom_site)", where)
+        if len(lengths) > 1:
+            raise StructureError(f"the atom table is cut off after row {min(lengths)}", where, "get the file again")
+        self._rows = lengths.pop()
+
+    def __getitem__(self, name: str) -> list[str]:
+        if name in self._columns:
+            return self._columns[name]
+        if self._STAND_INS.get(name) in self._columns:
+            return self._columns[self._STAND_INS[name]]
+        if name in self._OPTIONAL:
+            return [self._OPTIONAL[name]] * self._rows
+        raise StructureError(f"the atom table has no column {name!r}", self._where)
+
+    def atom(self, row: int) -> Atom:
+        """Read one row."""
+        insertion = self["pdbx_PDB_ins_code"][row]
+        label_seq = self["label_seq_id"][row]
+        x, y, z = (self._float(f"Cartn_{axis}", row) for axis in "xyz")
+        return Atom(
+            chain=self["auth_asym_id"][row],
+            number=self["auth_seq_id"][row] + ("" if insertion in "?." else insertion),
+            label_seq=int(label_seq) if label_seq.isdigit() else None,
+            residue=self["auth_comp_id"][row],
+            name=self["auth_atom_id"][row],
+            element=self["type_symbol"][row],
+            position=(x, y, z),
+            b=self._known("B_iso_or_equiv", row, 0.0),
+            occupancy=self._known("occupancy", row, 1.0),
+        )
+
+    def _known(self, name: str, row: int, otherwise: float) -> float:
+        return otherwise if self[name][row] in "?." else self._float(name, row)
+
+    def _float(self, name: str, row: int) -> float:
+        try:
+            return float(self[name][row])
+        except ValueError as error:
+            raise StructureError(f"{name} of atom {row + 1} is no number: {self[name][row]!r}", self._where) from error
+
+
+def _pdb_contents(text: str, where: str) -> Contents:
+    from Bio.PDB.PDBExceptions import PDBConstructionException  # noqa: PLC0415
+    from Bio.PDB.PDBParser import PDBParser  # noqa: PLC0415
+
+    try:
+        structure = PDBParser(PERMISSIVE=True, QUIET=True).get_structure("input", io.StringIO(text))
+    except IndexError as error:
+        raise StructureError("expected PDB format, found a record that is cut off", where) from error
+    except (PDBConstructionException, ValueError, KeyError) as error:
+        raise StructureError(f"expected PDB format, found damaged records ({error})", where) from error
+    models = list(structure)
+    if not models:
+        raise StructureError("expected an mmCIF or PDB file, found no atom records", where)
+    return Contents(
+        atoms=list(_biopython_atoms(models[0])),
+        notes=[] if len(models) == 1 else [f"only the first of {len(models)} models was read"],
+        name=structure.header.get("idcode", ""),
+        title=" ".join(line[10:80].strip() for line in text.splitlines() if line.startswith("TITLE ")),
+    )
+
+
+def _biopython_atoms(model: object) -> Iterator[Atom]:
+    """Give the atoms of a Biopython model in the order of the file; of alternates all, the first first."""
+    for residue in model.get_residues():  # type: ignore[attr-defined]
+        _, number, insertion = residue.id
+        for alternate in residue.disordered_get_list() if residue.is_disordered() == 2 else [residue]:
+            for atom in alternate.get_unpacked_list():
+                yield Atom(
+                    chain=residue.get_parent().id.strip() or "A",
+                    number=f"{number}{insertion.strip()}",
+                    label_seq=None,
+                    residue=alternate.resname.strip(),
+                    name=atom.name.strip(),
+                    element=(atom.element or atom.name.strip()[:1]).strip(),
+                    position=(float(atom.coord[0]), float(atom.coord[1]), float(atom.coord[2])),
+                    b=float(atom.bfactor),
+                    occupancy=1.0 if atom.occupancy is None else float(atom.occupancy),
+                )
