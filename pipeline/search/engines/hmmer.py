@@ -1,24 +1,30 @@
-"""The search engine: pyhmmer on sequences held in memory, the work of one query divided by targets over threads.
+"""The engines that pyhmmer makes: jackhmmer, phmmer and hmmsearch, a batch of queries in one pass over the database.
 
 Every profile has one match state per residue of the query, as in jackhmmer: model positions are query positions.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
 
-import numpy as np
 from pyhmmer import easel, plan7
 
-from pipeline.a3m import Alignment, aligned, without_duplicates
+from pipeline.a3m import Alignment, aligned, read_a3m, without_duplicates
+from pipeline.errors import AlignmentError
+from pipeline.search.engines.alignments import query_alignment
 from pipeline.search.engines.records import Found, Options, Query
+from pipeline.search.engines.scan import PARTS, Limits, Scan, Workers
 from pipeline.search.engines.sources import Sequences, Source
 
-ENGINE = "pyhmmer-jackhmmer/1"
+ENGINE = "pyhmmer-jackhmmer/2"
 """Part of every cache key: change it when the same settings give other results."""
 
 _GAP = "-"
 _PROFILE_ROWS = 10_000
+_AT_ONCE = 1e-9  # seconds
+_END = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,42 +51,98 @@ class DomainHit:
 
 
 class Jackhmmer:
-    """Search as jackhmmer does, with pyhmmer: the alignment of one round's hits is the profile of the next."""
+    """Search as jackhmmer does: the alignment of one round's hits is the profile of the next.
+
+    Source: Johnson, Eddy and Portugaly 2010, BMC Bioinformatics 11, 431.
+    """
 
     name = ENGINE
 
     def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
-        """Search with each query; see `Engine.search`."""
-        for index, query in enumerate(queries):
-            yield index, iterate(query.sequence, source.sequences, options)
+        """Search with all queries, round by round; see `Engine.search`."""
+        return _search([Iteration(query.sequence) for query in queries], source, options)
 
 
-def iterate(query: str, targets: Sequences, options: Options) -> Found:
-    """Search as jackhmmer does: the alignment of one round's hits is the profile of the next.
+class Phmmer:
+    """Search once with the sequence of the query, as phmmer does."""
+
+    name = "pyhmmer-phmmer/1"
+
+    def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
+        """Search with all queries; see `Engine.search`."""
+        return _search([Iteration(query.sequence) for query in queries], source, _once(options))
+
+
+class Hmmsearch:
+    """Search once with a given profile, to which each query is aligned.
+
+    Args:
+        path: HMM file, text or binary, or an alignment in A3M.
+
+    Raises:
+        ConfigError: No profile is given.
+        AlignmentError: The file is neither.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._hmm = read_profile(path)
+        self.name = f"pyhmmer-hmmsearch/1:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+
+    def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
+        """Search with the profile for all queries; see `Engine.search`."""
+        return _search([Iteration(query.sequence, self._hmm) for query in queries], source, _once(options))
+
+
+class Iteration:
+    """The rounds of one query: a profile, its hits, their alignment, the next profile.
 
     Args:
         query: One-letter codes, X for unknown.
-        targets: What is searched.
-        options: Settings of the search.
-
-    Source: Johnson, Eddy and Portugaly 2010, BMC Bioinformatics 11, 431.
+        hmm: First profile; None makes it of the query.
     """
-    alphabet = easel.Alphabet.amino()
-    pipeline = _pipeline(alphabet, targets, options.e_value)
-    sequence = easel.TextSequence(name="query", sequence=query).digitize(alphabet)
-    search = _DividedSearch(
-        pipeline,
-        plan7.Builder(alphabet, architecture="hand"),
-        sequence,
-        targets.block,
-        lambda hits: _keep_best(hits, options.max_rows),
-    )
-    search.divide(targets, options)
-    result = next(search)
-    while not result.converged and result.iteration < options.rounds:
-        result = next(search)
-    alignment = _query_alignment(query, result.msa, targets.names, options.max_rows)
-    return Found(alignment, result.iteration, bool(result.converged), hits=len(result.hits.included))
+
+    def __init__(self, query: str, hmm: plan7.HMM | None = None) -> None:
+        self.rounds, self.converged, self.hits, self.seconds, self.skipped = 0, False, 0, 0.0, False
+        self._alphabet = easel.Alphabet.amino()
+        self._letters = query
+        self._query = easel.TextSequence(name="query", sequence=query).digitize(self._alphabet)
+        self._builder = plan7.Builder(self._alphabet, architecture="hand")
+        self._background = plan7.Background(self._alphabet)
+        self._ranking = easel.KeyHash()
+        self._hmm = hmm
+        self._trace = _trace(hmm, self._query)
+        self._msa: "easel.DigitalMSA[easel.AA] | None" = None
+        self._headers: dict[str, str] = {}
+
+    def profile(self) -> plan7.HMM:
+        """Return the profile of the next round."""
+        if self._msa is not None:
+            return self._builder.build_msa(self._msa, self._background)[0]
+        return self._hmm or self._builder.build(self._query, self._background)[0]
+
+    def take(self, hits: plan7.TopHits) -> None:
+        """Make the alignment of a round's hits; the search has converged when they are none but the round before's."""
+        rows_before = len(self._msa.sequences) if self._msa is not None else 1
+        new = hits.compare_ranking(self._ranking)
+        shape = {"all_consensus_cols": True, "digitize": True}
+        msa = hits.to_msa(self._alphabet, sequences=[self._query], traces=[self._trace], **shape)
+        made = cast("easel.DigitalMSA[easel.AA]", msa)
+        made.name = f"query-i{self.rounds + 1}"  # the next profile must have a name
+        self._msa = made
+        self._headers = {hit.name: hit.description or hit.name for hit in hits.included}
+        self.hits = len(self._headers)
+        self.converged = new == 0 and len(made.sequences) <= rows_before
+        self.rounds += 1
+
+    def found(self, max_rows: int, timed_out: bool) -> Found:
+        """Return the alignment of the last full round."""
+        rows = Alignment(("query",), (self._letters,))
+        dropped = 0
+        if self._msa is not None:
+            rows = query_alignment(self._letters, self._msa, self._headers, max_rows)
+            dropped = max(0, len(self._msa.sequences) - 1 - max_rows)
+        facts = {"rows_beyond_cap": dropped, "hits_at_least": self.skipped and self.hits >= max_rows}
+        return Found(rows, self.rounds, self.converged, timed_out, self.hits, facts)
 
 
 def profile(alignment: Alignment) -> plan7.HMM:
@@ -109,72 +171,80 @@ def best_domains(hmm: plan7.HMM, query: str, targets: Sequences, e_value: float,
         e_value: Largest E-value of a target and of its domain.
         threads: Threads that share the targets.
     """
-    hits = _scan(hmm, targets.parts(threads), lambda: _pipeline(hmm.alphabet, targets, e_value))
+    scan = Scan(hmm, Limits(e_value))
+    with Workers(threads) as pool:
+        _scan_all([scan], [targets], pool)
+    hits = scan.hits()
     # A target may be found by several weak domains, none of which is significant alone.
     domains = [max(hit.domains, key=lambda domain: domain.score) for hit in hits.included]
     found = [_domain_hit(domain, query) for domain in domains if domain.included and domain.i_evalue <= e_value]
     return sorted(found, key=lambda hit: (-hit.score, hit.index))
 
 
-class _DividedSearch(plan7.IterativeSearch):
-    """pyhmmer's iteration, each round divided by targets (pyhmmer itself divides by queries)."""
-
-    def divide(self, targets: Sequences, options: Options) -> None:
-        self._parts = targets.parts(options.threads)
-        self._make_pipeline = lambda: _pipeline(self.pipeline.alphabet, targets, options.e_value)
-
-    def _search_hmm(self, hmm: plan7.HMM) -> plan7.TopHits:
-        return _scan(hmm, self._parts, self._make_pipeline)
-
-
-def _pipeline(alphabet: easel.Alphabet, targets: Sequences, e_value: float) -> plan7.Pipeline:
-    """Make a pipeline whose E-values count all targets, whichever part it searches."""
-    return plan7.Pipeline(alphabet, Z=max(1, len(targets)), incE=e_value, incdomE=e_value)
+def read_profile(path: Path) -> plan7.HMM:
+    """Read the profile of an HMM file, or make that of an alignment in A3M."""
+    try:
+        with plan7.HMMFile(path) as file:
+            hmm = next(iter(file), None)
+    except (OSError, ValueError, EOFError):
+        return profile(read_a3m(path))
+    if hmm is None or hmm.alphabet != easel.Alphabet.amino():
+        raise AlignmentError("expected an HMM file with a profile of proteins", str(path))
+    return hmm
 
 
-def _scan(
-    hmm: plan7.HMM, parts: Sequence["easel.DigitalSequenceBlock[easel.AA]"], make_pipeline: Callable[[], plan7.Pipeline]
-) -> plan7.TopHits:
-    """Search the parts side by side (pyhmmer leaves Python's lock while it searches) and put the hits together."""
-    if len(parts) == 1:
-        return make_pipeline().search_hmm(hmm, parts[0])
-    with ThreadPoolExecutor(len(parts)) as pool:
-        first, *others = pool.map(lambda part: make_pipeline().search_hmm(hmm, part), parts)
-    return first.merge(*others)
+def _once(options: Options) -> Options:
+    return dataclasses.replace(options, rounds=1)
 
 
-def _keep_best(hits: plan7.TopHits, count: int) -> None:
-    """Leave the hits beyond the best `count` out of the alignment, so that they are never aligned."""
-    for index in range(count, len(hits)):
-        hits[index].included = False
+def _search(iterations: Sequence[Iteration], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
+    """Run round after round for all queries at once; give each as soon as it is done."""
+    running = dict(enumerate(iterations))
+    with Workers(options.threads) as pool:
+        while running:
+            scans = dict(zip(running, _scans(running.values(), options, pool), strict=True))
+            _scan_all(list(scans.values()), source.chunks(), pool)
+            done = pool.map(_take, running.values(), scans.values())
+            for index, timed_out in zip(list(running), done, strict=True):
+                iteration = running[index]
+                if timed_out or iteration.converged or iteration.rounds >= options.rounds:
+                    yield index, running.pop(index).found(options.max_rows, timed_out)
 
 
-def _query_alignment(query: str, msa: easel.DigitalMSA, names: Sequence[str], max_rows: int) -> Alignment:
-    """Turn HMMER's alignment, whose first row is the query, into A3M rows on the query's residues."""
-    codes = [np.asarray(row) for row in msa.alignment]
-    letters = np.frombuffer(_letters(msa.alphabet).encode(), dtype=np.uint8)
-    gap = msa.alphabet.symbols.index(_GAP)
-    matched = codes[0] != gap
-    in_column = np.where(matched, 0, ord("a") - ord("A")).astype(np.uint8)
-    rows, row_names = [query], ["query"]
-    for code, name in zip(codes[1 : max_rows + 1], msa.names[1 : max_rows + 1], strict=True):
-        text = letters[code]
-        kept = matched | (text != ord(_GAP))
-        rows.append((text + in_column)[kept].tobytes().decode())
-        row_names.append(_row_name(name, names))
-    return Alignment(tuple(row_names), tuple(rows))
+def _scans(iterations: Iterable[Iteration], options: Options, pool: Workers) -> list[Scan]:
+    """Make the profiles of the next round."""
+    limits = Limits(options.e_value, options.max_rows)
+
+    def scan(iteration: Iteration) -> Scan:
+        left = max(options.seconds - iteration.seconds, _AT_ONCE) if options.seconds else 0.0
+        return Scan(iteration.profile(), limits, left)
+
+    return list(pool.map(scan, iterations))
 
 
-def _letters(alphabet: easel.Alphabet) -> str:
-    """Return the letter of each code as an alignment holds it: a stop is unknown, missing data is a gap."""
-    return alphabet.symbols.replace("*", "X").replace("~", _GAP)
+def _scan_all(scans: Sequence[Scan], chunks: Iterable[Sequences], pool: Workers) -> None:
+    """Search each chunk with all profiles, so that the threads of one wait for no other."""
+    for chunk in chunks:
+        parts = chunk.parts(PARTS)
+        waves = [scan.waves(parts, pool) for scan in scans if not scan.timed_out]
+        while waves:
+            waves = [wave for wave in waves if next(wave, _END) is not _END]
 
 
-def _row_name(name: str, names: Sequence[str]) -> str:
-    """Put the header for the index in `index/from-to`."""
-    index, _, place = name.partition("/")
-    word, *rest = names[int(index)].split(maxsplit=1)
-    return " ".join([f"{word}/{place}", *rest])
+def _take(iteration: Iteration, scan: Scan) -> bool:
+    """Give a round's hits to its query; return whether the time ran out before they were complete."""
+    iteration.seconds += scan.seconds
+    if not scan.timed_out:
+        iteration.skipped = scan.skipped
+        iteration.take(scan.hits())
+    return scan.timed_out
+
+
+def _trace(hmm: plan7.HMM | None, query: "easel.DigitalSequence[easel.AA]") -> plan7.Trace:
+    """Return how the query is aligned to the first profile, whose states are its residues where it is made of it."""
+    if hmm is None:
+        return plan7.Trace.from_sequence(query)
+    return plan7.TraceAligner().compute_traces(hmm, easel.DigitalSequenceBlock(query.alphabet, [query]))[0]
 
 
 def _domain_hit(domain: plan7.Domain, query: str) -> DomainHit:

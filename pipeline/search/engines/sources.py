@@ -1,15 +1,18 @@
 """The sequences of a database, read when a search first needs them, in chunks where they are many."""
 
+import contextlib
 import dataclasses
 import functools
 import gzip
 import io
+import itertools
 import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import zstandard
 from pyhmmer import easel
 
 from pipeline.databases.records import Database
@@ -17,10 +20,17 @@ from pipeline.errors import LibraryError
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 26
-"""Residues that are held in memory at once, and beyond which a database is read again in each round."""
+CHUNK = 1 << 25
+"""Residues that are held in memory at once; a database of more is read again in each round."""
 
 _GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_READ = 1 << 20
+_LEAST_PART = 32
+_RUN = 16  # sequences; those read one after the other lie side by side in memory
+_LONGEST = 100_000  # residues; HMMER refuses a longer sequence
+_BINARY = {".hmmpgmd": "hmmpgmd", ".phr": "ncbi", ".pin": "ncbi", ".psq": "ncbi"}
+"""Formats of HMMER other than FASTA, by the end of the name."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,19 +38,26 @@ class Sequences:
     """Target sequences in HMMER's code; each is named by its index, for headers may repeat or be anything.
 
     Args:
-        names: Header of each sequence: its first word and description.
-        block: The sequences.
+        block: The sequences; the description of each is its header, first word and all.
     """
 
-    names: Sequence[str]
     block: "easel.DigitalSequenceBlock[easel.AA]"
 
     def __len__(self) -> int:
         return len(self.block)
 
-    def parts(self, count: int) -> list["easel.DigitalSequenceBlock[easel.AA]"]:
-        """Divide the sequences into parts of similar work."""
-        return [self.block[start::count] for start in range(min(count, max(1, len(self))))]
+    @property
+    def names(self) -> list[str]:
+        """Header of each sequence."""
+        return [sequence.description or "" for sequence in self.block]
+
+    def parts(self, most: int) -> list["easel.DigitalSequenceBlock[easel.AA]"]:
+        """Divide the sequences into parts of similar work, dealt in short runs; few sequences make few parts."""
+        count = max(1, min(most, len(self) // _LEAST_PART))
+        dealt: list[list[easel.DigitalSequence[easel.AA]]] = [[] for _ in range(count)]
+        for turn, start in enumerate(range(0, len(self), _RUN)):
+            dealt[turn % count] += self.block[start : start + _RUN]
+        return [easel.DigitalSequenceBlock(_alphabet(), part) for part in dealt]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,74 +66,124 @@ class Source:
 
     Args:
         database: Its name and version.
-        load: Reads the sequences.
+        read: Reads the sequences in chunks of at least so many residues, the last one aside.
     """
 
     database: Database
-    load: Callable[[], Sequences]
+    read: Callable[[int], Iterator[Sequences]]
+    _whole: list[Sequences] = dataclasses.field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def of_file(cls, database: Database) -> "Source":
         """Return the sequences of a file."""
-        return cls(database, functools.partial(read_sequences, database.path))
+        return cls(database, functools.partial(read_chunks, database.path))
 
     @classmethod
     def of_records(cls, database: Database, names: Sequence[str], sequences: Iterable[str]) -> "Source":
-        """Return sequences that are in memory, or in a file that gives each by its index."""
-        return cls(database, functools.partial(make_sequences, names, sequences))
+        """Return sequences that are in memory, or in a file that gives each in turn."""
+        return cls(database, lambda _: iter([make_sequences(names, sequences)]))
 
-    @functools.cached_property
+    @property
     def sequences(self) -> Sequences:
-        """All sequences, read once."""
-        log.info("reading %s (%s)", self.database.folder, self.database.path)
-        return self.load()
+        """All sequences at once, read once."""
+        chunks = list(self.chunks())
+        if len(chunks) > 1:
+            chunks = [Sequences(easel.DigitalSequenceBlock(_alphabet(), [s for c in chunks for s in c.block]))]
+            self._whole[:] = chunks
+        return chunks[0]
 
     def chunks(self) -> Iterator[Sequences]:
-        """Give the sequences in chunks of bounded size."""
-        yield self.sequences
+        """Give the sequences in chunks of bounded size; a database of one chunk stays in memory.
+
+        Raises:
+            LibraryError: The database cannot be read, or is found to be damaged.
+        """
+        if self._whole:
+            yield self._whole[0]
+            return
+        log.info("reading %s (%s)", self.database.folder, self.database.path)
+        chunks = self.read(CHUNK)
+        first, second = next(chunks), next(chunks, None)
+        if second is None:
+            self._whole.append(first)
+            yield first
+            return
+        yield first
+        del first
+        yield second
+        del second
+        yield from chunks
+
+    def records(self) -> Iterator[tuple[str, str]]:
+        """Give header and letters of each sequence."""
+        for chunk in self.chunks():
+            for sequence in chunk.block:
+                yield sequence.description or "", sequence.textize().sequence
+
+
+def read_chunks(path: Path, residues: int) -> Iterator[Sequences]:
+    """Read a FASTA file, plain or packed by gzip or zstd, or a file in one of HMMER's own formats.
+
+    Args:
+        path: The file.
+        residues: Least residues of a chunk.
+
+    Raises:
+        LibraryError: The file cannot be read, is damaged, is in no known format or holds no sequences.
+    """
+    index = 0
+    try:
+        with _unpacked(path) as (text, problems):
+            form = _BINARY.get(path.suffix, "fasta")
+            name = str(path.with_suffix("")) if form == "ncbi" else text
+            with easel.SequenceFile(name, format=form, digital=True, alphabet=_alphabet()) as file:
+                for block in _blocks(file, residues):
+                    _raise_first(problems)
+                    yield _named(block, index)
+                    index += len(block)
+            _raise_first(problems)
+    except (OSError, ValueError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise LibraryError(f"expected a FASTA file of protein sequences ({_reason(error)})", str(path)) from error
 
 
 def read_sequences(path: Path) -> Sequences:
-    """Read a FASTA file, plain or gzip.
-
-    Raises:
-        LibraryError: The file cannot be read, is no FASTA file or holds no sequences.
-    """
-    alphabet = easel.Alphabet.amino()
-    try:
-        with easel.SequenceFile(_stream(path), format="fasta", digital=True, alphabet=alphabet) as file:
-            block = cast("easel.DigitalSequenceBlock[easel.AA]", file.read_block())
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise LibraryError(f"expected a FASTA file of protein sequences ({_reason(error)})", str(path)) from error
-    names = [_header(sequence, index) for index, sequence in enumerate(block)]
-    for index, sequence in enumerate(block):
-        sequence.name = str(index)
-    return Sequences(names, block)
+    """Read a file whole; see `read_chunks`."""
+    blocks = [chunk.block for chunk in read_chunks(path, CHUNK)]
+    return Sequences(easel.DigitalSequenceBlock(_alphabet(), list(itertools.chain.from_iterable(blocks))))
 
 
 def make_sequences(names: Sequence[str], sequences: Iterable[str]) -> Sequences:
     """Encode sequences that are in memory already."""
-    alphabet = easel.Alphabet.amino()
-    texts = (easel.TextSequence(name=str(index), sequence=sequence) for index, sequence in enumerate(sequences))
-    return Sequences(names, easel.DigitalSequenceBlock(alphabet, [text.digitize(alphabet) for text in texts]))
+    alphabet = _alphabet()
+    pairs = enumerate(zip(names, sequences, strict=True))
+    texts = (easel.TextSequence(name=str(i), description=name, sequence=letters) for i, (name, letters) in pairs)
+    return Sequences(easel.DigitalSequenceBlock(alphabet, [text.digitize(alphabet) for text in texts]))
 
 
-def _stream(path: Path) -> str | BinaryIO:
-    """Return what HMMER's reader takes: the path of plain text, or the text that was packed by gzip.
-
-    Errors in a stream that HMMER reads itself would be lost.
-    """
-    with path.open("rb") as file:
-        if file.read(len(_GZIP)) != _GZIP:
-            return str(path)
-        file.seek(0)
-        return io.BytesIO(gzip.decompress(file.read()))
+def _alphabet() -> "easel.AA":
+    return easel.Alphabet.amino()
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _blocks(file: easel.SequenceFile, residues: int) -> Iterator["easel.DigitalSequenceBlock[easel.AA]"]:
+    first = True
+    while True:
+        block = cast("easel.DigitalSequenceBlock[easel.AA]", file.read_block(residues=residues))
+        if not (len(block) or first):
+            return
+        first = False
+        yield block
+
+
+def _named(block: "easel.DigitalSequenceBlock[easel.AA]", start: int) -> Sequences:
+    """Name sequences by their index and keep their headers as descriptions; leave those out that HMMER refuses."""
+    for index, sequence in enumerate(block, start=start):
+        sequence.description = _header(sequence, index)
+        sequence.name = str(index)
+    kept = [sequence for sequence in block if len(sequence) <= _LONGEST]
+    if len(kept) == len(block):
+        return Sequences(block)
+    log.warning("left out: %d sequences of more than %d residues", len(block) - len(kept), _LONGEST)
+    return Sequences(easel.DigitalSequenceBlock(_alphabet(), kept))
 
 
 def _header(sequence: "easel.DigitalSequence[easel.AA]", index: int) -> str:
@@ -124,3 +191,73 @@ def _header(sequence: "easel.DigitalSequence[easel.AA]", index: int) -> str:
         return f"{sequence.name} {sequence.description or ''}".strip()
     except UnicodeDecodeError:  # a header in another encoding costs its name, not the database
         return f"sequence_{index + 1}"
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[tuple[str | BinaryIO, list[Exception]]]:
+    """Give what HMMER's reader takes: the path of plain text, or a stream of what was packed, and its errors."""
+    problems: list[Exception] = []
+    with path.open("rb") as file:
+        start = file.read(len(_ZSTD))
+        file.seek(0)
+        if start.startswith(_GZIP):
+            yield cast(BinaryIO, _Stream(_gzip_blocks(file), problems)), problems
+        elif start == _ZSTD:
+            yield cast(BinaryIO, _Stream(_zstd_blocks(file), problems)), problems
+        else:
+            yield str(path), problems
+
+
+def _gzip_blocks(file: BinaryIO) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=file) as unpacked:
+        while block := unpacked.read(_READ):
+            yield block
+
+
+def _zstd_blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Unpack frame by frame, for the library's own reader takes a truncated frame for a whole one."""
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    started = False
+    while packed := file.read(_READ):
+        while packed:
+            if frame.eof:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(packed)
+            started, packed = True, frame.unused_data
+    if started and not frame.eof:
+        raise EOFError("the compressed file ends too early")
+
+
+class _Stream(io.RawIOBase):
+    """A stream for HMMER's reader, which takes an error for the end of the file: errors are kept beside it."""
+
+    def __init__(self, blocks: Iterator[bytes], problems: list[Exception]) -> None:
+        self._blocks, self._problems, self._rest = blocks, problems, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._rest:
+            try:
+                block = next(self._blocks, None)
+            except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+                self._problems.append(error)
+                return 0
+            if block is None:
+                return 0
+            self._rest = block
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+def _raise_first(problems: Sequence[Exception]) -> None:
+    for problem in problems:
+        raise problem
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,19 +1,27 @@
 """The engine on a planted family: 13 relatives of a query of 61 residues among 101 shuffled sequences."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pyhmmer import easel, plan7
 
 from pipeline.a3m import Alignment, aligned, encode
+from pipeline.databases.records import Database
 from pipeline.errors import LibraryError
-from pipeline.search.engines.hmmer import best_domains, iterate, profile
-from pipeline.search.engines.records import Options
-from pipeline.search.engines.sources import make_sequences, read_sequences
+from pipeline.search.engines.hmmer import Jackhmmer, best_domains, profile
+from pipeline.search.engines.records import Options, Query
+from pipeline.search.engines.sources import Source, make_sequences, read_sequences
 
 AMINO_ACIDS = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
 OPTIONS = Options(rounds=3, e_value=1e-3, max_rows=1000)
+
+
+def iterate(query, targets, options):
+    source = Source(Database("test", Path(), "1"), lambda _: iter([targets]))
+    ((_, found),) = Jackhmmer().search([Query("query", query)], source, options)
+    return found
 
 
 def random_sequence(rng, length):
