@@ -278,11 +278,7 @@ def _check_templates(texts: Iterable[str], targets: Sequence[str]) -> None:
     for own in parse_own(texts):
         if own.target and own.target not in targets:
             near = difflib.get_close_matches(own.target, targets, n=1)
-            mend = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else "a target is named by its header: targets.txt"
-            )
+            mend = f"did you mean {near[0]!r}?" if near else "a target is named by its header: targets.txt"
             raise ConfigError(f"{own.path} is a template of {own.target!r}, which is no target of this run", mend=mend)
 
 

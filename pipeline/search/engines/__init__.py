@@ -1,17 +1,18 @@
 """The search engines: each finds the relatives of a batch of queries in one database and aligns them to the queries."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pipeline.errors import ConfigError
-from pipeline.search.engines.hmmer import Jackhmmer
+from pipeline.search.engines.hmmer import Hmmsearch, Jackhmmer, Phmmer
 from pipeline.search.engines.records import Engine, Found, Options, Query
 from pipeline.search.engines.sources import Source
 
 __all__ = ["DEFAULT", "ENGINES", "Engine", "Found", "Options", "Query", "Source", "engine"]
 
-ENGINES = {"jackhmmer": Jackhmmer}
+ENGINES: Mapping[str, type] = {"jackhmmer": Jackhmmer, "phmmer": Phmmer, "hmmsearch": Hmmsearch}
 DEFAULT = "jackhmmer"
 
 
@@ -27,10 +28,14 @@ def engine(name: str, settings: Mapping[str, Any] | None = None, folder: Path | 
         ConfigError: No engine has this name, or it has no such setting.
         FoldlineError: Its program is not installed.
     """
-    del folder
     made = ENGINES.get(name or DEFAULT)
     if made is None:
         raise ConfigError(f"no search engine is called {name!r}", mend=f"use one of {', '.join(ENGINES)}")
-    if settings:
-        raise ConfigError(f"the engine {name!r} has no setting {next(iter(settings))!r}")
-    return made()
+    known = inspect.signature(made).parameters
+    given: dict[str, Any] = {"folder": folder} if "folder" in known else {}
+    for word, value in (settings or {}).items():
+        if word not in known or word == "folder":
+            mend = f"it has {', '.join(sorted(set(known) - {'folder'})) or 'none'}"
+            raise ConfigError(f"the search engine {name or DEFAULT!r} has no setting {word!r}", mend=mend)
+        given[word] = value
+    return cast("Engine", made(**given))

@@ -12,7 +12,7 @@ from typing import cast
 from pyhmmer import easel, plan7
 
 from pipeline.a3m import Alignment, aligned, read_a3m, without_duplicates
-from pipeline.errors import AlignmentError
+from pipeline.errors import AlignmentError, ConfigError
 from pipeline.search.engines.alignments import query_alignment
 from pipeline.search.engines.records import Found, Options, Query
 from pipeline.search.engines.scan import PARTS, Limits, Scan, Workers
@@ -77,14 +77,19 @@ class Hmmsearch:
     """Search once with a given profile, to which each query is aligned.
 
     Args:
-        path: HMM file, text or binary, or an alignment in A3M.
+        profile: HMM file, text or binary, or an alignment in A3M.
 
     Raises:
         ConfigError: No profile is given.
         AlignmentError: The file is neither.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, profile: str | Path = "") -> None:
+        if not profile:
+            raise ConfigError(
+                "the search engine 'hmmsearch' needs a profile", mend="give its setting 'profile', a path"
+            )
+        path = Path(profile)
         self._hmm = read_profile(path)
         self.name = f"pyhmmer-hmmsearch/1:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 

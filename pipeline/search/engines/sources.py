@@ -3,18 +3,16 @@
 import contextlib
 import dataclasses
 import functools
-import gzip
 import io
 import itertools
 import logging
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import zstandard
 from pyhmmer import easel
 
+from pipeline.databases.packed import DAMAGED, opened, packing
 from pipeline.databases.records import Database
 from pipeline.errors import LibraryError
 
@@ -23,14 +21,9 @@ log = logging.getLogger(__name__)
 CHUNK = 1 << 25
 """Residues that are held in memory at once; a database of more is read again in each round."""
 
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
-_READ = 1 << 20
 _LEAST_PART = 32
 _RUN = 16  # sequences; those read one after the other lie side by side in memory
 _LONGEST = 100_000  # residues; HMMER refuses a longer sequence
-_BINARY = {".hmmpgmd": "hmmpgmd", ".phr": "ncbi", ".pin": "ncbi", ".psq": "ncbi"}
-"""Formats of HMMER other than FASTA, by the end of the name."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,15 +127,13 @@ def read_chunks(path: Path, residues: int) -> Iterator[Sequences]:
     index = 0
     try:
         with _unpacked(path) as (text, problems):
-            form = _BINARY.get(path.suffix, "fasta")
-            name = str(path.with_suffix("")) if form == "ncbi" else text
-            with easel.SequenceFile(name, format=form, digital=True, alphabet=_alphabet()) as file:
+            with easel.SequenceFile(text, format=_format(path, text), digital=True, alphabet=_alphabet()) as file:
                 for block in _blocks(file, residues):
                     _raise_first(problems)
                     yield _named(block, index)
                     index += len(block)
             _raise_first(problems)
-    except (OSError, ValueError, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except (OSError, ValueError, *DAMAGED) as error:
         raise LibraryError(f"expected a FASTA file of protein sequences ({_reason(error)})", str(path)) from error
 
 
@@ -196,60 +187,43 @@ def _header(sequence: "easel.DigitalSequence[easel.AA]", index: int) -> str:
 @contextlib.contextmanager
 def _unpacked(path: Path) -> Iterator[tuple[str | BinaryIO, list[Exception]]]:
     """Give what HMMER's reader takes: the path of plain text, or a stream of what was packed, and its errors."""
-    problems: list[Exception] = []
-    with path.open("rb") as file:
-        start = file.read(len(_ZSTD))
-        file.seek(0)
-        if start.startswith(_GZIP):
-            yield cast(BinaryIO, _Stream(_gzip_blocks(file), problems)), problems
-        elif start == _ZSTD:
-            yield cast(BinaryIO, _Stream(_zstd_blocks(file), problems)), problems
-        else:
-            yield str(path), problems
-
-
-def _gzip_blocks(file: BinaryIO) -> Iterator[bytes]:
-    with gzip.GzipFile(fileobj=file) as unpacked:
-        while block := unpacked.read(_READ):
-            yield block
-
-
-def _zstd_blocks(file: BinaryIO) -> Iterator[bytes]:
-    """Unpack frame by frame, for the library's own reader takes a truncated frame for a whole one."""
-    frame = zstandard.ZstdDecompressor().decompressobj()
-    started = False
-    while packed := file.read(_READ):
-        while packed:
-            if frame.eof:
-                frame = zstandard.ZstdDecompressor().decompressobj()
-            yield frame.decompress(packed)
-            started, packed = True, frame.unused_data
-    if started and not frame.eof:
-        raise EOFError("the compressed file ends too early")
+    if not path.is_file() or not packing(path):
+        yield str(path), []
+        return
+    with opened(path) as file:
+        stream = _Stream(file)
+        yield cast("BinaryIO", stream), stream.problems
 
 
 class _Stream(io.RawIOBase):
     """A stream for HMMER's reader, which takes an error for the end of the file: errors are kept beside it."""
 
-    def __init__(self, blocks: Iterator[bytes], problems: list[Exception]) -> None:
-        self._blocks, self._problems, self._rest = blocks, problems, b""
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.problems: list[Exception] = []
 
     def readable(self) -> bool:
+        """Say that it can be read."""
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
-            try:
-                block = next(self._blocks, None)
-            except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-                self._problems.append(error)
-                return 0
-            if block is None:
-                return 0
-            self._rest = block
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
+    def readinto(self, buffer: object) -> int:
+        """Fill a buffer; after an error, as at the end, with nothing."""
+        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        try:
+            data = self._file.read(len(target))
+        except (OSError, *DAMAGED) as error:
+            self.problems.append(error)
+            return 0
+        target[: len(data)] = data
+        return len(data)
+
+
+def _format(path: Path, text: str | BinaryIO) -> str:
+    """Tell HMMER's own text format from FASTA by its first line."""
+    if not isinstance(text, str) or not path.is_file():
+        return "fasta"
+    with path.open("rb") as file:
+        return "hmmpgmd" if file.read(1) == b"#" else "fasta"
 
 
 def _raise_first(problems: Sequence[Exception]) -> None:
