@@ -20,7 +20,7 @@ COMMANDS = {
     "relax": "relieve strain and clashes of a structure by bounded minimisation",
     "report": "write the offline page of a target or of a run",
     "weights": "fetch, list, verify or import the parameters of the networks",
-    "databases": "check the databases of a search before a run",
+    "databases": "list and fetch public databases, check those of a config",
     "library": "make or inspect the sequence database and template library",
 }
 MODULES = {

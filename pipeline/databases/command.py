@@ -1,29 +1,98 @@
-"""`foldline databases`: look at the databases of a config."""
+"""`foldline databases`: list and fetch the public ones, and look at those of a config."""
 
 import argparse
 import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from pipeline.config import check_config, load_config
+from pipeline.databases.catalogue import TIERS, Offer, chosen, default_folder, read_catalogue
 from pipeline.databases.check import State, check
-from pipeline.download.fetch import in_words
-from pipeline.errors import LibraryError
+from pipeline.databases.fetch import Installed, fetch, installed
+from pipeline.databases.records import LIBRARY
+from pipeline.download.fetch import check_url, in_words
+from pipeline.errors import ConfigError, LibraryError
 
 log = logging.getLogger(__name__)
 
 CHECK_SCHEMA = "foldline.databases/1"
+_CHECK_HEADINGS = ("NAME", "VERSION", "FORMAT", "SEQUENCES", "RESIDUES", "SIZE", "STATE", "PATH")
+_LIST_HEADINGS = ("NAME", "TIERS", "FETCHED", "UNPACKED", "LICENCE", "STATE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `foldline databases check`."""
+    """Run `foldline databases list`, `fetch` or `check`."""
     arguments = _parser().parse_args(argv)
-    actions = {"check": _check}
+    actions = {"list": _list, "fetch": _fetch, "check": _check}
     actions[arguments.action](arguments)
     return 0
+
+
+def config_lines(databases: Iterable[Installed]) -> str:
+    """Return the lines of a config that use databases, as YAML."""
+    entries: list[Any] = [LIBRARY]
+    notes, section = "", {"databases": entries}
+    for found in databases:
+        match found.offer.engine:
+            case "hhsearch":
+                section["hhsearch"] = f"{found.offer.name}={found.path}:{found.version}"  # type: ignore[assignment]
+            case "hhblits":
+                notes += f"# {found.offer.name} is for the programs of HH-suite: {found.path}\n"
+            case engine:
+                entry = {"name": found.offer.name, "path": str(found.path), "version": found.version}
+                entries.append({**entry, "engine": engine} if engine else entry)
+    return notes + yaml.safe_dump({"search": section}, sort_keys=False, allow_unicode=True)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as text, in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    folder = arguments.to or default_folder()
+    rows = [_LIST_HEADINGS, *(_offer_row(offer, folder) for offer in read_catalogue().values())]
+    sys.stdout.write(f"{table(rows)}\nfolder: {folder}\n")
+
+
+def _offer_row(offer: Offer, folder: Path) -> tuple[str, ...]:
+    found = installed(offer, folder)
+    sizes = (in_words(offer.bytes), in_words(offer.unpacked))
+    return offer.name, ",".join(offer.tiers) or "-", *sizes, offer.licence, found.version if found else "absent"
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    """Fetch databases and print the lines for the config.
+
+    Raises:
+        ConfigError: An option that is about one database goes with several.
+    """
+    offers = [_changed(offer, arguments) for offer in chosen(arguments.what, read_catalogue())]
+    changes = [f"--{name}" for name in ("url", "checksum", "release") if getattr(arguments, name)]
+    if changes and len(offers) != 1:
+        raise ConfigError(f"{changes[0]} goes with one database, found {len(offers)}")
+    if not offers:
+        log.info("the embedded library is part of the repository: there is nothing to fetch")
+    found = fetch(offers, (arguments.to or default_folder()).expanduser().absolute()) if offers else []
+    sys.stdout.write(config_lines(found))
+
+
+def _changed(offer: Offer, arguments: argparse.Namespace) -> Offer:
+    """Return what is to be fetched: as the table says, but for what the command line says."""
+    if arguments.url:
+        check_url(arguments.url)
+        offer = dataclasses.replace(offer, mirror=arguments.url)
+    if arguments.checksum:
+        offer = dataclasses.replace(offer, checksum="" if arguments.checksum == "none" else arguments.checksum)
+    return dataclasses.replace(offer, version=arguments.release or offer.version)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -35,7 +104,7 @@ def _check(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
     check_config(config)
     states = check(config, arguments.config, quick=arguments.quick)
-    sys.stdout.write(_as_json(states) if arguments.json else table([_HEADINGS, *map(_row, states)]))
+    sys.stdout.write(_as_json(states) if arguments.json else table([_CHECK_HEADINGS, *map(_row, states)]))
     problems = [f"{state.problem} ({state.place})" for state in states if state.problem]
     if len(problems) == 1:
         raise LibraryError(problems[0])
@@ -43,16 +112,6 @@ def _check(arguments: argparse.Namespace) -> None:
         log.error("%s", problem)
     if problems:
         raise LibraryError(f"{len(problems)} databases cannot be searched")
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as text, in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "".join(f"{line}\n" for line in lines)
-
-
-_HEADINGS = ("NAME", "VERSION", "FORMAT", "SEQUENCES", "RESIDUES", "SIZE", "STATE", "PATH")
 
 
 def _row(state: State) -> tuple[str, ...]:
@@ -68,8 +127,20 @@ def _as_json(states: Sequence[State]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="foldline databases", description="Look at the databases of a search.")
+    parser = argparse.ArgumentParser(
+        prog="foldline databases",
+        description="List and fetch public databases, and look at those of a config. They are fetched to"
+        " $FOLDLINE_DATABASES, by default ~/.local/share/foldline/databases.",
+    )
     actions = parser.add_subparsers(dest="action", required=True)
+    show = actions.add_parser("list", help="show the public databases: tiers, sizes, licences, and what is here")
+    get = actions.add_parser("fetch", help="fetch, verify and unpack public databases; what is here already is kept")
+    get.add_argument("what", nargs="+", metavar="TIER", help=f"a tier ({', '.join(TIERS)}) or names of databases")
+    for action in (show, get):
+        action.add_argument("--to", type=Path, metavar="DIR", help="folder of the databases")
+    get.add_argument("--url", default="", help="another address of the one database, for example a mirror")
+    get.add_argument("--checksum", default="", help="its checksum: md5:HEX, sha256:HEX, a metalink's address, or none")
+    get.add_argument("--release", default="", help="its version, where the publisher does not say it")
     look = actions.add_parser("check", help="say of each database of a config whether it can be searched")
     look.add_argument("--config", type=Path, help="YAML file with settings that differ from config/config.yaml")
     look.add_argument("--json", action="store_true", help="print JSON instead of a table")

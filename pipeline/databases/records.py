@@ -19,7 +19,7 @@ from pipeline.library.manifest import MANIFEST, Manifest, read_manifest, schema_
 LIBRARY = "library"  # how a config names the sequences of the template library
 Kind = Literal["sequences", "profiles", "library"]
 Value = bool | int | float | str
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 LARGEST_HASHED = 1 << 30  # bytes
 # A database of several files is named by what their names begin with: MMseqs2's, pressed profiles, HH-suite's.
 _ANCHORS = (".dbtype", ".h3m", "_hhm.ffindex", "_a3m.ffindex")
@@ -182,7 +182,7 @@ def _checked(database: Database, *, has_version: bool = False) -> Database:
     words += [("version", database.version)] if has_version else []
     words += [("engine", database.engine)] if database.engine else []
     for what, word in words:
-        if not _SAFE.fullmatch(word):
+        if not SAFE.fullmatch(word):
             raise ConfigError(f"{word!r} cannot be the {what} of a database", mend="use letters, digits and . _ + -")
     if database.kind not in get_args(Kind):
         problem = f"{database.kind!r} cannot be the kind of the database {database.name!r}"

@@ -41,10 +41,17 @@ class Expected:
     Args:
         size: Its size, bytes; None where that is not known.
         sha256: Its checksum in lower case; empty where it is not known.
+        md5: The same for a publisher who gives only this one, which tells damage, not malice.
     """
 
     size: int | None = None
     sha256: str = ""
+    md5: str = ""
+
+    @property
+    def has_checksum(self) -> bool:
+        """Whether the whole file can be told from another one."""
+        return bool(self.sha256 or self.md5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +182,7 @@ def _attempt(job: _Job, part: Part) -> None:
         _AttemptError: The connection ended before the file did.
         DownloadError: What comes is not the file.
     """
-    if part.size and not (part.version.validator or job.expected.sha256):
+    if part.size and not (part.version.validator or job.expected.has_checksum):
         part.restart(Version())  # nothing would tell whether the rest belongs to it
     with _answer(job, part) as response:
         total = _prepare(job, part, response)
@@ -220,7 +227,7 @@ def _promised(job: _Job, response: http.client.HTTPResponse, total: int | None) 
     expected = job.expected.size
     if total is not None and expected is not None and total != expected:
         raise DownloadError(f"expected a file of {expected} bytes, the server offers {total}", job.url)
-    if total is None and expected is None and not (job.expected.sha256 or response.chunked):
+    if total is None and expected is None and not (job.expected.has_checksum or response.chunked):
         raise DownloadError("the server does not say how long the file is", job.url, "name another server")
     return expected if total is None else total
 
@@ -303,6 +310,8 @@ def _check(job: _Job, part: Part) -> None:
         problem = f"expected {expected.size} bytes, {part.size} came"
     elif expected.sha256 not in ("", part.sha256):
         problem = f"expected sha256 {expected.sha256}, found {part.sha256}"
+    elif expected.md5 not in ("", part.md5):
+        problem = f"expected md5 {expected.md5}, found {part.md5}"
     else:
         return
     part.discard()

@@ -60,7 +60,8 @@ class Part:
         self.url, self.size, self.version = url, 0, Version()
         self.is_whole = False
         self.is_conditional = True  # whether to ask for the rest of this very version only
-        self._record, self._file, self._digest = path.with_name(f"{path.name}.part.json"), file, hashlib.sha256()
+        self._record, self._file = path.with_name(f"{path.name}.part.json"), file
+        self._digests = _new_digests()
 
     @classmethod
     @contextlib.contextmanager
@@ -78,7 +79,12 @@ class Part:
     @property
     def sha256(self) -> str:
         """Checksum of what has come."""
-        return self._digest.hexdigest()
+        return self._digests["sha256"].hexdigest()
+
+    @property
+    def md5(self) -> str:
+        """The same for publishers that give only this one."""
+        return self._digests["md5"].hexdigest()
 
     def may_go_on_with(self, version: Version) -> bool:
         """Whether the rest of this version belongs to what has come."""
@@ -95,7 +101,7 @@ class Part:
         try:
             while rest:
                 written = self._file.write(rest)
-                self._digest.update(rest[:written])
+                self._update(rest[:written])
                 self.size += written
                 rest = rest[written:]
         except OSError as error:
@@ -107,7 +113,7 @@ class Part:
         """Forget what has come; what comes next is of this version."""
         self._file.seek(0)
         self._file.truncate()
-        self.size, self.version, self._digest = 0, version, hashlib.sha256()
+        self.size, self.version, self._digests = 0, version, _new_digests()
         write_json(self._record, {"url": self.url, **dataclasses.asdict(version)}, SCHEMA)
 
     def complete(self) -> None:
@@ -134,6 +140,10 @@ class Part:
         self.path.replace(self.final)
         self._record.unlink(missing_ok=True)
 
+    def _update(self, block: bytes | memoryview) -> None:
+        for digest in self._digests.values():
+            digest.update(block)
+
     def _recover(self) -> None:
         """Go on with what an earlier process left of the same address."""
         try:
@@ -149,9 +159,13 @@ class Part:
         self.version = version
         self._file.seek(0)
         while block := self._file.read(_BLOCK):
-            self._digest.update(block)
+            self._update(block)
             self.size += len(block)
         self.is_whole = bool(self.size) and self.size == version.total
+
+
+def _new_digests() -> dict[str, "hashlib._Hash"]:
+    return {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
 
 
 def _part_path(path: Path) -> Path:

@@ -50,6 +50,14 @@ def test_a_good_server(misbehave, path):
     assert web.ranges == [None]
 
 
+def test_a_publisher_with_md5_only(misbehave, path):
+    md5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+    with misbehave.Web(CONTENT, misbehave.cut(4000), misbehave.serve) as web:
+        failing(web, path, f"expected md5 {'0' * 32}, found {md5}", Expected(md5="0" * 32))
+        assert names(path) == []
+        assert get(web, path, Expected(md5=md5)) == Received(len(CONTENT), SHA256)
+
+
 def test_what_came_is_kept_and_gone_on_with(misbehave, path):
     with misbehave.Web(CONTENT, misbehave.cut(4000), misbehave.cut(9000), misbehave.serve) as web:
         assert get(web, path) == Received(len(CONTENT), SHA256)
