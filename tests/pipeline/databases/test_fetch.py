@@ -283,9 +283,13 @@ def test_unpacking_that_was_interrupted_goes_on_with_what_came(shop, monkeypatch
 
 
 def test_two_at_once(shop):
-    with shop.open(PACKED) as web, module._alone(shop.folder / "uniref90"):
-        with pytest.raises(DownloadError, match="another foldline databases is working in this folder; wait for it"):
-            shop.fetch(web)
+    message = "another foldline databases is working in this folder; wait for it"
+    with (
+        shop.open(PACKED) as web,
+        module._alone(shop.folder / "uniref90"),
+        pytest.raises(DownloadError, match=message),
+    ):
+        shop.fetch(web)
 
 
 @pytest.fixture
