@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.errors import ConfigError
+from pipeline.library import build
 from pipeline.library.backbones import write_library
 from pipeline.library.source import PACKAGE, dump_structuredb, package_release, read_dump, read_held_out
 from pipeline.library.store import EMBEDDED, TemplateLibrary
@@ -22,41 +24,70 @@ def main(argv: Sequence[str] | None = None) -> int:
         TemplateLibrary.open(arguments.library).verify()
         log.info("%s is whole", arguments.library)
         return 0
-    held_out = read_held_out(arguments.held_out)
+    manifest = (_from_mirror if arguments.mmcif else _from_structuredb)(arguments)
+    log.info("%s %s: %d chains", manifest["name"], manifest["version"], manifest["chains"])
+    return 0
+
+
+def _from_mirror(arguments: argparse.Namespace) -> dict[str, object]:
+    if not arguments.output:
+        raise ConfigError("a library of your own needs a folder", mend="give --output")
+    options = build.Options(
+        mirror=arguments.mmcif,
+        library=arguments.output,
+        processes=arguments.processes or build.default_processes(),
+        obsolete=arguments.obsolete,
+        identity=arguments.cluster,
+        held_out=read_held_out(arguments.held_out) if arguments.held_out else frozenset(),
+        name=arguments.name,
+        release=arguments.release or "",
+        min_residues=arguments.min_residues,
+    )
+    return build.build(options)
+
+
+def _from_structuredb(arguments: argparse.Namespace) -> dict[str, object]:
+    held_out = read_held_out(arguments.held_out or EMBEDDED / "held_out.txt")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.dump or Path(temporary)
         if not arguments.dump:
             log.info("dumping the StructureDB with %s (about a minute)", arguments.python)
             dump_structuredb(arguments.python, folder)
-        manifest = write_library(arguments.output, read_dump(folder, held_out), _structuredb_facts(arguments.release))
-    log.info("%s %s: %d chains", manifest["name"], manifest["version"], manifest["chains"])
-    return 0
+        source = {
+            "name": "structuredb",
+            "release": arguments.release or package_release(),
+            "source": f"ProMod3 StructureDB, Debian package {PACKAGE}",
+            "licence": "coordinates: wwPDB, CC0-1.0; package: Apache-2.0",
+        }
+        return write_library(arguments.output or EMBEDDED, read_dump(folder, held_out), source)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="foldline library", description="Make or check a template library.")
+    parser = argparse.ArgumentParser(prog="foldline library", description="Make, update or check a template library.")
     actions = parser.add_subparsers(dest="action", required=True)
-    build = actions.add_parser("build", help="make the embedded library again")
-    build.add_argument("--structuredb", action="store_true", required=True, help="from ProMod3's StructureDB (Debian)")
-    build.add_argument("--output", type=Path, default=EMBEDDED, help="folder of the library (default: %(default)s)")
-    build.add_argument("--python", type=Path, default=SYSTEM_PYTHON, help="Python with ProMod3 (default: %(default)s)")
-    build.add_argument("--dump", type=Path, help="use this dump instead of making one")
-    build.add_argument("--release", help="version of the data (default: that of the Debian package)")
-    build.add_argument(
-        "--held-out",
-        type=Path,
-        default=EMBEDDED / "held_out.txt",
-        help="ids of chains that evaluations leave out, one a line (default: %(default)s)",
-    )
+    _add_build(actions.add_parser("build", help="make a library of your own or update it, or make the embedded one"))
     verify = actions.add_parser("verify", help="compare the files with their sha256")
     verify.add_argument("--library", type=Path, default=EMBEDDED, help="folder of the library (default: %(default)s)")
     return parser
 
 
-def _structuredb_facts(release: str | None) -> dict[str, str]:
-    return {
-        "name": "structuredb",
-        "release": release or package_release(),
-        "source": f"ProMod3 StructureDB, Debian package {PACKAGE}",
-        "licence": "coordinates: wwPDB, CC0-1.0; package: Apache-2.0",
-    }
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--mmcif", type=Path, metavar="DIR", help="from a mirror of the PDB: mmCIF files, gzip or not")
+    source.add_argument("--structuredb", action="store_true", help="from ProMod3's StructureDB (Debian)")
+    parser.add_argument("--output", type=Path, help="folder of the library (needed with --mmcif)")
+    parser.add_argument("--release", help="version of the data (default: newest release date; Debian's version)")
+    parser.add_argument("--held-out", type=Path, metavar="FILE", help="ids of chains that evaluations leave out")
+    mirror = parser.add_argument_group("with --mmcif")
+    mirror.add_argument("--processes", type=int, metavar="N", help="files read side by side (default: processors)")
+    mirror.add_argument("--obsolete", type=Path, metavar="FILE", help="the mirror's obsolete.dat")
+    mirror.add_argument(
+        "--cluster", type=float, default=0.0, metavar="IDENTITY", help="keep one chain of each cluster (needs mmseqs)"
+    )
+    mirror.add_argument("--name", default="own", help="name of the library (default: %(default)s)")
+    mirror.add_argument(
+        "--min-residues", type=int, default=10, metavar="N", help="fewest observed residues (default: %(default)s)"
+    )
+    debian = parser.add_argument_group("with --structuredb")
+    debian.add_argument("--python", type=Path, default=SYSTEM_PYTHON, help="with ProMod3 (default: %(default)s)")
+    debian.add_argument("--dump", type=Path, help="use this dump instead of making one")

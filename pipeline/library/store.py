@@ -1,7 +1,7 @@
 """The template library as its readers see it: known chains by index, their sequences, atoms and what is known of them.
 
 A library is a folder that `library.json` describes. There are two formats: backbones in blocks (`backbones`: the
-embedded library) and all atoms in shards (`shards`: a library of one's own).
+embedded library) and all atoms in shards (`atom_library`: a library of one's own).
 """
 
 import abc
@@ -14,6 +14,7 @@ import numpy as np
 
 from models.residue_constants import ATOM37, ATOM37_ID
 from pipeline.errors import LibraryError
+from pipeline.library.manifest import ATOM_SCHEMA, schema_of
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "library"
 BACKBONE = [ATOM37_ID[name] for name in ("N", "CA", "C", "O", "CB")]
@@ -70,9 +71,10 @@ class TemplateLibrary(abc.ABC):
             LibraryError: A file is missing, damaged, of another version or of another library.
         """
         # Each format is a kind of this class, and so is imported when it is met.
+        from pipeline.library.atom_library import AtomLibrary  # noqa: PLC0415
         from pipeline.library.backbones import BackboneLibrary  # noqa: PLC0415
 
-        return BackboneLibrary.read(path)
+        return (AtomLibrary if schema_of(path) == ATOM_SCHEMA else BackboneLibrary).read(path)
 
     def __len__(self) -> int:
         return len(self.ids)
