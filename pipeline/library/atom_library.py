@@ -17,9 +17,8 @@ from typing import Any, NamedTuple, Self, overload
 import numpy as np
 
 from pipeline.errors import FoldlineError, LibraryError
-from pipeline.library.atoms import NO_NUMBER, ChainAtoms, unpack
+from pipeline.library.atoms import NO_NUMBER, ChainAtoms, aatype_of, unpack
 from pipeline.library.manifest import ATOM_SCHEMA, MANIFEST, Manifest, entry_of, read_manifest, verify_sums
-from pipeline.library.polymers import aatype_of
 from pipeline.library.shards import ChainRecord, FileRecord, Shard, atoms_path, read_atoms
 from pipeline.library.store import Atoms, Facts, TemplateLibrary, no_chain
 from pipeline.records import atomic, read_json, read_npz, write_json

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.residue_constants import ATOM37, ATOM37_ID, RESIDUE_ATOMS, RESTYPES_X
+from models.residue_constants import ATOM37, ATOM37_ID, RESIDUE_ATOMS, RESTYPE_ID, RESTYPES_X
 from pipeline.library.store import Atoms
 
 STEP = 0.01  # angstrom
@@ -62,6 +62,11 @@ class ChainAtoms(NamedTuple):
     insertions: np.ndarray
 
 
+def aatype_of(sequence: str) -> np.ndarray:
+    """Return residue types, 20 where unknown, shape (residues,)."""
+    return np.array([RESTYPE_ID.get(letter, UNKNOWN) for letter in sequence], np.int8).clip(max=UNKNOWN)
+
+
 def pack(chain: ChainAtoms, aatype: np.ndarray) -> bytes:
     """Code a chain; what `unpack` gives back differs by the rounding of positions alone.
 
@@ -96,8 +101,9 @@ def unpack(packed: bytes, aatype: np.ndarray) -> ChainAtoms:
         rest = _Bytes(zlib.decompress(packed))
     except zlib.error as error:
         raise ValueError(str(error)) from error
-    flipped = np.unpackbits(rest.take(-(-EXPECTED[aatype].size // 8)), count=EXPECTED[aatype].size)
-    known = EXPECTED[aatype] ^ flipped.reshape(residues, -1).astype(bool)
+    expected = EXPECTED[aatype]
+    flipped = np.unpackbits(rest.take(-(-expected.size // 8)), count=expected.size)
+    known = expected ^ flipped.reshape(expected.shape).astype(bool)
     numbers = np.cumsum(rest.integers(residues)).astype(np.int32)
     insertions = rest.take(residues)
     anchors = np.cumsum(rest.integers(3 * residues).reshape(3, -1).T, axis=0)

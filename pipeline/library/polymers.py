@@ -15,7 +15,7 @@ import numpy as np
 
 from models.residue_constants import ATOM37, ATOM37_ID, RESIDUE_ATOMS, RESTYPE_ID, RESTYPES, RESTYPES_X
 from pipeline.errors import StructureError
-from pipeline.library.atoms import NO_NUMBER, REACH, UNKNOWN, ChainAtoms
+from pipeline.library.atoms import NO_NUMBER, REACH, UNKNOWN, ChainAtoms, aatype_of
 from pipeline.library.store import Atoms
 from pipeline.structure_file import letter_of
 
@@ -68,11 +68,6 @@ class _Residue(NamedTuple):
     insertion: int
     first: int
     last: int
-
-
-def aatype_of(sequence: str) -> np.ndarray:
-    """Return residue types, 20 where unknown, shape (residues,)."""
-    return np.array([RESTYPE_ID.get(letter, UNKNOWN) for letter in sequence], np.int8).clip(max=UNKNOWN)
 
 
 def protein_chains(block: gemmi.cif.Block, structure: gemmi.Structure, where: str) -> Iterator[Chain]:

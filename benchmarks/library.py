@@ -1,0 +1,152 @@
+"""Speed and size of a template library that is built from a mirror of mmCIF files.
+
+    .venv/bin/python benchmarks/library.py --entries 2000
+
+The mirror is made beforehand, of the structures of the tests (1L2Y, 20 residues; 1BPI, 58 residues) or of those that
+are given: entries of one to six chains, every coordinate with normal noise of 0.3 A, so that no two chains are alike,
+gzip-compressed in the divided layout. Residues a second and bytes a residue carry over to other entries; entries a
+second depend on how large they are. `--mirror` measures a mirror of your own instead.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import gzip
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import gemmi
+import numpy as np
+from machine import described, print_table
+
+from pipeline.library.manifest import MANIFEST
+from pipeline.library.store import TemplateLibrary
+
+HEAD = ("step", "files read", "wall s", "CPU s", "files a CPU s", "largest memory of a process MB")
+GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "pipeline" / "golden"
+STRUCTURES = (GOLDEN / "1l2y_A.pdb", GOLDEN / "1bpi_A.pdb")
+MOST_CHAINS, NOISE, SEED = 6, 0.3, 1
+PR_SET_CHILD_SUBREAPER = 36  # of Linux
+BUILD = "import sys; from pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build, build again, update, and read chains; print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--structures", type=Path, nargs="+", default=STRUCTURES, help="PDB or mmCIF files")
+    parser.add_argument("--entries", type=int, default=1000, help="of the mirror (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--mirror", type=Path, help="measure this mirror")
+    arguments = parser.parse_args(argv)
+    # The readers outlive the command by a moment: they become children of this process, which adds up their time.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        mirror = arguments.mirror or folder / "mirror"
+        if not arguments.mirror:
+            make_mirror(mirror, arguments.structures, arguments.entries)
+        files = sorted(path for path in mirror.rglob("*.cif*") if path.is_file())
+        print(described(), end="\n\n")
+        rows = [build("first build", len(files), mirror, folder / "library", arguments.processes)]
+        rows.append(build("nothing new", 0, mirror, folder / "library", arguments.processes))
+        if not arguments.mirror:
+            changed = files[:: max(1, len(files) // 20)]
+            for path in changed:
+                os.utime(path)
+            rows.append(build("some changed", len(changed), mirror, folder / "library", arguments.processes))
+        print_table(HEAD, rows)
+        print()
+        print_table(*sizes(folder / "library", files))
+    return 0
+
+
+def make_mirror(mirror: Path, structures: Sequence[Path], entries: int) -> None:
+    """Write gzip-compressed mmCIF files in the divided layout."""
+    rng = np.random.default_rng(SEED)
+    originals = [gemmi.read_structure(str(path)) for path in structures]
+    for number in range(entries):
+        name = f"{1 + number // 46656 % 9}{np.base_repr(number % 46656, 36):0>3}".lower()
+        path = mirror / name[1:3] / f"{name}.cif.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(entry(name.upper(), originals, rng).encode()))
+
+
+def entry(name: str, originals: Sequence[gemmi.Structure], rng: np.random.Generator) -> str:
+    """Return an mmCIF file of some chains with noise."""
+    structure = gemmi.Structure()
+    structure.name, model = name, gemmi.Model(1)
+    for label in "ABCDEF"[: rng.integers(1, MOST_CHAINS + 1)]:
+        chain = originals[rng.integers(len(originals))][0][0].clone()
+        chain.name = label
+        for residue in chain:
+            residue.subchain = residue.entity_id = ""
+            for atom in residue:
+                atom.pos += gemmi.Position(*rng.normal(scale=NOISE, size=3))
+        model.add_chain(chain)
+    structure.add_model(model)
+    structure.setup_entities()
+    for found in structure.entities:
+        found.full_sequence = [residue.name for residue in structure[0].get_subchain(found.subchains[0])]
+    structure.assign_label_seq_id(True)
+    document = structure.make_mmcif_document()
+    document.sole_block().set_pair("_exptl.method", "'X-RAY DIFFRACTION'")
+    document.sole_block().set_pair("_refine.ls_d_res_high", "2.00")
+    return document.as_string()
+
+
+def build(step: str, read: int, mirror: Path, library: Path, processes: int) -> list[object]:
+    """Run the command; return a row of the table."""
+    words = ["library", "build", "--mmcif", str(mirror), "--output", str(library), "--processes", str(processes)]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([sys.executable, "-c", BUILD, *words], check=True, capture_output=True)
+    wall = time.perf_counter() - began
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    rate = f"{read / cpu:.0f}" if read else ""
+    return [step, read, f"{wall:.1f}", f"{cpu:.1f}", rate, f"{after.ru_maxrss / 1024:.0f}"]
+
+
+def sizes(path: Path, files: Sequence[Path]) -> tuple[tuple[str, ...], list[list[object]]]:
+    """Return a table of sizes and of the time that reading takes."""
+    began = time.process_time()
+    library = TemplateLibrary.open(path)
+    opened = time.process_time() - began
+    picked = range(0, len(library), max(1, len(library) // 200))
+    began = time.process_time()
+    for index in picked:
+        library.atoms(index)
+    each = (time.process_time() - began) / len(picked)
+    residues = sum(map(len, library.sequences))
+    atoms, rest = (sum(path.stat().st_size for path in found) for found in parts(path))
+    mirror = sum(file.stat().st_size for file in files)
+    head = (
+        "files",
+        "mean size kB",
+        "chains",
+        "residues",
+        "bytes a chain",
+        "a residue",
+        "index and journal bytes a chain",
+    )
+    row = [len(files), f"{mirror / len(files) / 1e3:.0f}", len(library), residues, f"{atoms / len(library):.0f}"]
+    row += [f"{atoms / residues:.1f}", f"{rest / len(library):.0f}", f"{1e3 * opened:.0f}", f"{1e3 * each:.2f}"]
+    return (*head, "open ms", "atoms of a chain ms"), [row]
+
+
+def parts(path: Path) -> Iterator[list[Path]]:
+    """Give the files of a library that hold atoms, and the others."""
+    yield list(path.glob("shards/*.atoms"))
+    yield [*path.glob("shards/*.json.gz"), *path.glob("chains-*"), *path.glob("sequences-*"), path / MANIFEST]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
