@@ -36,6 +36,7 @@ if workflow.deployment_settings.deployment_method:
 wildcard_constraints:
     target=r"[A-Za-z0-9_][A-Za-z0-9._-]*",
     batch=r"\d+-\d+",
+    search=r"\d+",
 
 
 def length_of(wildcards):
@@ -48,6 +49,21 @@ def of_batch(pattern):
     return lambda wildcards: expand(pattern, target=PLAN.batches[wildcards.batch].targets)
 
 
+def of_search(pattern):
+    """Return an input function: one file for each target of a search."""
+    return lambda wildcards: expand(pattern, target=PLAN.searches[wildcards.search])
+
+
+def search_record(wildcards):
+    """Return the record of the search that a target belongs to."""
+    return f"{OUT}/batches/search-{PLAN.search_of[wildcards.target]}.json"
+
+
+def own_msas(wildcards):
+    """Return the user's own alignments of the targets of a search."""
+    return [PLAN.msas[target] for target in PLAN.searches[wildcards.search] if target in PLAN.msas]
+
+
 rule all:
     """The report of the run, and the structure and the page of each target."""
     default_target: True
@@ -58,42 +74,43 @@ rule all:
 
 
 rule search:
-    """Find homologous sequences, and templates in the library."""
+    """Find homologous sequences of a batch of targets, and templates: msa.a3m, templates.json, search.json of each.
+
+    A target that fails is named in the record of the batch, and its features say why: the others go on.
+    """
     input:
-        fasta=f"{TARGET}/target.fasta",
+        fasta=of_search(f"{TARGET}/target.fasta"),
         library=DATA.library / "library.json",
         databases=DATA.databases,
         own_templates=DATA.templates,
+        msas=own_msas,
     output:
-        msa=f"{TARGET}/msa.a3m",
-        templates=f"{TARGET}/templates.json",
-        record=f"{TARGET}/search.json",
+        record=f"{OUT}/batches/search-{{search}}.json",
     log:
-        f"{OUT}/logs/search/{{target}}.log",
+        f"{OUT}/logs/search/{{search}}.log",
     benchmark:
-        f"{OUT}/benchmarks/search/{{target}}.tsv"
+        f"{OUT}/benchmarks/search/{{search}}.tsv"
     conda:
         "envs/search.yaml"
-    threads: 1
+    threads: workflow.cores or 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
+        folders=of_search(TARGET),
         library=lambda wildcards, input: Path(input.library).parent,
         cache=cache_flag(config),
         settings=to_flags(config["search"]),
     shell:
-        "foldline search --fasta {input.fasta:q} --library {params.library:q} --msa {output.msa:q}"
-        " --templates {output.templates:q} --report {output.record:q} --threads {threads} {params.cache} {params.settings}"
-        " 2> {log:q}"
+        "foldline search --fasta {input.fasta:q} --outputs {params.folders:q} --library {params.library:q}"
+        " --batch {output.record:q} --keep-going --threads {threads} {params.cache} {params.settings} 2> {log:q}"
 
 
 rule featurize:
     """Turn alignment and templates into the network's raw features."""
     input:
         fasta=f"{TARGET}/target.fasta",
-        msa=f"{TARGET}/msa.a3m",
-        templates=f"{TARGET}/templates.json",
+        search=search_record,
         library=DATA.library / "library.json",
     output:
         features=f"{TARGET}/features.npz",
@@ -108,11 +125,13 @@ rule featurize:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=10,
     params:
+        msa=f"{TARGET}/msa.a3m",
+        templates=f"{TARGET}/templates.json",
         library=lambda wildcards, input: Path(input.library).parent,
         settings=to_flags(config["featurize"]),
     shell:
-        "foldline featurize --fasta {input.fasta:q} --msa {input.msa:q} --templates {input.templates:q}"
-        " --library {params.library:q} --output {output.features:q} {params.settings} 2> {log:q}"
+        "foldline featurize --fasta {input.fasta:q} --msa {params.msa:q} --templates {params.templates:q}"
+        " --search {input.search:q} --library {params.library:q} --output {output.features:q} {params.settings} 2> {log:q}"
 
 
 rule predict:
@@ -174,7 +193,7 @@ rule report:
     """Write the page of one target."""
     input:
         target=f"{TARGET}/target.json",
-        search=f"{TARGET}/search.json",
+        search=search_record,
         relax=f"{TARGET}/relax.json",
     output:
         page=f"{TARGET}/report.html",

@@ -55,9 +55,9 @@ def read_a3m(path: Path) -> Alignment:
 def parse_a3m(text: str, where: str) -> Alignment:
     """Read an alignment from text; `where` names it in errors."""
     names, rows, lines = [], [], []
-    for line, name, row in _rows(text, where):
+    for line, name, row in records(text, where):
         names.append(name)
-        rows.append(row)
+        rows.append(row.translate(_DROP_PADDING))
         lines.append(line)
     if not rows:
         raise AlignmentError("the alignment is empty, expected A3M rows", where)
@@ -65,6 +65,25 @@ def parse_a3m(text: str, where: str) -> Alignment:
     for line, row in zip(lines, rows, strict=True):
         _check_row(row, len(rows[0]), f"{where}:{line}")
     return Alignment(tuple(names), tuple(rows))
+
+
+def records(text: str, where: str) -> Iterator[tuple[int, str, str]]:
+    """Give line number, name and letters of each record as they stand there, without comments (ColabFold's `#`)."""
+    line, name = 0, ""
+    parts: list[str] = []
+    for number, content in enumerate(text.split("\n"), start=1):
+        if content.startswith(">"):
+            if line:
+                yield line, name, "".join(parts)
+            line, name, parts = number, content[1:].strip(), []
+        elif content.strip() and not content.startswith("#"):
+            if not line:
+                raise AlignmentError(
+                    f"expected a line that starts with '>', found {content[:40]!r}", f"{where}:{number}"
+                )
+            parts.append(content)
+    if line:
+        yield line, name, "".join(parts)
 
 
 def format_a3m(alignment: Alignment) -> str:
@@ -111,25 +130,6 @@ def encode(alignment: Alignment) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
         if len(places) < len(row):
             deletions[index] = np.minimum(np.diff(places, prepend=-1) - 1, _MOST_DELETIONS)
     return msa, deletions
-
-
-def _rows(text: str, where: str) -> Iterator[tuple[int, str, str]]:
-    """Give line number, name and letters of each record, without comments (ColabFold's `#`) and padding (`.`)."""
-    line, name = 0, ""
-    parts: list[str] = []
-    for number, content in enumerate(text.split("\n"), start=1):
-        if content.startswith(">"):
-            if line:
-                yield line, name, "".join(parts).translate(_DROP_PADDING)
-            line, name, parts = number, content[1:].strip(), []
-        elif content.strip() and not content.startswith("#"):
-            if not line:
-                raise AlignmentError(
-                    f"expected a line that starts with '>', found {content[:40]!r}", f"{where}:{number}"
-                )
-            parts.append(content)
-    if line:
-        yield line, name, "".join(parts).translate(_DROP_PADDING)
 
 
 def _check_query(query: str, where: str) -> None:

@@ -105,6 +105,11 @@ def safe_name(header: str) -> str:
     return f"{name}-{hashlib.sha256(header.encode()).hexdigest()[:6]}"
 
 
+def as_predicted(letters: str) -> str:
+    """Return upper-case letters as those that are predicted: selenocysteine as C, for example."""
+    return "".join(_READ_AS.get(letter, letter) for letter in letters)
+
+
 def numbering_in(header: str, where: str = "") -> str:
     """Return the residue numbers that a header gives after its first word; empty where it gives none.
 
@@ -147,7 +152,7 @@ def _target(record: _Record, path: Path) -> Target:
     letters, stops = _letters(record, path, shown)
     if not letters:
         raise FastaError(f"{shown} has no sequence", where)
-    sequence = "".join(_READ_AS.get(letter, letter) for letter in letters)
+    sequence = as_predicted(letters)
     if set(sequence) == {"X"}:
         raise FastaError(f"{shown} has no known residue, only X", where)
     numbers = author_numbers(numbering_in(record.header, where) or "1", len(sequence), f"{where}: {shown}")

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import RecordError
+from pipeline.errors import RecordError, StageError
 from pipeline.records import read_npz, write_npz
 
 SCHEMA = "foldline.features/1"
 _TEXT = ("name", "template_ids")
+_FAILURE = "failure"
 _LARGEST_ID = {"aatype": 20, "msa": 21, "template_aatype": 21}
 
 
@@ -62,8 +63,11 @@ class RawFeatures:
 
         Raises:
             RecordError: The file is missing, damaged, of another version, or its arrays do not belong together.
+            StageError: It says why there are no features.
         """
         arrays = read_npz(path, SCHEMA)
+        if set(arrays) == {_FAILURE}:
+            raise StageError(str(arrays[_FAILURE]))
         expected = {field.name for field in dataclasses.fields(cls)}
         if set(arrays) != expected:
             difference = ", ".join(sorted(set(arrays) ^ expected))
@@ -88,6 +92,11 @@ class RawFeatures:
             array = getattr(self, name)
             if array.size and not (array.min() >= 0 and array.max() <= largest):
                 raise RecordError(f"{name} holds ids outside 0 to {largest}", self.name)
+
+
+def write_failure(path: Path, reason: str) -> None:
+    """Write why there are no features in their place, so that the other targets of a batch need not wait for them."""
+    write_npz(path, {_FAILURE: np.array(reason)}, SCHEMA)
 
 
 def _expected_shapes(n: int, s: int, t: int) -> dict[str, tuple[tuple[int, ...], type]]:

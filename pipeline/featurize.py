@@ -17,12 +17,15 @@ from models.residue_constants import ATOM37, GAP, RESTYPE_ID, UNKNOWN
 from pipeline.a3m import Alignment, encode, read_a3m, without_duplicates
 from pipeline.errors import AlignmentError, ConfigError, RecordError
 from pipeline.fasta import Target, read_target
-from pipeline.features import RawFeatures
+from pipeline.features import RawFeatures, write_failure
 from pipeline.library.store import Atoms, TemplateLibrary
+from pipeline.records import read_json
 from pipeline.settings import add_flags, from_args, setting
 from pipeline.templates import USER, TemplateChain, TemplateHit, TemplateHits, read_templates
 
 log = logging.getLogger(__name__)
+
+_BATCH_SCHEMA = "foldline.batch/1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     settings = from_args(Settings, arguments)
     target = read_target(arguments.fasta)
+    if arguments.search and (reason := _why_not_searched(arguments.search, target)):
+        write_failure(arguments.output, f"search failed: {reason}")
+        log.error("%s: no features, since its search failed: %s", target.name, reason)
+        return 0
     alignment = read_a3m(arguments.msa)
     templates = read_templates(arguments.templates)
     used = templates.kept[: settings.max_templates]
@@ -155,10 +162,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fasta", type=Path, required=True, help="FASTA file with one record")
     parser.add_argument("--msa", type=Path, required=True, help="alignment whose first row is the target, A3M")
     parser.add_argument("--templates", type=Path, required=True, help="template hits of the search, JSON")
+    parser.add_argument(
+        "--search",
+        type=Path,
+        help="record of the search's batch (JSON); the features of a target whose search failed say why",
+    )
     parser.add_argument("--library", type=Path, help="folder of the template library that was searched")
     parser.add_argument("--output", type=Path, required=True, help="features to write, npz")
     add_flags(parser, Settings)
     return parser
+
+
+def _why_not_searched(record: Path, target: Target) -> str:
+    """Return why there is no alignment of a target; empty where there is one."""
+    targets = read_json(record, _BATCH_SCHEMA).get("targets", ())
+    return next((str(t["reason"]) for t in targets if t["name"] == target.name and t["status"] != "ok"), "")
 
 
 def _check_query(target: Target, alignment: Alignment) -> None:

@@ -20,6 +20,7 @@ from pipeline.own_templates import parse_own
 from pipeline.predict.settings import from_section
 from pipeline.predict.weights import weights_files
 from pipeline.records import read_json, write_json, write_text
+from pipeline.search.own_msa import check_entries
 from pipeline.settings import setting
 from pipeline.target import TARGET_SCHEMA
 
@@ -33,6 +34,7 @@ _FINE_STEP, _FINE_LIMIT, _COARSE_STEP = 32, 256, 64
 class Settings:
     """How targets are put together; none of it changes a result."""
 
+    search_targets: int = setting(50, "most targets that one process searches")
     batch_targets: int = setting(32, "most targets that one process predicts")
     batch_cost: int = setting(4_000_000, "largest sum of squared padded lengths of a batch, residues squared")
     compilation_cost: int = setting(160_000, "padding that is worth one compilation less, residues squared")
@@ -61,11 +63,17 @@ class Plan:
         targets: Targets by name, in the order of the FASTA files.
         batches: Batches by name.
         batch_of: Name of a target's batch, by the target's name.
+        searches: Names of the targets that one process searches, by the number of the search.
+        search_of: Number of a target's search, by the target's name.
+        msas: File of the user's own alignment, by the name of a target that has one.
     """
 
     targets: Mapping[str, Target]
     batches: Mapping[str, Batch]
     batch_of: Mapping[str, str]
+    searches: Mapping[str, tuple[str, ...]]
+    search_of: Mapping[str, str]
+    msas: Mapping[str, Path]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +189,23 @@ def assign_batches(targets: Sequence[Target], settings: Settings, earlier: Mappi
     return result
 
 
+def assign_searches(targets: Sequence[Target], settings: Settings, earlier: Mapping[str, str]) -> dict[str, str]:
+    """Say for each target which search it belongs to; as with batches, new targets go to new searches.
+
+    Args:
+        targets: All targets of the run.
+        settings: Bounds of a search.
+        earlier: Search by target name, from the earlier plan.
+    """
+    result = {target.name: earlier[target.name] for target in targets if target.name in earlier}
+    used = max(map(int, earlier.values()), default=0)
+    new = [target.name for target in targets if target.name not in result]
+    for start in range(0, len(new), settings.search_targets):
+        used += 1
+        result |= dict.fromkeys(new[start : start + settings.search_targets], f"{used:04d}")
+    return result
+
+
 def targets_of(config: Mapping[str, Any]) -> list[Target]:
     """Read and check the FASTA files of a config.
 
@@ -207,18 +232,23 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
 
     Raises:
         FastaError: A FASTA file or record cannot be used.
-        ConfigError: A pattern of the config matches no file.
+        ConfigError: A pattern of the config matches no file, or an alignment of the user's own belongs to no target.
         RecordError: The plan of an earlier run is damaged.
     """
-    out, targets = Path(config["outdir"]), targets_of(config)
-    earlier = _earlier(out / "plan.json")
-    assigned = assign_batches(targets, Settings(**config["plan"]), earlier)
-    _check_templates(config["search"]["own_templates"], [target.name for target in targets])
+    out, targets, settings = Path(config["outdir"]), targets_of(config), Settings(**config["plan"])
+    names = [target.name for target in targets]
+    msas = check_entries(config["search"]["own_msas"], names)
+    _check_templates(config["search"]["own_templates"], names)
+    batches, searches = _earlier(out / "plan.json")
+    batch_of = assign_batches(targets, settings, batches)
+    search_of = assign_searches(targets, settings, searches)
     for target in targets:
         _write_target(out / "targets" / target.name, target)
-    _write_if_changed(out / "plan.json", {"batches": {**earlier, **assigned}}, PLAN_SCHEMA)
+    plan = {"batches": {**batches, **batch_of}, "searches": {**searches, **search_of}}
+    _write_if_changed(out / "plan.json", plan, PLAN_SCHEMA)
     _write_names(out / "targets.txt", [target.name for target in targets])
-    return Plan({target.name: target for target in targets}, _batches(assigned), assigned)
+    by_name = {target.name: target for target in targets}
+    return Plan(by_name, _batches(batch_of), batch_of, _members(search_of), search_of, msas)
 
 
 def fasta_files(patterns: Iterable[str]) -> list[Path]:
@@ -235,9 +265,27 @@ def fasta_files(patterns: Iterable[str]) -> list[Path]:
 
 def failed_targets(out: Path, plan: Plan) -> dict[str, str]:
     """Return the reason for each target of the plan whose prediction failed, from the records of the batches."""
+    return _failed(plan, [batch_file(out, name) for name in plan.batches])
+
+
+def failed_searches(out: Path, plan: Plan) -> dict[str, str]:
+    """Return the reason for each target of the plan whose search failed, from the records of the searches."""
+    return _failed(plan, [search_file(out, number) for number in plan.searches])
+
+
+def batch_file(out: Path, batch: str) -> Path:
+    """Return the record of a batch of predictions."""
+    return out / "batches" / f"{batch}.json"
+
+
+def search_file(out: Path, search: str) -> Path:
+    """Return the record of a search."""
+    return out / "batches" / f"search-{search}.json"
+
+
+def _failed(plan: Plan, records: Iterable[Path]) -> dict[str, str]:
     failed: dict[str, str] = {}
-    for batch in plan.batches.values():
-        path = out / "batches" / f"{batch.name}.json"
+    for path in records:
         targets = read_json(path, BATCH_SCHEMA)["targets"] if path.exists() else []
         failed |= {t["name"]: t["reason"] for t in targets if t["status"] != "ok" and t["name"] in plan.targets}
     return failed
@@ -282,20 +330,27 @@ def _check_templates(texts: Iterable[str], targets: Sequence[str]) -> None:
             raise ConfigError(f"{own.path} is a template of {own.target!r}, which is no target of this run", mend=mend)
 
 
-def _earlier(path: Path) -> dict[str, str]:
+def _earlier(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the batches and the searches of an earlier plan."""
     if not path.exists():
-        return {}
-    batches = read_json(path, PLAN_SCHEMA).get("batches")
-    if not isinstance(batches, dict):
+        return {}, {}
+    record = read_json(path, PLAN_SCHEMA)
+    batches, searches = record.get("batches"), record.get("searches", {})
+    if not (isinstance(batches, dict) and isinstance(searches, dict)):
         raise RecordError("expected the batches of an earlier plan", str(path), "delete it to plan anew")
-    return batches
+    return batches, searches
 
 
 def _batches(assigned: Mapping[str, str]) -> dict[str, Batch]:
+    return {batch: Batch(batch, _bucket_of(batch), names) for batch, names in _members(assigned).items()}
+
+
+def _members(assigned: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the names in each group."""
     members = collections.defaultdict(list)
-    for name, batch in sorted(assigned.items()):  # so that the order of the FASTA file does not matter
-        members[batch].append(name)
-    return {batch: Batch(batch, _bucket_of(batch), tuple(names)) for batch, names in sorted(members.items())}
+    for name, group in sorted(assigned.items()):  # so that the order of the FASTA file does not matter
+        members[group].append(name)
+    return {group: tuple(names) for group, names in sorted(members.items())}
 
 
 def _write_target(folder: Path, target: Target) -> None:

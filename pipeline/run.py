@@ -16,7 +16,16 @@ from typing import Any
 
 from pipeline.config import ROOT, check_config, load_config, merged, write_config
 from pipeline.errors import ConfigError, StageError
-from pipeline.plan import Plan, data_of, failed_targets, plan_run, targets_of
+from pipeline.plan import (
+    Plan,
+    batch_file,
+    data_of,
+    failed_searches,
+    failed_targets,
+    plan_run,
+    search_file,
+    targets_of,
+)
 from pipeline.settings import to_flags
 
 log = logging.getLogger(__name__)
@@ -206,10 +215,12 @@ def _only_looks(passed_on: Sequence[str]) -> bool:
 
 
 def _forget_unfinished(out: Path, plan: Plan) -> None:
-    """Remove the records of batches in which a prediction failed or is gone, so that this run makes it."""
+    """Remove the records of batches in which a search or a prediction failed or is gone, so that this run makes it."""
+    for name in failed_searches(out, plan):
+        search_file(out, plan.search_of[name]).unlink(missing_ok=True)
     lost = [name for name in plan.targets if not (out / "targets" / name / "predicted.cif").exists()]
     for name in sorted({plan.batch_of[target] for target in [*failed_targets(out, plan), *lost]}):
-        (out / "batches" / f"{name}.json").unlink(missing_ok=True)
+        batch_file(out, name).unlink(missing_ok=True)
 
 
 def _ended(code: int, out: Path, plan: Plan) -> int:

@@ -22,7 +22,11 @@ def read_user_text(path: Path, kind: str, error: type[FoldlineError]) -> str:
         kind: What it should be, with its article, for messages: "a FASTA file".
         error: What to raise.
     """
-    data = _read_bytes(path, kind, error)
+    return text_of(read_user_bytes(path, kind, error), path, kind, error)
+
+
+def text_of(data: bytes, path: Path, kind: str, error: type[FoldlineError]) -> str:
+    """Do the same with the content of a file that is read already."""
     if not data.strip():
         raise error(f"the file is empty, expected {kind}", str(path))
     for magic, name in _COMPRESSED.items():
@@ -46,7 +50,8 @@ def refuse_control_characters(text: str, path: Path, kind: str, error: type[Fold
                     raise error(f"control character U+{ord(character):04X}, expected {kind}", f"{path}:{line}")
 
 
-def _read_bytes(path: Path, kind: str, error: type[FoldlineError]) -> bytes:
+def read_user_bytes(path: Path, kind: str, error: type[FoldlineError]) -> bytes:
+    """Read a whole file, if it is one."""
     if path.is_dir():
         raise error(f"this is a directory, expected {kind}", str(path))
     if path.exists() and not path.is_file():

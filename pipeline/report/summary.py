@@ -32,7 +32,7 @@ def summary_row(evidence: Evidence) -> Row:
         "mean_plddt": _rounded(evidence.confidence.get("mean_plddt"), 2),
         "ptm": _rounded(evidence.confidence.get("ptm"), 3),
         "msa_rows": evidence.search.get("rows"),
-        "neff": _rounded(evidence.search.get("neff"), 1),
+        "neff": _rounded(evidence.search.get("neff_80"), 1),
         "template_hits": len(evidence.templates.get("hits") or ()) if evidence.templates else None,
         "templates_used": len(templates_used(evidence)) if evidence.confidence else None,
         "best_template": best.get("id"),

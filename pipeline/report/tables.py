@@ -159,12 +159,12 @@ def humanised(key: str) -> str:
 
 def _search(search: Mapping[str, Any], templates: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
-        (
-            f"Database {database.get('name', '')}",
-            f"version {database.get('version', MISSING)}, {plain_number(database.get('rows'))} rows",
-        )
+        (f"Database {database.get('name', '')}", f"version {database.get('version', MISSING)}, {_rows_of(database)}")
         for database in search.get("databases") or ()
     ]
+    for key, words in (("neff_80", "Effective rows (80 % identity)"), ("neff_62", "Effective rows (62 % identity)")):
+        if search.get(key) is not None:
+            rows.append((words, plain_number(float(search[key]))))
     if search:
         converged = "converged" if search.get("converged") else "not converged"
         rows.append(("Rounds", f"{search.get('rounds', MISSING)} ({converged})"))
@@ -175,6 +175,13 @@ def _search(search: Mapping[str, Any], templates: Mapping[str, Any]) -> list[tup
         left_out = sum(bool(hit.get("excluded")) for hit in hits)
         rows.append(("Template hits", f"{len(hits)}, {left_out} of them left out"))
     return rows
+
+
+def _rows_of(database: Mapping[str, Any]) -> str:
+    """Say how many rows of a database were kept, and why the others were not."""
+    left_out = {reason: count for reason, count in (database.get("dropped") or {}).items() if count}
+    why = "; left out: " + ", ".join(f"{plain_number(n)} ({reason})" for reason, n in left_out.items())
+    return f"{plain_number(database.get('rows'))} rows" + (why if left_out else "")
 
 
 def _prediction(confidence: Mapping[str, Any]) -> list[tuple[str, str]]:

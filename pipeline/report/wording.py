@@ -78,7 +78,9 @@ def _alignment(evidence: Evidence, settings: Shown) -> Iterator[str]:
     if rows is not None and rows < settings.few_rows:
         count = "only the query itself" if rows <= 1 else f"only {rows} sequences"
         yield f"Few relatives: the alignment holds {count}; confidence values are less reliable."
-    if evidence.search and not evidence.search.get("converged", True):
+    if evidence.search.get("timed_out"):
+        yield "The search ran into its time budget: the alignment is that of its last full round."
+    elif evidence.search and not evidence.search.get("converged", True):
         yield f"The search had not converged after {evidence.search.get('rounds', '?')} rounds."
 
 

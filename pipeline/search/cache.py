@@ -2,13 +2,17 @@
 
 `{root}/{database}-{version}/{settings_hash}/{sequence_sha256}{suffix}`, and beside it a JSON with its checksum. Both
 are written under a temporary name and renamed, the checksum last, so that processes may share a cache and be killed.
+A process claims the results that it makes; another that shares the cache makes others first and then waits for these.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,9 @@ from pipeline.records import atomic, read_json, write_json
 log = logging.getLogger(__name__)
 
 SCHEMA = "foldline.cache/1"
+LOCK = ".claims"
 _HASH_LENGTH = 16
+_PLACES = 1 << 62  # bytes that a lock may stand at, whether they are there or not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +79,8 @@ class SearchCache:
         if hashlib.sha256(data).hexdigest() != record.get("sha256"):
             log.warning("%s: the cached search is damaged (wrong checksum); searching again", path)
             return None
+        with contextlib.suppress(OSError):  # of another user, or read-only: then its age is that of its making
+            os.utime(_record_path(path))  # so that what is used is not pruned
         return Entry(data.decode(), dict(record.get("facts", {})))
 
     def put(self, key: Key, entry: Entry) -> None:
@@ -88,6 +96,69 @@ class SearchCache:
             write_json(_record_path(path), record, SCHEMA)
         except OSError as error:
             log.warning("%s: the search cannot be cached (%s)", path, (error.strerror or str(error)).lower())
+
+    @contextlib.contextmanager
+    def claims(self) -> Iterator["Claims"]:
+        """Give the claims of this process; they end with the block, and with the process however it ends."""
+        try:
+            descriptor = self._open_lock()
+        except OSError:  # a cache that cannot be written: what two make at once is the same
+            yield Claims(self, None)
+            return
+        try:
+            yield Claims(self, descriptor)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _open_lock(self) -> int | None:
+        if self.root is None:
+            return None
+        self.root.mkdir(parents=True, exist_ok=True)
+        return os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+@dataclasses.dataclass(frozen=True)
+class Claims:
+    """Which results this process makes, so that another one that shares the cache waits for them.
+
+    Each is a lock on one byte of one file, at a place made of its key: any number of them needs one open file, and the
+    system drops them when the process ends. Who waits holds none, so that two cannot wait for each other. Where the
+    file system knows no locks, every claim is granted: two processes may then make the same result, and each writes it
+    whole.
+
+    Args:
+        cache: What is shared.
+        descriptor: The open file; None grants every claim.
+    """
+
+    cache: SearchCache
+    descriptor: int | None
+
+    def take(self, key: Key) -> bool:
+        """Claim a result; return whether no other process has."""
+        return self._lock(key, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def drop(self, key: Key) -> None:
+        """End a claim."""
+        self._lock(key, fcntl.LOCK_UN)
+
+    def wait(self, key: Key) -> None:
+        """Wait until no other process claims a result."""
+        if self._lock(key, fcntl.LOCK_EX):
+            self.drop(key)
+
+    def _lock(self, key: Key, operation: int) -> bool:
+        if self.descriptor is None:
+            return True
+        digest = hashlib.sha256("/".join(dataclasses.astuple(key)).encode()).digest()
+        try:
+            fcntl.lockf(self.descriptor, operation, 1, int.from_bytes(digest[:8]) % _PLACES)
+        except (BlockingIOError, PermissionError):  # POSIX allows both for what another process holds
+            return False
+        except OSError as error:
+            log.debug("no locks in %s (%s)", self.cache.root, error)
+        return True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -9,9 +11,11 @@ from pipeline.fasta import Target
 from pipeline.plan import (
     Settings,
     assign_batches,
+    assign_searches,
     bucket_length,
     cache_flag,
     data_of,
+    failed_searches,
     failed_targets,
     fasta_files,
     plan_run,
@@ -123,6 +127,9 @@ def test_plan_writes_targets(config, tmp_path):
     assert list(plan.targets) == ["a", "b", "c"]
     assert plan.batch_of == {"a": "0032-001", "b": "0064-001", "c": "0064-001"}
     assert plan.batches["0064-001"].targets == ("b", "c")
+    assert plan.searches == {"0001": ("a", "b", "c")}
+    assert plan.search_of == dict.fromkeys("abc", "0001")
+    assert plan.msas == {}
     assert (tmp_path / "out/targets/a/target.fasta").read_text() == f">a first\n{SEQUENCE}\n"
     assert json.loads((tmp_path / "out/targets/a/target.json").read_text()) == {
         "schema": "foldline.target/2",
@@ -133,6 +140,48 @@ def test_plan_writes_targets(config, tmp_path):
         "notes": [],
     }
     assert (tmp_path / "out/targets.txt").read_text() == "a\nb\nc\n"
+
+
+def test_searches_are_bounded_by_number_and_stay():
+    settings = Settings(search_targets=2)
+    earlier = assign_searches(targets(20, 37, 30), settings, {})
+    assert earlier == {"t0": "0001", "t1": "0001", "t2": "0002"}
+    assert assign_searches(targets(20, 37, 30, 31, 31), settings, earlier) == {**earlier, "t3": "0003", "t4": "0003"}
+    assert assign_searches(targets(20), settings, {"gone": "0007"}) == {"t0": "0008"}
+
+
+def test_a_plan_of_earlier_versions_gets_searches(config, tmp_path):
+    plan = plan_run(config)
+    path = tmp_path / "out/plan.json"
+    record = json.loads(path.read_text())
+    del record["searches"]
+    path.write_text(json.dumps(record))
+    assert plan_run(config).search_of == plan.search_of
+
+
+def test_own_alignments_are_found_or_refused_before_anything_is_written(config, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/b.sto.gz").touch()
+    with_folder = merged(config, {"search": {"own_msas": ["mine", "a=mine/b.sto.gz"]}})
+    assert plan_run(with_folder).msas == {"b": Path("mine/b.sto.gz"), "a": Path("mine/b.sto.gz")}
+    for entry, message in [
+        ("nowhere", "there is no folder 'nowhere'; give a folder of files called by target, or TARGET=FILE"),
+        ("x=mine/b.sto.gz", "'x=mine/b.sto.gz' has an alignment of no target of this run; call the files by the names"),
+        ("a=none.a3m", "there is no file 'none.a3m' for the target 'a'"),
+    ]:
+        over = {"outdir": "other", "search": {"own_msas": [entry]}}
+        with pytest.raises(ConfigError, match=re.escape(f"search.own_msas: {message}")):
+            plan_run(merged(config, over))
+    assert not (tmp_path / "other").exists()
+
+
+def test_failed_searches_are_read_from_their_records(config, tmp_path):
+    plan = plan_run(config)
+    record = {"schema": "foldline.batch/1", "targets": [{"name": "b", "status": "failed", "reason": "no such file"}]}
+    (tmp_path / "out/batches").mkdir()
+    (tmp_path / "out/batches/search-0001.json").write_text(json.dumps(record))
+    assert failed_searches(tmp_path / "out", plan) == {"b": "no such file"}
+    assert failed_targets(tmp_path / "out", plan) == {}
 
 
 def test_a_second_plan_writes_nothing(config, tmp_path):

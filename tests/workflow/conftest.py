@@ -7,7 +7,17 @@ import pytest
 
 from pipeline.config import ROOT
 
-OPAQUE = ("settings", "violations", "violations_before", "violations_after", "files", "batches", "made_from.software")
+OPAQUE = (
+    "settings",
+    "violations",
+    "violations_before",
+    "violations_after",
+    "files",
+    "batches",
+    "searches",
+    "made_from.software",
+    "databases[].facts",
+)
 """Fields whose own fields are described elsewhere, or are names."""
 
 

@@ -14,9 +14,9 @@ from pipeline.plan import plan_run
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 FASTA = f">a first\n{SEQUENCE}\n>b\n{SEQUENCE * 2}\n>c <b>&amp;</b>\n{SEQUENCE * 2}W\n"
-TARGET_FILES = ("msa.a3m", "templates.json", "search.json", "features.npz", "relaxed.cif", "relax.json", "report.html")
+TARGET_FILES = ("features.npz", "relaxed.cif", "relax.json", "report.html")
 APART = {"plan": {"compilation_cost": 0}}  # two buckets, two batches
-EVERYTHING = {"search": 3, "featurize": 3, "predict": 2, "relax": 3, "report": 3, "report_run": 1, "all": 1}
+EVERYTHING = {"search": 1, "featurize": 3, "predict": 2, "relax": 3, "report": 3, "report_run": 1, "all": 1}
 
 
 def snakemake(folder, *arguments):
@@ -56,6 +56,7 @@ def finished(tmp_path_factory):
     out = folder / "results"
     files = [out / "targets" / target / name for target in plan.targets for name in TARGET_FILES]
     files += [out / "batches" / f"{batch}.json" for batch in plan.batches]
+    files += [out / "batches" / f"search-{search}.json" for search in plan.searches]
     for path in [*files, out / "report.html", out / "summary.tsv"]:
         path.parent.mkdir(exist_ok=True)
         path.touch()
@@ -104,7 +105,10 @@ def test_a_setting_reruns_its_stage_and_what_follows(finished, stage, setting, e
 
 
 def test_planning_settings_rerun_nothing(finished):
-    assert planned(finished, plan={"batch_targets": 1, "batch_cost": 1024, "compilation_cost": 10**9}) == {}
+    assert (
+        planned(finished, plan={"search_targets": 1, "batch_targets": 1, "batch_cost": 1024, "compilation_cost": 10**9})
+        == {}
+    )
 
 
 def test_an_added_record_reruns_no_finished_target(rerun):
@@ -113,10 +117,34 @@ def test_an_added_record_reruns_no_finished_target(rerun):
     assert planned(rerun) == dict.fromkeys(EVERYTHING, 1)
 
 
-def test_a_changed_sequence_reruns_its_batch(rerun):
+def test_a_changed_sequence_reruns_what_was_searched_together(rerun):
+    """What the others' searches found comes from the cache, and what is predicted from it stays."""
     path = rerun / "data/examples/t.fasta"
     path.write_text(path.read_text().replace(f">a first\n{SEQUENCE}", f">a first\n{SEQUENCE}W"))
-    assert planned(rerun) == dict.fromkeys(EVERYTHING, 1)
+    assert planned(rerun) == EVERYTHING
+
+
+def test_targets_are_searched_in_groups(tmp_path):
+    folder = working_folder(tmp_path)
+    assert planned(folder, plan={"search_targets": 2}) == {**EVERYTHING, "search": 2}
+
+
+def test_an_alignment_of_ones_own_is_an_input(rerun):
+    (rerun / "mine").mkdir()
+    (rerun / "mine/b.a3m").write_text(f">b\n{SEQUENCE * 2}\n")
+    assert planned(rerun, search={"own_msas": ["mine"]})["search"] == 1
+    done = snakemake(rerun, "--dry-run", "--configfile", "changes.yaml")
+    assert re.search(r"^rule search:\n +input: .*, mine/b\.a3m$", done.stdout, re.MULTILINE)
+
+
+def test_an_alignment_of_no_target_stops_before_any_job(tmp_path):
+    folder = working_folder(tmp_path)
+    (folder / "mine").mkdir()
+    (folder / "changes.yaml").write_text("search:\n  own_msas: [mine]\n")
+    done = snakemake(folder, "--dry-run", "--configfile", "changes.yaml")
+    assert done.returncode != 0
+    assert "search.own_msas: 'mine' has an alignment of no target of this run" in done.stdout
+    assert not (folder / "results/targets").exists()
 
 
 def test_another_order_of_records_reruns_only_the_report_of_the_run(rerun):

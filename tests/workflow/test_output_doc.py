@@ -40,6 +40,8 @@ def test_the_tree_holds_what_the_rules_write(documented):
         f"{PLACES[place]}{path}".lstrip("/")
         .replace("{{target}}", "NAME")
         .replace("{{batch}}", "BATCH")
+        .replace("{{search}}", "SEARCH")
+        .replace("{PLAN.search_of[wildcards.target]}", "SEARCH")
         .replace("{PLAN.batch_of[wildcards.target]}", "BATCH")
         for place, path in found
     }

@@ -23,6 +23,7 @@ databases:
 relax:
   iterations: 50
 """
+NAMES = ("trp_cage", "villin_headpiece")
 FILES = {
     "target.fasta",
     "target.json",
@@ -67,14 +68,17 @@ def folder(tmp_path_factory):
 
 def test_every_file_is_there_and_no_other(folder):
     out = folder / "results"
-    for name in ("trp_cage", "villin_headpiece"):
+    for name in NAMES:
         assert {path.name for path in (out / "targets" / name).iterdir()} == FILES
         confidence = json.loads((out / "targets" / name / "confidence.json").read_text())
         assert 0 < confidence["mean_plddt"] <= 100
         assert json.loads((out / "targets" / name / "relax.json").read_text())["status"] in ("relaxed", "unrelaxed")
-        for stage in ("search", "featurize", "relax", "report"):
+        for stage in ("featurize", "relax", "report"):
             assert (out / "logs" / stage / f"{name}.log").exists()
             assert (out / "benchmarks" / stage / f"{name}.tsv").exists()
+    assert (out / "logs/search/0001.log").exists()
+    searched = json.loads((out / "batches/search-0001.json").read_text())
+    assert {target["name"]: target["status"] for target in searched["targets"]} == dict.fromkeys(NAMES, "ok")
     batch = json.loads((out / "batches/0064-001.json").read_text())
     done = {target["name"]: target["status"] for target in batch["targets"]}
     assert done == {"trp_cage": "ok", "villin_headpiece": "ok"}
@@ -113,16 +117,37 @@ def test_a_failure_costs_one_target_and_is_tried_again(folder):
     assert "failed" not in (out / "summary.tsv").read_text()
 
 
+def test_an_alignment_that_is_not_the_targets_costs_one_target(folder):
+    out, own = folder / "results", folder / "mine/trp_cage.fasta"
+    own.parent.mkdir()
+    own.write_text(">trp_cage\nNLYIQWLKDGGPSSGRPPPA\n")
+    (folder / "my.yaml").write_text(CONFIG + "search:\n  own_msas: [mine]\n")
+    code, said = foldline(folder)
+    assert code == 1, said
+    assert "1 of 2 targets failed: trp_cage (search failed: mine/trp_cage.fasta:1: no row is the target" in said
+    assert "has 'A' at position 20, the target 'S'" in said
+    assert not (out / "targets/trp_cage/msa.a3m").exists()
+    assert "search failed: mine" in (out / "targets/trp_cage/report.html").read_text()
+    own.write_text(">trp_cage\nNLYIQWLKDGGPSSGRPPPS\n>r\nNLYIQWLKD--PSSGRPPPS\n")
+    code, said = foldline(folder)
+    assert code == 0, said
+    assert json.loads((out / "targets/trp_cage/search.json").read_text())["own"] == "mine/trp_cage.fasta"
+    assert json.loads((out / "targets/villin_headpiece/search.json").read_text())["cached"]
+
+
 def test_docs_name_every_file_and_field(folder, documented):
     out = folder / "results"
     found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    for name in ("trp_cage", "villin_headpiece"):
+    for name in NAMES:
         found = {path.replace(name, "NAME").replace("0064-001", "BATCH") for path in found}
+    found = {path.replace("search-0001", "search-SEARCH").replace("search/0001", "search/SEARCH") for path in found}
     assert found == documented.paths - documented.optional
     target = out / "targets/villin_headpiece"
-    records = [*target.glob("*.json"), out / "plan.json", out / "batches/0064-001.json"]
+    records = [*target.glob("*.json"), out / "plan.json", *(out / "batches").glob("*.json")]
+    assert len(records) == 8
     for path in records:
-        expected = documented.fields[path.name.lower().replace("0064-001", "batches/batch")]
+        name = path.name.replace("0064-001", "batches/batch").replace("search-0001", "batches/search-search")
+        expected = documented.fields[name]
         assert documented.flattened(json.loads(path.read_text())) == set(expected), path.name
     for path in target.glob("*.npz"):
         assert set(np.load(path)) == set(documented.fields[path.name]), path.name

@@ -3,20 +3,25 @@
 import dataclasses
 import json
 import logging
+import tempfile
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.a3m import aligned, read_a3m
 from pipeline.errors import ConfigError, FastaError, LibraryError
-from pipeline.fasta import Target
+from pipeline.fasta import Target, write_target
 from pipeline.library.backbones import write_library
 from pipeline.library.source import Chains
 from pipeline.library.store import EMBEDDED, TemplateLibrary
 from pipeline.records import read_json
+from pipeline.search.batch import SCHEMA, Job, run_batch
 from pipeline.search.cache import Place, SearchCache
 from pipeline.search.engines.sources import make_sequences
-from pipeline.search.stage import SCHEMA, Settings, main, open_sources, search
+from pipeline.search.settings import Settings, open_searches
+from pipeline.search.stage import main, open_searcher
 from pipeline.search.template_finder import exclusion
 from pipeline.templates import TemplateHit, read_templates
 
@@ -82,7 +87,17 @@ def database(query, tmp_path):
 
 
 def run(target, library, settings, place=None):
-    return search(target, open_sources(settings, library), library, settings, place or Place())
+    """Search for one target and return what its files hold."""
+    with tempfile.TemporaryDirectory() as name:
+        job = Job(Path(name) / "target.fasta", Path(name) / target.name)
+        write_target(job.fasta, target)
+        outcome = run_batch([job], open_searcher(settings, library, place or Place()))[job]
+        assert outcome.failure is None
+        return types.SimpleNamespace(
+            alignment=read_a3m(job.folder / "msa.a3m"),
+            templates=read_templates(job.folder / "templates.json"),
+            record=read_json(job.folder / "search.json", SCHEMA),
+        )
 
 
 def hit_ids(result, kept=True):
@@ -92,22 +107,29 @@ def hit_ids(result, kept=True):
 def test_alignment_templates_and_record(target, library):
     result = run(target, library, Settings())
     assert result.alignment.names[0] == "the-target"
-    assert {name.split("/")[0] for name in result.alignment.names[1:]} == {"1AAA_A", "1BBB_A", "2CCC_b", "3DDD_A"}
+    assert {name.split("/")[0] for name in result.alignment.names[1:]} == {"1BBB_A", "2CCC_b", "3DDD_A"}
     assert hit_ids(result)[0] == "1AAA_A"
     assert set(hit_ids(result)) == {"1AAA_A", "1BBB_A", "2CCC_b", "3DDD_A"}
     record = result.record
-    assert record["rows"] == len(result.alignment) == 5
+    assert record["rows"] == len(result.alignment) == 4
     assert record["databases"][0] | {"seconds": 0} == {
         "name": "tiny",
         "version": library.version,
-        "rows": 4,
+        "engine": record["databases"][0]["engine"],
+        "found": 4,
+        "rows": 3,
+        "dropped": {"inclusion": 0, "cap": 0, "coverage": 0, "duplicate": 1},  # 1AAA_A is the query
         "rounds": record["rounds"],
         "converged": True,
+        "timed_out": False,
         "seconds": 0,
         "cached": False,
+        "facts": record["databases"][0]["facts"],
     }
+    assert 1 < record["neff_62"] <= record["neff_80"] <= 4
+    assert record["neff_sample"] == 4
     assert len(record["depth"]) == 61
-    assert max(record["depth"]) == 5
+    assert max(record["depth"]) == 4
     assert record["converged"]
     assert not record["cached"]
     assert record["templates"]["kept"] == 4
@@ -166,14 +188,14 @@ def test_templates_can_be_left_out(target, library, change, reason):
     result = run(target, library, Settings(**change))
     assert result.templates.hits == ()
     assert result.record["templates"]["reason"] == reason
-    assert len(result.alignment) == 5
+    assert len(result.alignment) == 4
 
 
 def test_several_databases_in_order(target, library, database):
     result = run(target, library, Settings(databases=(f"hostile={database}:1", "library")))
     assert [facts["name"] for facts in result.record["databases"]] == ["hostile", "tiny"]
-    assert [facts["rows"] for facts in result.record["databases"]] == [6, 4]
-    assert len(result.alignment) == 11
+    assert [facts["rows"] for facts in result.record["databases"]] == [6, 3]
+    assert len(result.alignment) == 10
     assert result.alignment.names[7:] == run(target, library, Settings()).alignment.names[1:]
 
 
@@ -185,21 +207,20 @@ def test_without_a_library(target, database):
 
 def test_hostile_headers_survive_the_files(target, library, database, tmp_path):
     (tmp_path / "t.fasta").write_text(f">the-target\n{target.sequence}\n")
-    words = ["--fasta", tmp_path / "t.fasta", "--msa", tmp_path / "m.a3m", "--templates", tmp_path / "t.json"]
-    words += ["--report", tmp_path / "r.json", "--databases", f"hostile={database}"]
+    words = ["--fasta", tmp_path / "t.fasta", "--outputs", tmp_path / "out", "--databases", f"hostile={database}"]
     words += ["--cache", tmp_path / "cache", "--threads", "2"]
     assert main([str(word) for word in words]) == 0
-    first = (tmp_path / "m.a3m").read_bytes()
-    alignment = read_a3m(tmp_path / "m.a3m")
+    first = (tmp_path / "out/msa.a3m").read_bytes()
+    alignment = read_a3m(tmp_path / "out/msa.a3m")
     assert len(alignment) == 7
     assert {aligned(row) for row in alignment.rows} == {
         aligned(row) for row in alignment.rows if len(aligned(row)) == 61
     }
-    assert read_json(tmp_path / "r.json", SCHEMA)["cached"] is False
-    assert read_templates(tmp_path / "t.json").hits == ()
+    assert read_json(tmp_path / "out/search.json", SCHEMA)["cached"] is False
+    assert read_templates(tmp_path / "out/templates.json").hits == ()
     assert main([str(word) for word in words]) == 0
-    assert read_json(tmp_path / "r.json", SCHEMA)["cached"] is True
-    assert (tmp_path / "m.a3m").read_bytes() == first
+    assert read_json(tmp_path / "out/search.json", SCHEMA)["cached"] is True
+    assert (tmp_path / "out/msa.a3m").read_bytes() == first
 
 
 def test_a_second_search_reads_the_cache_only(target, library, tmp_path, monkeypatch):
@@ -208,7 +229,7 @@ def test_a_second_search_reads_the_cache_only(target, library, tmp_path, monkeyp
     monkeypatch.setattr(
         "pipeline.search.engines.sources.make_sequences", lambda *_: pytest.fail("the library was read again")
     )
-    again = run(dataclasses.replace(target, name="other-name"), library, Settings(), place)
+    again = run(dataclasses.replace(target, name="other-name", header="other-name"), library, Settings(), place)
     assert again.record["cached"]
     assert again.alignment.rows == first.alignment.rows
     assert again.alignment.names[0] == "other-name"
@@ -291,14 +312,45 @@ def test_settings_out_of_range(change, message):
 
 
 def test_databases_that_cannot_be_searched(library, database):
-    with pytest.raises(ConfigError, match="no sequence database is named; give one, or 'library'"):
-        open_sources(Settings(databases=()), library)
     with pytest.raises(ConfigError, match="the databases name the library, but no library is given; give --library"):
-        open_sources(Settings(), None)
+        open_searches(Settings(), None, Place())
     with pytest.raises(ConfigError, match="the database 'a' is named twice"):
-        open_sources(Settings(databases=(f"a={database}:1", f"a={database}:2")), library)
+        open_searches(Settings(databases=(f"a={database}:1", f"a={database}:2")), library, Place())
     with pytest.raises(LibraryError, match="the database 'a' does not exist"):
-        open_sources(Settings(databases=("a=nowhere.fasta",)), library)
+        open_searches(Settings(databases=("a=nowhere.fasta",)), library, Place())
+    with pytest.raises(ConfigError, match="no search engine is called 'blast'"):
+        open_searches(Settings(engine="blast"), library, Place())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rounds": 1.5}, "expected a whole number for 'rounds' of the database 'a', found 1.5"),
+        ({"seconds": "long"}, "expected a number for 'seconds' of the database 'a', found 'long'"),
+        ({"seconds": True}, "expected a number for 'seconds' of the database 'a', found True"),
+        ({"rounds": 0}, "rounds must be at least 1, found 0"),
+        ({"sensitivity": 7.5}, "'jackhmmer' has no setting 'sensitivity'"),
+    ],
+)
+def test_settings_of_a_database_out_of_range(database, settings, message):
+    text = json.dumps({"name": "a", "path": str(database), "settings": settings})
+    with pytest.raises(ConfigError, match=message):
+        open_searches(Settings(databases=(text,)), None, Place())
+
+
+def test_a_database_may_be_searched_differently(database):
+    own = {"name": "a", "path": str(database), "max_rows": 7, "settings": {"rounds": 1, "inclusion_e_value": 1}}
+    searches = open_searches(Settings(databases=(json.dumps(own), f"b={database}:1"), rounds=2), None, Place())
+    assert [(s.options.rounds, s.options.e_value, s.options.max_rows) for s in searches] == [
+        (1, 1.0, 7),
+        (2, 1e-3, 10_000),
+    ]
+
+
+def test_a_library_may_be_one_of_the_databases(target, library):
+    text = json.dumps({"name": "other", "path": str(library.path), "kind": "library"})
+    record = run(target, None, Settings(databases=(text,))).record
+    assert [(facts["name"], facts["rows"]) for facts in record["databases"]] == [("other", 3)]
 
 
 def test_exclusion_names_chains_and_entries():
@@ -320,20 +372,19 @@ def test_ubiquitin_in_the_embedded_library():
 
 
 def test_main_with_a_missing_target_writes_nothing(tmp_path, library):
-    words = ["--fasta", "none.fasta", "--library", library.path, "--msa", tmp_path / "m", "--templates", tmp_path / "t"]
+    words = ["--fasta", "none.fasta", "--library", library.path, "--outputs", tmp_path / "out"]
     with pytest.raises(FastaError, match=r"none\.fasta: cannot read"):
-        main([str(word) for word in [*words, "--report", tmp_path / "r"]])
+        main([str(word) for word in words])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_main_writes_records_that_others_read(tmp_path, library, target):
     (tmp_path / "t.fasta").write_text(f">the-target\n{target.sequence.lower()}\n")
-    words = ["--fasta", tmp_path / "t.fasta", "--library", library.path, "--msa", tmp_path / "m.a3m"]
-    words += ["--templates", tmp_path / "t.json", "--report", tmp_path / "r.json", "--rounds", "2"]
+    words = ["--fasta", tmp_path / "t.fasta", "--library", library.path, "--outputs", tmp_path / "out", "--rounds", "2"]
     assert main([str(word) for word in words]) == 0
-    assert read_a3m(tmp_path / "m.a3m").query == target.sequence
-    templates = json.loads((tmp_path / "t.json").read_text())
+    assert read_a3m(tmp_path / "out/msa.a3m").query == target.sequence
+    templates = json.loads((tmp_path / "out/templates.json").read_text())
     assert templates["schema"] == "foldline.templates/2"
     assert templates["library"] == {"name": "tiny", "version": library.version}
-    record = read_json(tmp_path / "r.json", SCHEMA)
+    record = read_json(tmp_path / "out/search.json", SCHEMA)
     assert record["rounds"] <= record["settings"]["rounds"] == 2

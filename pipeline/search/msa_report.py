@@ -1,0 +1,141 @@
+"""Say what an alignment is worth: which rows were kept and why not, how many differ, and the depth at each position."""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.a3m import GAP_ID, Alignment, aligned, encode
+
+THRESHOLDS = {"neff_62": 0.62, "neff_80": 0.80}
+_BITS = 5  # 22 letters
+_WORD = 64
+_WORK = 150_000_000  # words of 64 columns that are compared at most: within a second
+_CHUNK = 1 << 15  # pairs at a time, which keeps a step within the processor's cache
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The rows that a source of an alignment gave.
+
+    Args:
+        alignment: The query and its rows.
+        dropped: How many rows the source had left out before, by reason.
+    """
+
+    alignment: Alignment
+    dropped: dict[str, int]
+
+
+def combined(name: str, query: str, sources: Sequence[Rows], min_coverage: float) -> tuple[Alignment, list[dict]]:
+    """Put the rows of all sources under one query, and say of each source what became of its rows.
+
+    A row that repeats an earlier one, insertions aside, is left out: AlphaFold 2 reads the first only.
+
+    Args:
+        name: Of the query.
+        query: Its sequence.
+        sources: What each database gave, in the order of the rows.
+        min_coverage: Smallest share of the query's residues that a row aligns to, 0-1.
+
+    Returns:
+        The alignment, and for each source `found`, `rows` (that were kept) and `dropped` by reason.
+    """
+    names, rows, seen, counts = [name], [query], {query}, []
+    for source in sources:
+        dropped = collections.Counter(source.dropped)
+        before = len(rows)
+        for row_name, row in zip(source.alignment.names[1:], source.alignment.rows[1:], strict=True):
+            columns = aligned(row)
+            if len(columns) - columns.count("-") < min_coverage * len(query):
+                dropped["coverage"] += 1
+            elif columns in seen:
+                dropped["duplicate"] += 1
+            else:
+                seen.add(columns)
+                names.append(row_name)
+                rows.append(row)
+        kept = len(rows) - before
+        counts.append({"found": kept + dropped.total(), "rows": kept, "dropped": reasons(dropped)})
+    return Alignment(tuple(names), tuple(rows)), counts
+
+
+def reasons(dropped: "collections.Counter[str] | dict[str, int]") -> dict[str, int]:
+    """Return the number of rows that were left out for each reason, zeros too."""
+    return {reason: int(dropped.get(reason, 0)) for reason in ("inclusion", "cap", "coverage", "duplicate")}
+
+
+def worth(alignment: Alignment) -> dict[str, Any]:
+    """Return rows, effective numbers of rows and depth of an alignment, as `search.json` holds them."""
+    msa, _ = encode(alignment)
+    effective, sample = neff(msa, list(THRESHOLDS.values()))
+    return {
+        "rows": len(alignment),
+        **{name: round(value, 2) for name, value in zip(THRESHOLDS, effective, strict=True)},
+        "neff_sample": sample,
+        "depth": [int(count) for count in (msa != GAP_ID).sum(axis=0)],
+    }
+
+
+def neff(msa: NDArray[np.int8], thresholds: Sequence[float], work: int = _WORK) -> tuple[list[float], int]:
+    """Return the effective number of rows at each threshold of identity.
+
+    A row counts as one over the number of rows, itself included, that are as similar to it as the threshold. The
+    identity of two rows is the number of columns with the same letter over those in which one of them has a letter. In
+    a large alignment, the rows that are counted are a sample, evenly spaced, and the sum is scaled up.
+
+    Args:
+        msa: HHblits ids, gap 21; shape (rows, n).
+        thresholds: Identities, 0-1.
+        work: Bound on rows counted times rows times words of 64 columns.
+
+    Returns:
+        The numbers, and how many rows were counted.
+
+    Source: Jumper et al. 2021, Nature 596, 583, Methods (weights from clusters at 80 % identity on the region in which
+    either sequence has residues).
+    """
+    rows, columns = msa.shape
+    planes = _bit_planes(msa)
+    gaps = _packed(msa == GAP_ID)
+    counted = max(1, min(rows, work // max(1, rows * len(gaps))))
+    chosen = np.linspace(0, rows - 1, counted).round().astype(np.int64)
+    similar = np.zeros((len(thresholds), counted), dtype=np.int64)
+    step = max(1, _CHUNK // rows)
+    for start in range(0, counted, step):
+        part = slice(start, start + step)
+        for begin in range(0, rows, _CHUNK):
+            others = slice(begin, begin + _CHUNK)
+            different, union = _compare(planes, gaps, chosen[part], others, columns)
+            for index, threshold in enumerate(thresholds):
+                similar[index, part] += (union - different >= threshold * union).sum(axis=1)
+    return [float((1.0 / np.maximum(each, 1)).mean() * rows) for each in similar], counted
+
+
+def _compare(
+    planes: NDArray[np.uint64], gaps: NDArray[np.uint64], chosen: NDArray[np.int64], others: slice, columns: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Count for each pair of rows the columns that differ, and those in which either has a residue."""
+    different = np.zeros((len(chosen), len(gaps[0, others])), dtype=np.int32)
+    union = np.full(different.shape, columns, dtype=np.int32)
+    for word in range(len(gaps)):
+        unequal = np.zeros(different.shape, dtype=np.uint64)
+        for plane in planes:
+            unequal |= plane[word, chosen, None] ^ plane[word, None, others]
+        different += np.bitwise_count(unequal)
+        union -= np.bitwise_count(gaps[word, chosen, None] & gaps[word, None, others])
+    return different, union
+
+
+def _bit_planes(msa: NDArray[np.int8]) -> NDArray[np.uint64]:
+    """Return the bits of the letters, 64 columns to a word; shape (bits, words, rows)."""
+    return np.stack([_packed((msa >> bit) & 1 == 1) for bit in range(_BITS)])
+
+
+def _packed(flags: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Pack (rows, columns) flags to words of 64 columns; shape (words, rows)."""
+    padded = np.pad(flags, ((0, 0), (0, -flags.shape[1] % _WORD)))
+    return np.ascontiguousarray(np.packbits(padded, axis=1).view(np.uint64).T)
