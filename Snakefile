@@ -141,6 +141,7 @@ rule predict:
     that fails is named in the record of the batch and has no predicted.cif, so its relax job fails: the others go on.
     """
     input:
+        targets=of_batch(f"{TARGET}/target.json"),
         features=of_batch(f"{TARGET}/features.npz"),
         weights=DATA.weights,
     output:

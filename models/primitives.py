@@ -24,6 +24,8 @@ _SINGLE_BYTES = 4
 CPU_CHUNK = 2**20  # numbers that a part of the work may hold between its products: what stays in the cache
 CPU_WHOLE = 2**22  # numbers up to which all of it is done at once: the shared cache holds them
 DEVICE_CHUNK = 2**28  # the same where only memory counts
+_CUT = functools.partial(jax.lax.dynamic_slice_in_dim, allow_negative_indices=False)  # one kernel less to compile
+_PUT = functools.partial(jax.lax.dynamic_update_slice_in_dim, allow_negative_indices=False)
 
 
 def initialiser(kind: Initialiser, fan_in: int) -> hk.initializers.Initializer:
@@ -126,16 +128,18 @@ _Norm: TypeAlias = tuple[_Flat, Float[Array, "1 m"], Float[Array, "1 m"], Float[
 
 @jax.custom_vjp
 def _normalise_first(x: _Flat, scale: Float[Array, " c"], offset: Float[Array, " c"]) -> _Flat:
-    """Normalise columns, with all sums as matrix products, and a gradient that keeps nothing but the input."""
+    """Normalise columns, with a gradient that keeps nothing but the input and sums by matrix products.
+
+    Plain means here: XLA makes one call of the whole norm on a CPU, with nothing to compile.
+    """
     return _normalise_forward(x, scale, offset)[0]
 
 
 def _normalise_forward(x: _Flat, scale: Float[Array, " c"], offset: Float[Array, " c"]) -> tuple[_Flat, _Norm]:
     """Return the normalised columns, and what the gradient needs."""
-    mean_of = jnp.full((1, x.shape[0]), 1.0 / x.shape[0], x.dtype)
-    mean = mean_of @ x
+    mean = jnp.mean(x, axis=0, keepdims=True)
     centred = x - mean
-    inverse = jax.lax.rsqrt(mean_of @ jnp.square(centred) + LAYER_NORM_EPSILON)
+    inverse = jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=0, keepdims=True) + LAYER_NORM_EPSILON)
     return centred * inverse * scale[:, None] + offset[:, None], (x, mean, inverse, scale)
 
 
@@ -187,7 +191,7 @@ def in_chunks(
 
     def fill(k: Array, results: Any) -> Any:
         start = jnp.minimum(k * chunk, n - chunk)  # the last chunk may overlap the one before
-        put = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=out_axis)
+        put = functools.partial(_PUT, start_index=start, axis=out_axis)
         return jax.tree.map(put, results, function(*_part(arrays, axes, start, chunk)))
 
     def empty(one: jax.ShapeDtypeStruct) -> Array:
@@ -235,7 +239,7 @@ def updated(
         if n % chunk:  # the last chunk overlaps positions that are updated already
             fresh = start + jnp.arange(chunk) >= k * chunk
             added = jnp.where(jnp.expand_dims(fresh, [i for i in range(x.ndim) if i != axis]), added, 0.0)
-        return jax.lax.dynamic_update_slice_in_dim(x, part + added, start, axis)
+        return _PUT(x, part + added, start, axis)
 
     return jax.lax.fori_loop(0, -(-n // chunk), fill, x)
 
@@ -249,8 +253,7 @@ def _chunk(n: int, elements: int) -> int:
 
 
 def _part(arrays: tuple[Array, ...], axes: tuple[int, ...], start: Array | int, chunk: int) -> tuple[Array, ...]:
-    cut = jax.lax.dynamic_slice_in_dim
-    return tuple(cut(array, start, chunk, axis) for array, axis in zip(arrays, axes, strict=True))
+    return tuple(_CUT(array, start, chunk, axis) for array, axis in zip(arrays, axes, strict=True))
 
 
 class AttentionWeights(NamedTuple):

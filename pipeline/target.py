@@ -1,6 +1,7 @@
 """The record of a target: its name, the header that the user gave, and its chains, of which there is one so far."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,5 +104,7 @@ def read_target_record(path: Path) -> Target:
 
 def _chain(record: Mapping[str, Any], path: Path) -> Chain:
     chain = Chain(str(record["sequence"]), str(record["numbering"]), str(record["id"]))
+    if not re.fullmatch("[A-Z]+", chain.sequence):
+        raise RecordError("expected a sequence of upper-case letters", str(path), _MEND)
     author_numbers(chain.numbering, len(chain.sequence), str(path))
     return chain

@@ -27,8 +27,6 @@ def read_user_text(path: Path, kind: str, error: type[FoldlineError]) -> str:
 
 def text_of(data: bytes, path: Path, kind: str, error: type[FoldlineError]) -> str:
     """Do the same with the content of a file that is read already."""
-    if not data.strip():
-        raise error(f"the file is empty, expected {kind}", str(path))
     for magic, name in _COMPRESSED.items():
         if data.startswith(magic):
             raise error(f"expected {kind}, found {name} data", str(path), "decompress it first")
@@ -38,6 +36,8 @@ def text_of(data: bytes, path: Path, kind: str, error: type[FoldlineError]) -> s
         line = data.count(b"\n", 0, wrong.start) + 1
         problem = f"byte 0x{data[wrong.start]:02x} is no UTF-8 text, expected {kind}"
         raise error(problem, f"{path}:{line}", "save the file as plain text in UTF-8") from wrong
+    if not text.strip():
+        raise error(f"the file is empty, expected {kind}", str(path))
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import __version__, fasta
+from pipeline import __version__
 from pipeline.errors import RecordError
+from pipeline.fasta import read_target
 from pipeline.features import RawFeatures
+from pipeline.numbering import author_numbers, numbering_of
 from pipeline.predict.settings import Settings
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
 from pipeline.quality import assess
-from pipeline.records import atomic, read_json, write_json, write_npz
+from pipeline.records import atomic, read_json, read_npz, write_json, write_npz
+from pipeline.target import Chain, read_target_record
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,19 @@ class Job:
     def name(self) -> str:
         """The target's name: that of its folder."""
         return self.folder.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """What the user calls a target: nothing that its prediction depends on.
+
+    Args:
+        header: Of its FASTA record.
+        chain: With its residue numbers.
+    """
+
+    header: str
+    chain: Chain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,16 +141,22 @@ def forget(folder: Path) -> None:
 
 def write(folder: Path, record: Mapping[str, Any], prediction: Prediction, settings: Settings) -> None:
     """Write predicted.cif, confidence.npz and, last, confidence.json, which says that the others are whole."""
-    name, header = record["target"], record["header"]
-    write_mmcif(folder / STRUCTURE, prediction.protein, name=name, title=header)
     stored: dict[str, np.ndarray] = {"plddt": prediction.plddt.astype(np.float32)}
     if prediction.pae is not None:
         stored["pae"] = np.clip(np.rint(prediction.pae / PAE_STEP), 0, 255).astype(np.uint8)
         stored["pae_step"] = np.array(PAE_STEP, np.float32)
-    write_npz(folder / ARRAYS, stored, CONFIDENCE_SCHEMA)
+    _write_files(folder, record, prediction.protein, stored, pdb=settings.pdb)
+
+
+def _write_files(
+    folder: Path, record: Mapping[str, Any], protein: Protein, arrays: Mapping[str, np.ndarray], *, pdb: bool
+) -> None:
+    header = record["header"]
+    write_mmcif(folder / STRUCTURE, protein, name=record["target"], title=header)
+    write_npz(folder / ARRAYS, {"author_number": np.array(protein.author_number), **arrays}, CONFIDENCE_SCHEMA)
     files = [STRUCTURE, ARRAYS]
-    if settings.pdb:
-        write_pdb(folder / PDB, prediction.protein, title=header)
+    if pdb:
+        write_pdb(folder / PDB, protein, title=header)
         files.append(PDB)
     digests = {file: sha256(folder / file) for file in files}
     write_json(folder / RECORD, {**record, "files": digests}, CONFIDENCE_SCHEMA)
@@ -147,8 +169,9 @@ def record_of(
     memory = prediction.memory
     return {
         "target": job.name,
-        "header": _header(job),
+        "header": label_of(job).header,
         "length": len(features.aatype),
+        "numbering": numbering_of(prediction.protein.author_number),
         "model": made_from["model"],
         "seed": made_from["seed"],
         "mean_plddt": round(float(prediction.plddt.mean()), 2),
@@ -163,6 +186,42 @@ def record_of(
         "settings": dataclasses.asdict(settings),
         "made_from": dict(made_from),
     }
+
+
+def label_of(job: Job) -> Label:
+    """Return what the user calls a target, from its record, or from its FASTA file, where one lies beside its results.
+
+    Raises:
+        FoldlineError: That file is damaged.
+    """
+    record, fasta = job.folder / "target.json", job.folder / "target.fasta"
+    if not (record.is_file() or fasta.is_file()):
+        return Label(job.name, Chain(""))
+    target = read_target_record(record) if record.is_file() else read_target(fasta)
+    return Label(target.header, target.chain)
+
+
+def labelled(protein: Protein, label: Label) -> Protein:
+    """Return the structure with the user's residue numbers, and the chain's name.
+
+    Raises:
+        NumberingError: They are those of another sequence.
+    """
+    numbers = author_numbers(label.chain.numbering, len(protein), label.header)
+    return dataclasses.replace(protein, author_number=numbers, chain_id=np.full(len(protein), label.chain.id))
+
+
+def relabel(folder: Path, label: Label) -> None:
+    """Give a finished result the header and the residue numbers of now, where they were others; its numbers stay."""
+    record = read_json(folder / RECORD, CONFIDENCE_SCHEMA)
+    numbering = numbering_of(author_numbers(label.chain.numbering, record["length"], label.header))
+    if (record["header"], record.get("numbering")) == (label.header, numbering):
+        return
+    arrays = read_npz(folder / ARRAYS, CONFIDENCE_SCHEMA)
+    arrays.pop("author_number", None)
+    protein = dataclasses.replace(read_structure(folder / STRUCTURE), b_factor=arrays["plddt"])
+    known = {**record, "header": label.header, "numbering": numbering}
+    _write_files(folder, known, labelled(protein, label), arrays, pdb=PDB in record["files"])
 
 
 def add_pdb(folder: Path) -> None:
@@ -226,9 +285,3 @@ def _holds(path: Path, record: Mapping[str, Any]) -> bool:
     except RecordError:
         return False
     return {**record, "schema": found["schema"]} == found
-
-
-def _header(job: Job) -> str:
-    """Return the header that the user gave, where the target's FASTA lies beside its results."""
-    path = job.folder / "target.fasta"
-    return fasta.read_fasta(path)[0].header if path.is_file() else job.name

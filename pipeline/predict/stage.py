@@ -28,7 +28,10 @@ from pipeline.predict.records import (
     finish,
     forget,
     is_done,
+    label_of,
+    labelled,
     record_of,
+    relabel,
     runs_of,
     sha256,
     software,
@@ -100,8 +103,10 @@ def _make(job: Job, run: Run, predictor: Predictor, weights: Weights, bucket: in
     """Make one prediction of a target, unless it is there."""
     settings = predictor.settings
     folder, made_from = run.folder(job, settings), provenance(job, run, predictor, weights, bucket)
+    label = label_of(job)
     if is_done(folder, made_from):
         log.info("%s: %s, seed %d: already predicted", job.name, run.model, run.seed)
+        relabel(folder, label)
         if settings.pdb:
             add_pdb(folder)
         return
@@ -110,6 +115,7 @@ def _make(job: Job, run: Run, predictor: Predictor, weights: Weights, bucket: in
     features = RawFeatures.load(job.features)
     predictor.load(weights)
     prediction = _predicted(features, run, predictor, bucket)
+    prediction = dataclasses.replace(prediction, protein=labelled(prediction.protein, label))
     write(folder, record_of(job, features, prediction, settings, made_from), prediction, settings)
     _report(job, run, prediction)
 

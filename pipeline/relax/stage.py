@@ -53,6 +53,7 @@ class RelaxRecord:
         violations_after: The same for the structure that is handed on.
         rmsd: Of the input's heavy atoms to the input, without superposition, A.
         ca_rmsd: The same for CA.
+        residues: Chain, name and author's number of each residue, such as "A:CYS17".
         displacement: Root mean square over the heavy atoms of each residue, A.
         changes: What was added, renamed or left out.
         seconds: Wall time.
@@ -71,6 +72,7 @@ class RelaxRecord:
     violations_after: dict[str, Any] = dataclasses.field(default_factory=dict)
     rmsd: float = 0.0
     ca_rmsd: float = 0.0
+    residues: tuple[str, ...] = ()
     displacement: tuple[float, ...] = ()
     changes: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -155,6 +157,7 @@ def _relaxed(protein: Protein, outcome: "Outcome", settings: Settings, started: 
         violations_after=quality.assess(outcome.protein),
         rmsd=round(float(np.sqrt(squared.sum() / max(mask.sum(), 1))), 4),
         ca_rmsd=round(float(np.sqrt(squared[:, _CA].sum() / max(mask[:, _CA].sum(), 1))), 4),
+        residues=_labels(protein),
         displacement=tuple(round(float(value), 3) for value in by_residue),
         changes=(*protein.notes, *outcome.changes),
         seconds=round(time.monotonic() - started, 3),
@@ -172,11 +175,16 @@ def unrelaxed(protein: Protein, failure: RelaxFailure, settings: Settings, start
         force_field=settings.force_field,
         violations_before=found,
         violations_after=found,
+        residues=_labels(protein),
         displacement=(0.0,) * len(protein),
         changes=protein.notes,
         seconds=round(time.monotonic() - started, 3),
     )
     return RelaxResult(protein, record)
+
+
+def _labels(protein: Protein) -> tuple[str, ...]:
+    return tuple(protein.label(i) for i in range(len(protein)))
 
 
 def _number(energy: float) -> float | None:

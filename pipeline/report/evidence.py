@@ -12,6 +12,7 @@ from pipeline.errors import FoldlineError
 from pipeline.fasta import read_target
 from pipeline.protein import Protein, read_structure
 from pipeline.records import read_json, read_npz
+from pipeline.target import Target, read_target_record
 
 Parts = Literal["all", "model", "records"]
 STAGES = ("search", "featurize", "predict", "relax")
@@ -27,6 +28,7 @@ class Evidence:
         name: Safe name of the target.
         header: Header as the user wrote it: hostile input.
         sequence: Normalised one-letter sequence.
+        author_numbers: The user's number of each residue.
         notes: What the FASTA reader changed or kept, in words.
         search, templates, confidence, relax: The stages' JSON records; empty where there is none.
         ranking: The record of several predictions; empty where there is one.
@@ -40,6 +42,7 @@ class Evidence:
     name: str
     header: str
     sequence: str
+    author_numbers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     search: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     templates: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -52,6 +55,12 @@ class Evidence:
     relaxed: Protein | None = None
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     failure: str = ""
+
+    def numbers(self, length: int) -> tuple[str, ...]:
+        """Return the number of each of so many residues: the user's, or from 1 where those are of others."""
+        if len(self.author_numbers) == length:
+            return self.author_numbers
+        return tuple(str(i + 1) for i in range(length))
 
     @property
     def status(self) -> str:
@@ -83,11 +92,11 @@ def read_evidence(
         failures: What `read_failures` gave; read from the run when it is not given.
 
     Raises:
-        FastaError, RecordError, StructureError: The folder holds no `target.fasta`, or a file is damaged.
+        FastaError, RecordError, StructureError: The folder holds no record of a target, or a file is damaged.
     """
     name = target_dir.name
     failure = (read_failures(run) if failures is None else failures).get(name, "")
-    target = read_target(target_dir / "target.fasta")
+    target = _target(target_dir)
     search = _optional_json(target_dir / "search.json", "foldline.search/1")
     made = {} if failure else _prediction(target_dir, parts)  # what lies there is of an earlier run
     records = {"search": search, "predict": _predict_record(made), "relax": made.get("relax", {})}
@@ -95,7 +104,8 @@ def read_evidence(
         name=name,
         header=target.header,
         sequence=target.sequence,
-        notes=tuple(map(str, _optional_json(target_dir / "target.json", "foldline.target/2").get("notes", ()))),
+        author_numbers=target.chain.author_numbers,
+        notes=target.notes,
         search=search,
         templates=_optional_json(target_dir / "templates.json", "foldline.templates/2"),
         seconds=_stage_seconds(name, run, records),
@@ -107,6 +117,12 @@ def read_evidence(
 def unreadable(target_dir: Path, error: FoldlineError) -> Evidence:
     """Return the evidence of a target whose records cannot be read: a failed row, so that one target costs one row."""
     return Evidence(target_dir.name, target_dir.name, "", failure=str(error))
+
+
+def _target(folder: Path) -> Target:
+    """Read the target's record, or its FASTA file, which knows the numbers and the notes of the header only."""
+    record = folder / "target.json"
+    return read_target_record(record) if record.exists() else read_target(folder / "target.fasta")
 
 
 def _optional_json(path: Path, schema: str) -> dict[str, Any]:

@@ -18,11 +18,12 @@ def chain_frame(length: int, top: float, bottom: float, low: float, high: float)
     return Frame(Scale(0.5, length + 0.5, LEFT, WIDTH - RIGHT), Scale(low, high, bottom, top))
 
 
-def plddt_figure(plddt: np.ndarray, structure: str = "") -> Markup:
+def plddt_figure(plddt: np.ndarray, numbers: Sequence[str], structure: str = "") -> Markup:
     """Draw pLDDT along the chain over the four bands, and the secondary structure above it.
 
     Args:
         plddt: Shape (residues,), 0-100.
+        numbers: The user's number of each residue.
         structure: `H`, `E` or `-` for each residue; empty to leave it out.
     """
     frame = chain_frame(len(plddt), 34, 224, 0, 100)
@@ -34,7 +35,7 @@ def plddt_figure(plddt: np.ndarray, structure: str = "") -> Markup:
         parts.append(text(right + 8, (top + bottom) / 2 + 4, band.name, "note"))
     parts += _structure_strip(frame, structure)
     parts += frame.y_axis("pLDDT", [0, 50, 70, 90, 100], grid=False)
-    parts += frame.x_axis("residue", residue_ticks(len(plddt), right - left))
+    parts += frame.x_axis("residue", residue_ticks(numbers, right - left))
     parts.append(element("path", class_="line", d=_steps(frame, plddt)))
     label = (
         f"pLDDT along the chain: mean {np.nanmean(plddt):.1f}, from {np.nanmin(plddt):.1f} to {np.nanmax(plddt):.1f}."
@@ -42,7 +43,7 @@ def plddt_figure(plddt: np.ndarray, structure: str = "") -> Markup:
     return figure("plddt", label, WIDTH, 264, parts, css="chain")
 
 
-def depth_figure(depth: np.ndarray, few: int) -> Markup:
+def depth_figure(depth: np.ndarray, numbers: Sequence[str], few: int) -> Markup:
     """Draw how many sequences of the alignment cover each residue, with a line at `few`."""
     top = max(float(depth.max(initial=0)), few * 1.25)
     frame = chain_frame(len(depth), 14, 154, 0, top)
@@ -50,7 +51,7 @@ def depth_figure(depth: np.ndarray, few: int) -> Markup:
     at = frame.y(few)
     parts = [
         *frame.y_axis("sequences"),
-        *frame.x_axis("residue", residue_ticks(len(depth), right - left)),
+        *frame.x_axis("residue", residue_ticks(numbers, right - left)),
         element("path", class_="area", d=_area(frame, depth)),
         element("line", class_="limit", x1=left, x2=right, y1=at, y2=at),
         text(right + 8, at + 4, f"few ({few})", "note"),
@@ -59,26 +60,26 @@ def depth_figure(depth: np.ndarray, few: int) -> Markup:
     return figure("depth", label, WIDTH, 194, parts, css="chain")
 
 
-def displacement_figure(displacement: np.ndarray) -> Markup:
+def displacement_figure(displacement: np.ndarray, numbers: Sequence[str]) -> Markup:
     """Draw how far each residue moved in relaxation, shape (residues,), angstrom."""
     top = max(float(np.nanmax(displacement, initial=0.0)) * 1.08, 0.1)
     frame = chain_frame(len(displacement), 14, 134, 0, top)
     left, _, right, _ = frame.box
     parts = [
         *frame.y_axis("moved (Å)"),
-        *frame.x_axis("residue", residue_ticks(len(displacement), right - left)),
+        *frame.x_axis("residue", residue_ticks(numbers, right - left)),
         element("path", class_="area", d=_area(frame, displacement)),
     ]
     label = f"Displacement in relaxation: largest {np.nanmax(displacement, initial=0.0):.2f} angstrom."
     return figure("displacement", label, WIDTH, 174, parts, css="chain")
 
 
-def coverage_figure(hits: Sequence[Mapping[str, Any]], used: Sequence[str], length: int) -> Markup:
+def coverage_figure(hits: Sequence[Mapping[str, Any]], used: Sequence[str], numbers: Sequence[str]) -> Markup:
     """Draw which residues each template covers: solid where it was used, hollow where not; aligned columns only."""
     row, top = 18, 8
-    frame = chain_frame(length, top, top + row * len(hits), 0, 1)
+    frame = chain_frame(len(numbers), top, top + row * len(hits), 0, 1)
     left, _, right, bottom = frame.box
-    parts = frame.x_axis("residue", residue_ticks(length, right - left))
+    parts = frame.x_axis("residue", residue_ticks(numbers, right - left))
     for index, hit in enumerate(hits):
         y = top + row * index
         css = "hit used" if hit["id"] in used else "hit"

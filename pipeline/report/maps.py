@@ -1,6 +1,7 @@
 """Maps of residues against residues: predicted aligned error and CA distances."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -27,25 +28,27 @@ PAE = Palette(("#0d3b2e", "#21735a", "#6db592", "#c4e3cf", "#ffffff"), 0, 30, "e
 DISTANCE = Palette(("#241455", "#3f4fae", "#4f9fc4", "#b3dccf", "#fdfaf0"), 0, 32, "distance of CA atoms (Å)")
 
 
-def pae_figure(pae: np.ndarray) -> Markup:
+def pae_figure(pae: np.ndarray, numbers: Sequence[str]) -> Markup:
     """Draw the predicted aligned error, shape (residues aligned on, residues scored), angstrom."""
     label = f"Predicted aligned error of all residue pairs: mean {np.nanmean(pae):.1f} angstrom, dark is sure."
-    return _map_figure("pae", label, pae, PAE, ("scored residue", "aligned on residue"))
+    axes = ("scored residue", "aligned on residue")
+    return _map_figure("pae", label, pae, PAE, axes, residue_ticks(numbers, SIDE))
 
 
-def distance_figure(ca: np.ndarray, present: np.ndarray) -> Markup:
+def distance_figure(ca: np.ndarray, present: np.ndarray, numbers: Sequence[str]) -> Markup:
     """Draw the distances between CA atoms, shape (residues, 3), angstrom; residues without one stay empty."""
     points = np.where(present[:, None], ca.astype(np.float64), np.nan)
     distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
     near = np.triu(np.nan_to_num(distance, nan=99.0) < 8.0, 3).sum()
     label = f"Distances between CA atoms of the model: {near} contacts below 8 angstrom three or more residues apart."
-    return _map_figure("distances", label, distance, DISTANCE, ("residue", "residue"))
+    return _map_figure("distances", label, distance, DISTANCE, ("residue", "residue"), residue_ticks(numbers, SIDE))
 
 
-def _map_figure(key: str, label: str, values: np.ndarray, palette: Palette, axes: tuple[str, str]) -> Markup:
+def _map_figure(
+    key: str, label: str, values: np.ndarray, palette: Palette, axes: tuple[str, str], ticks: Mapping[float, str]
+) -> Markup:
     length = len(values)
     frame = Frame(Scale(0.5, length + 0.5, LEFT, LEFT + SIDE), Scale(0.5, length + 0.5, TOP, TOP + SIDE))
-    ticks = residue_ticks(length, SIDE)
     parts = [
         _image(values, palette),
         *frame.x_axis(axes[0], ticks),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.numbering import numbering_of
 from pipeline.records import write_json, write_text
 from pipeline.report.evidence import STAGES, Evidence
 from pipeline.report.wording import headline, templates_used
@@ -26,6 +27,7 @@ def summary_row(evidence: Evidence) -> Row:
     row: Row = {
         "name": evidence.name,
         "length": len(evidence.sequence),
+        "numbering": numbering_of(evidence.author_numbers) or None,
         "status": evidence.status,
         "reason": _reason(evidence),
         "model": evidence.confidence.get("model"),

@@ -4,9 +4,10 @@ Colours and type come from the page's style sheet by class, so one figure serves
 """
 
 import dataclasses
+import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
@@ -105,25 +106,27 @@ class Frame:
         """Return left, top, right, bottom in user units."""
         return (self.x.start, min(self.y.start, self.y.end), self.x.end, max(self.y.start, self.y.end))
 
-    def x_axis(self, label: str, ticks: Sequence[float] | None = None) -> list[Markup]:
-        """Return ticks, numbers and the axis label below the area."""
+    def x_axis(self, label: str, ticks: Sequence[float] | Mapping[float, str] | None = None) -> list[Markup]:
+        """Return ticks, numbers (or the words that are given) and the axis label below the area."""
         left, _, right, bottom = self.box
         parts = [element("line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom)]
-        for tick in self.x.ticks() if ticks is None else ticks:
+        for tick, words in _labelled(self.x.ticks() if ticks is None else ticks):
             at = self.x(tick)
             parts.append(element("line", class_="axis", x1=at, x2=at, y1=bottom, y2=bottom + 4))
-            parts.append(text(at, bottom + 17, tick_label(tick), "tick", "middle"))
+            parts.append(text(at, bottom + 17, words, "tick", "middle"))
         return [*parts, text((left + right) / 2, bottom + 35, label, "label", "middle")]
 
-    def y_axis(self, label: str, ticks: Sequence[float] | None = None, *, grid: bool = True) -> list[Markup]:
-        """Return grid lines, numbers and the axis label left of the area."""
+    def y_axis(
+        self, label: str, ticks: Sequence[float] | Mapping[float, str] | None = None, *, grid: bool = True
+    ) -> list[Markup]:
+        """Return grid lines, numbers (or the words that are given) and the axis label left of the area."""
         left, top, right, bottom = self.box
         parts = []
-        for tick in self.y.ticks(4) if ticks is None else ticks:
+        for tick, words in _labelled(self.y.ticks(4) if ticks is None else ticks):
             at = self.y(tick)
             if grid:
                 parts.append(element("line", class_="grid", x1=left, x2=right, y1=at, y2=at))
-            parts.append(text(left - 8, at + 4, tick_label(tick), "tick", "end"))
+            parts.append(text(left - 8, at + 4, words, "tick", "end"))
         middle = (top + bottom) / 2
         turned = text(
             0, 0, label, "label", "middle", transform=f"translate({number(left - 44)} {number(middle)}) rotate(-90)"
@@ -137,12 +140,32 @@ def tick_label(value: float) -> str:
     return written.replace(",", "\u202f").replace("-", "\u2212")
 
 
-def residue_ticks(length: int, width: float) -> list[float]:
-    """Return the residues to number on an axis of that width: the first, then round ones."""
-    step = _round_step(length / max(width / 60, 2))
-    step = max(1.0, step)
-    rounds = [i * step for i in range(1, int(length // step) + 1)]
-    return [1.0, *(r for r in rounds if r > 1 + step / 2)]
+def residue_ticks(numbers: Sequence[str], width: float) -> dict[float, str]:
+    """Return which residues to number on an axis of that width, and how: where numbers begin anew, then round ones.
+
+    Args:
+        numbers: The user's number of each residue.
+        width: User units.
+
+    Returns:
+        The numbers by place in the chain, from 1.
+    """
+    step = max(1.0, _round_step(len(numbers) / max(width / 60, 2)))
+    begins = [i for i, pair in enumerate(itertools.pairwise(["", *numbers]), start=1) if not _follow(*pair)]
+    rounds = [i for i, number in enumerate(numbers, start=1) if number[-1].isdigit() and int(number) % step == 0]
+    kept: list[int] = []
+    for place in [*begins, *rounds]:
+        if all(abs(place - other) > step / 2 for other in kept):
+            kept.append(place)
+    return {float(place): numbers[place - 1].replace("-", "\u2212") for place in sorted(kept)}
+
+
+def _follow(before: str, number: str) -> bool:
+    return before[-1:].isdigit() and number == str(int(before) + 1)
+
+
+def _labelled(ticks: Sequence[float] | Mapping[float, str]) -> list[tuple[float, str]]:
+    return list(ticks.items()) if isinstance(ticks, Mapping) else [(tick, tick_label(tick)) for tick in ticks]
 
 
 def polyline(points: Iterable[tuple[float, float]]) -> str:

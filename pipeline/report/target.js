@@ -26,8 +26,8 @@
       line.setAttribute("x2", x);
       line.style.display = "";
     }
-    const parts = [data.sequence[i] + " " + current];
-    if (data.author[i] && data.author[i] !== String(current)) parts.push("author " + data.author[i]);
+    const parts = [data.sequence[i] + " " + data.author[i]];
+    if (data.author[i] !== String(current)) parts.push("place " + current);
     if (data.plddt.length) parts.push("pLDDT " + data.plddt[i].toFixed(1));
     if (data.structure && words[data.structure[i]]) parts.push(words[data.structure[i]]);
     if (data.depth.length) parts.push(data.depth[i] + " sequences");

@@ -36,13 +36,13 @@ class Ten:
     """Up to ten residues of the sequence.
 
     Args:
-        number: Number of the first.
+        number: The user's number of the first.
         runs: (band or None, letters) of each run of one confidence band.
         digits: Tens of the pLDDT, a digit a residue: 9 is 90 and above.
         structure: `H`, `E` or `-`.
     """
 
-    number: int
+    number: str
     runs: tuple[tuple[int | None, str], ...]
     digits: str
     structure: str
@@ -76,23 +76,22 @@ def target_sequence(evidence: Evidence) -> list[Ten]:
     known = evidence.plddt is not None and len(evidence.plddt) == len(letters)
     plddt = evidence.plddt if known and evidence.plddt is not None else np.zeros(len(letters))
     bands = band_of(plddt)
-    structure = _structure(evidence)
+    structure, numbers = _structure(evidence), evidence.numbers(len(letters))
     groups = []
     for start in range(0, len(letters), GROUP):
         part = slice(start, start + GROUP)
         runs = [(band if known else None, letters[part][a:b]) for a, b, band in band_runs(bands[part])]
         digits = "".join(str(min(int(value // 10), 9)) for value in plddt[part]) if known else ""
-        groups.append(Ten(start + 1, tuple(runs), digits, structure[part]))
+        groups.append(Ten(numbers[start], tuple(runs), digits, structure[part]))
     return groups
 
 
 def target_residues(evidence: Evidence) -> dict[str, Any]:
     """Return the numbers per residue that the page's script shows and links: plain lists for JSON."""
-    model = evidence.model
     return {
         "sequence": evidence.sequence,
         "structure": _structure(evidence),
-        "author": list(model.author_number) if model is not None else [],
+        "author": list(evidence.numbers(len(evidence.sequence))),
         "plddt": [round(float(value), 1) for value in evidence.plddt] if evidence.plddt is not None else [],
         "depth": list(evidence.search.get("depth") or ()),
         "moved": [round(float(value), 2) for value in evidence.relax.get("displacement") or ()],
@@ -149,24 +148,30 @@ def _pictures(evidence: Evidence) -> dict[str, Markup]:
 def _along_the_chain(evidence: Evidence, settings: Shown) -> dict[str, Markup]:
     drawn = {}
     if evidence.plddt is not None and len(evidence.plddt):
-        drawn["plddt"] = figures.plddt_figure(evidence.plddt, _structure(evidence))
+        drawn["plddt"] = figures.plddt_figure(
+            evidence.plddt, evidence.numbers(len(evidence.plddt)), _structure(evidence)
+        )
     if depth := evidence.search.get("depth"):
-        drawn["depth"] = figures.depth_figure(np.array(depth, float), settings.few_rows)
+        drawn["depth"] = figures.depth_figure(np.array(depth, float), evidence.numbers(len(depth)), settings.few_rows)
     if displacement := evidence.relax.get("displacement"):
-        drawn["displacement"] = figures.displacement_figure(np.array(displacement, float))
+        drawn["displacement"] = figures.displacement_figure(
+            np.array(displacement, float), evidence.numbers(len(displacement))
+        )
     hits = list(evidence.templates.get("hits") or ())[: settings.template_rows]
     if hits:
-        drawn["coverage"] = figures.coverage_figure(hits, templates_used(evidence), len(evidence.sequence))
+        numbers = evidence.numbers(len(evidence.sequence))
+        drawn["coverage"] = figures.coverage_figure(hits, templates_used(evidence), numbers)
     return drawn
 
 
 def _maps(evidence: Evidence) -> dict[str, Markup]:
     drawn = {}
     if evidence.pae is not None and evidence.pae.size:
-        drawn["pae"] = maps.pae_figure(evidence.pae)
+        drawn["pae"] = maps.pae_figure(evidence.pae, evidence.numbers(len(evidence.pae)))
     if (model := evidence.model) is not None:
         present = known_atoms(model)[:, chain.CA]
-        drawn["distances"] = maps.distance_figure(model.atom37_positions[:, chain.CA], present)
+        numbers = evidence.numbers(len(model))
+        drawn["distances"] = maps.distance_figure(model.atom37_positions[:, chain.CA], present, numbers)
         after = evidence.relaxed if evidence.status == "relaxed" else None
         pair = (("as predicted", evidence.predicted), ("after relaxation", after))
         panels = [(title, found_torsions(protein)) for title, protein in pair if protein is not None]

@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -103,6 +105,42 @@ def test_round_trip(tmp_path_factory, alignment):
         after_last = len(row) - len(row.rstrip("acdwy"))
         assert deleted.sum() == sum(letter.islower() for letter in row) - after_last
         assert [i == 21 for i in ids] == [letter == "-" for letter in aligned(row)]
+
+
+@pytest.mark.parametrize("letter", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+def test_every_residue_letter_is_read(letter):
+    alignment = parse_a3m(f">q\nM{letter}K\n>r\n{letter.lower()}M{letter}{letter.lower()}-\n", "x")
+    msa, deletions = encode(alignment)
+    assert msa[0, 1] == msa[1, 1] < 21
+    np.testing.assert_array_equal(deletions[1], [1, 0, 1])
+    assert parse_a3m(format_a3m(alignment), "x") == alignment
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_files_of_other_systems_are_read(tmp_path, ending, mark):
+    (tmp_path / "x.a3m").write_bytes(mark + TEXT.replace("\n", ending).encode())
+    assert read_a3m(tmp_path / "x.a3m") == parse_a3m(TEXT, "x")
+
+
+def test_packed_alignments_are_named(tmp_path):
+    (tmp_path / "x.a3m").write_bytes(gzip.compress(TEXT.encode()))
+    with pytest.raises(AlignmentError, match=r"x\.a3m: expected an A3M file, found gzip data; decompress it first"):
+        read_a3m(tmp_path / "x.a3m")
+
+
+@settings(deadline=None)
+@given(alignments(), st.data())
+def test_any_name_comes_back(tmp_path_factory, alignment, data):
+    hostile = st.sampled_from(
+        ["../../x", "'; rm -rf ~ #", "<b>&amp;</b>", ">>x", "a\nb", "a\r\n>b", "n" * 10_000, "\0\x01"]
+    )
+    names = [data.draw(st.one_of(hostile, st.text(st.characters(codec="utf-8")))) for _ in alignment.rows]
+    path = tmp_path_factory.mktemp("names") / "x.a3m"
+    write_a3m(path, Alignment(tuple(names), alignment.rows))
+    again = read_a3m(path)
+    assert again.rows == alignment.rows
+    assert again.names == tuple(" ".join(name.split()) for name in names)
 
 
 @settings(deadline=None)

@@ -68,6 +68,7 @@ def test_what_was_changed_is_said(write, letters, sequence, note):
     [
         ("", r"targets\.fasta: the file is empty, expected a FASTA file"),
         (" \n\n", "the file is empty"),
+        ("\ufeff\u00a0\n", "the file is empty"),
         ("MKV\n", r"targets\.fasta:1: expected a header line that starts with '>', found 'MKV'"),
         ("\n\nMKV\n>a\nMKV", r"targets\.fasta:3: expected a header line"),
         (">\nMKV\n", r"targets\.fasta:1: the record has no name; write a name after '>'"),
@@ -245,3 +246,66 @@ def test_the_header_may_number_the_residues(write, header, numbering):
 def test_a_wrong_numbering_is_refused(write, header, message):
     with pytest.raises(FastaError, match=message):
         read_fasta(write(f">{header}\n{SEQUENCE}\n"))
+
+
+HOSTILE = [
+    "../../etc/passwd",
+    "/etc/passwd",
+    "C:\\Windows\\system32",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "'; rm -rf ~; '",
+    '"quoted" \'and\' so',
+    "{target} {{ 7 * 7 }} %s %n",
+    "<script>alert(1)</script> <!-- --> ]]> &amp;",
+    "--help",
+    "a" * 10_000,
+    "x " + "y " * 5_000,
+    "\u202ename \ufffd \U0001f9ec",
+    "con", "aux.txt", "a:b", "a\tb", "a>b >c", "numbering=17",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", HOSTILE, ids=lambda header: header[:20])
+def test_hostile_headers_come_back_and_make_safe_names(write, tmp_path, header):
+    (target,) = read_targets([write(f">{header}\n{SEQUENCE}\n")])
+    assert target.header == header.strip()
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,86}", target.name)
+    write_target(tmp_path / "out" / target.name / "target.fasta", target)
+    assert read_target(tmp_path / "out" / target.name / "target.fasta").header == target.header
+
+
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from([f">{header[:200]}" for header in HOSTILE]),
+        st.text("ACDEFGHIKLMNPQRSTVWYXUOBZJacdxz *-:/1@>", max_size=30),
+        st.sampled_from(
+            ["", " ", "\t", ">", "> ", ">a numbering=", ">a numbering=3-4,9", ";comment", "\0", "\x0b", "\x85"]
+        ),
+    ),
+    max_size=12,
+)
+
+
+def _outcome(path):
+    try:
+        return [(t.name, t.header, t.chains, t.notes) for t in read_targets([path], Limits(min_length=1))]
+    except FastaError as error:
+        return str(error)
+
+
+@settings(deadline=None, max_examples=200)
+@given(LINES, st.sampled_from(["\r\n", "\r"]), st.sampled_from([b"", b"\xef\xbb\xbf"]))
+def test_line_ends_and_byte_order_marks_change_nothing(tmp_path_factory, lines, ending, mark):
+    path = tmp_path_factory.mktemp("fuzz") / "x.fa"
+    path.write_bytes("\n".join(lines).encode())
+    expected = _outcome(path)
+    path.write_bytes(mark + ending.join(lines).encode())
+    assert _outcome(path) == expected
+    assert len(expected) < 1_000 or not isinstance(expected, str)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1", "shift-jis"])
+def test_other_encodings_are_named(write, encoding):
+    with pytest.raises(FastaError, match=r"no UTF-8 text|control character"):
+        read_fasta(write(f">prot{'ｱ' if encoding == 'shift-jis' else 'é'}ine\n{SEQUENCE}\n".encode(encoding)))

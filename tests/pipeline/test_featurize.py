@@ -179,6 +179,15 @@ def test_main(files, tmp_path):
     assert RawFeatures.load(tmp_path / "features.npz").msa.shape == (2, 11)
 
 
+def test_residue_numbers_change_no_feature(files, tmp_path):
+    assert main(files) == 0
+    before = (tmp_path / "features.npz").read_bytes()
+    fasta = tmp_path / "a.fasta"
+    fasta.write_text(fasta.read_text().replace(">a", ">a numbering=-3-2,17,17A,50"))
+    assert main(files) == 0
+    assert (tmp_path / "features.npz").read_bytes() == before
+
+
 def test_main_without_the_library_that_it_needs(files, tmp_path):
     write_templates(tmp_path / "t.json", TemplateHits({"name": "tiny", "version": "1"}, (hit(),)))
     with pytest.raises(ConfigError, match="a: the target has templates, but no library is given; give --library"):

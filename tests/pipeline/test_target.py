@@ -37,6 +37,11 @@ def test_the_record_gives_the_target_back(target, tmp_path):
     [
         ({"chains": None}, RecordError, r"target\.json: expected a target with its chains; delete it, and run again"),
         ({"chains": [{"sequence": "MKV"}]}, RecordError, "expected a target with its chains"),
+        (
+            {"chains": [{"sequence": "M<b>", "numbering": "1", "id": "A"}]},
+            RecordError,
+            "a sequence of upper-case letters",
+        ),
         ({"chains": []}, RecordError, "expected one chain, found 0"),
         (
             {"chains": [{"id": "A", "sequence": "MKV", "numbering": "1-2"}]},

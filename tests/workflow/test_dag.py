@@ -117,6 +117,12 @@ def test_an_added_record_reruns_no_finished_target(rerun):
     assert planned(rerun) == dict.fromkeys(EVERYTHING, 1)
 
 
+def test_other_residue_numbers_rerun_no_search(rerun):
+    (rerun / "numbers.tsv").write_text("target\tnumbering\na\t17\n")
+    after = {rule: 1 for rule in EVERYTHING if rule not in ("search", "featurize")}
+    assert planned(rerun, input={"numbering": "numbers.tsv"}) == after
+
+
 def test_a_changed_sequence_reruns_what_was_searched_together(rerun):
     """What the others' searches found comes from the cache, and what is predicted from it stays."""
     path = rerun / "data/examples/t.fasta"

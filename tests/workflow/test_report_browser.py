@@ -106,7 +106,7 @@ class Browser:
 
 
 def _samples():
-    path = Path(__file__).parents[1] / "pipeline" / "test_report.py"
+    path = Path(__file__).parents[1] / "pipeline" / "report" / "test_stage.py"
     spec = importlib.util.spec_from_file_location("report_samples", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -117,7 +117,7 @@ def _samples():
 def run(tmp_path_factory):
     samples = _samples()
     folder = tmp_path_factory.mktemp("run")
-    samples.make_target(folder, "alpha", "first", length=61, seed=1)
+    samples.make_target(folder, "alpha", "first", length=61, seed=1, numbering="17")
     samples.make_target(folder, "beta", samples.EVIL * 20, length=43, seed=2, relaxed=False)
     samples.make_target(folder, "gamma", "third", length=29, seed=3, upto="search")
     for target in (folder / "targets").iterdir():
@@ -188,8 +188,8 @@ def test_arrow_keys_read_the_residues(browser, run):
         browser.key(key)
     data = json.loads(browser.run("document.getElementById('residues').textContent"))
     shown = browser.run("document.getElementById('readout').textContent")
-    assert shown.startswith(f"{data['sequence'][10]} 11")
-    assert f"pLDDT {data['plddt'][10]:.1f}" in shown
+    assert shown.startswith(f"{data['sequence'][10]} 27 ")
+    assert f"place 11  ·  pLDDT {data['plddt'][10]:.1f}" in shown
     assert browser.run("[...document.querySelectorAll('.cursor')].every(line => line.style.display === '')")
     browser.key("Escape")
     assert browser.run("document.getElementById('readout').hidden")

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.config import ROOT
+from pipeline.numbering import author_numbers
+from pipeline.protein import read_structure
 
-FASTA = """>trp_cage Trp-cage miniprotein, <b>designed</b> (1L2Y)
+FASTA = """>trp_cage numbering=-3-10,21 Trp-cage miniprotein, <b>designed</b> (1L2Y)
 NLYIQWLKDGGPSSGRPPPS
 >villin_headpiece Villin headpiece subdomain HP36, chicken (1VII)
 MLSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF
@@ -90,6 +92,17 @@ def test_hostile_headers_stay_text(folder):
     page = (folder / "results/targets/trp_cage/report.html").read_text()
     assert "<b>designed</b>" not in page
     assert "designed" in page
+
+
+def test_the_users_residue_numbers_come_back(folder):
+    target = folder / "results/targets/trp_cage"
+    numbers = author_numbers("-3-10,21", 20)
+    for name in ("predicted.cif", "relaxed.cif"):
+        assert read_structure(target / name).author_number == numbers
+    assert tuple(np.load(target / "confidence.npz")["author_number"]) == numbers
+    assert json.loads((target / "relax.json").read_text())["residues"][0] == "A:ASN-3"
+    assert '"author": ["-3", "-2"' in (target / "report.html").read_text()
+    assert "\t-3-10,21-26\t" in (folder / "results/summary.tsv").read_text()
 
 
 def test_a_second_run_has_nothing_to_do(folder):

@@ -12,11 +12,13 @@ from models import params
 from models.config import PRESETS
 from pipeline.errors import StageError, WeightsError
 from pipeline.features import RawFeatures
+from pipeline.numbering import author_numbers
 from pipeline.predict import records
 from pipeline.predict import stage as predict
 from pipeline.predict.weights import weights_files
 from pipeline.protein import read_structure
-from pipeline.records import read_json, read_npz
+from pipeline.records import read_json, read_npz, write_json
+from pipeline.target import TARGET_SCHEMA, Chain, Target
 
 LENGTH, ROWS, SEED = 13, 5, 3
 RUN = predict.Run("smallest", 0)
@@ -123,6 +125,51 @@ def test_a_pdb_file_that_is_wanted_later_is_written(tmp_path, predictor, weights
     predict.run_batch([one], with_pdb, weights, None)
     assert (one.folder / "predicted.pdb").exists()
     assert "predicted.pdb" in read_json(one.folder / "confidence.json", records.CONFIDENCE_SCHEMA)["files"]
+
+
+def number(one, numbering, header="one of many"):
+    target = Target("one", header, (Chain("A" * LENGTH, numbering),))
+    write_json(one.folder / "target.json", target.record(), TARGET_SCHEMA)
+
+
+def test_the_users_numbers_change_no_prediction(tmp_path, predictor, weights, monkeypatch):
+    plain, one = job(tmp_path / "plain"), job(tmp_path / "numbered")
+    number(one, "-2-4,50,50A,100")
+    with_pdb = predict.Predictor(dataclasses.replace(predictor.settings, pdb=True))
+    predict.run_batch([plain, one], with_pdb, weights, None)
+    numbers = author_numbers("-2-4,50,50A,100", LENGTH)
+    arrays, expected = (read_npz(x.folder / "confidence.npz", records.CONFIDENCE_SCHEMA) for x in (one, plain))
+    assert tuple(arrays.pop("author_number")) == numbers
+    assert tuple(expected.pop("author_number")) == author_numbers("1", LENGTH)
+    np.testing.assert_equal(arrays, expected)
+    first = read_structure(plain.folder / "predicted.cif")
+    for name in ("predicted.cif", "predicted.pdb"):
+        found = read_structure(one.folder / name)
+        assert found.author_number == numbers
+        np.testing.assert_array_equal(found.atom37_positions, first.atom37_positions)
+    np.testing.assert_array_equal(read_structure(one.folder / "predicted.cif").residue_index, first.residue_index)
+
+    written = {name: (one.folder / name).read_bytes() for name in ("predicted.cif", "predicted.pdb", "confidence.npz")}
+    number(one, "9", header="another")
+    monkeypatch.setattr(predict.Predictor, "predict", None)  # nothing is predicted again
+    (said,) = predict.run_batch([one], with_pdb, weights, None)
+    record = read_json(one.folder / "confidence.json", records.CONFIDENCE_SCHEMA)
+    assert (said["status"], record["numbering"], record["header"]) == ("ok", "9-21", "another")
+    assert read_structure(one.folder / "predicted.pdb").author_number[0] == "9"
+    number(one, "-2-4,50,50A,100")
+    predict.run_batch([one], with_pdb, weights, None)
+    number(one, "-2-4,50,50A,100", header="one")
+    predict.run_batch([one], with_pdb, weights, None)
+    number(one, "-2-4,50,50A,100")
+    predict.run_batch([one], with_pdb, weights, None)
+    assert {name: (one.folder / name).read_bytes() for name in written} == written
+
+
+def test_numbers_of_another_sequence_are_a_failure(tmp_path, predictor, weights):
+    one = job(tmp_path)
+    (one.folder / "target.fasta").write_text(">one numbering=17\nACDE\n")
+    (said,) = predict.run_batch([one], predictor, weights, None)
+    assert said["reason"] == "one numbering=17: the sequence has 13 residues, '17-20' numbers 4"
 
 
 def test_another_seed_is_another_prediction(tmp_path, predictor, weights):

@@ -12,6 +12,7 @@ import pytest
 from models import residue_constants as rc
 from pipeline import quality
 from pipeline.errors import ConfigError, StageError, StructureError
+from pipeline.numbering import author_numbers
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif
 from pipeline.relax.prepare import segments
@@ -67,6 +68,20 @@ def test_strain_goes(relaxed):
     assert record.platform == "CPU"
     assert 0 < record.ca_rmsd < 0.6
     assert len(record.displacement) == 20
+
+
+def test_the_users_numbers_are_no_breaks(trp_cage, tmp_path):
+    numbers = author_numbers("-3-4,52,52A,101", len(trp_cage))
+    write_mmcif(tmp_path / "in.cif", dataclasses.replace(trp_cage, author_number=numbers), name="x")
+    files = ["--structure", "in.cif", "--output", "out.cif", "--report", "out.json"]
+    paths = [str(tmp_path / word) if "." in word else word for word in files]
+    assert main([*paths, "--no-isolate", "--iterations", "20", "--pdb"]) == 0
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["status"] == "relaxed"
+    assert not [change for change in record["changes"] if "broken" in change]
+    assert record["residues"][7:11] == ["A:LYS4", "A:ASP52", "A:GLY52A", "A:GLY101"]
+    for name in ("out.cif", "out.pdb"):
+        assert read_structure(tmp_path / name).author_number == numbers
 
 
 def test_the_protein_is_the_same(relaxed, trp_cage):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.numbering import author_numbers
 from pipeline.report import chain, figures, maps, png, ramachandran, ribbon, style
 from pipeline.report.bands import BANDS, band_of
 from pipeline.report.svg import Scale, element, figure, number, residue_ticks, text, tick_label
@@ -61,18 +62,28 @@ HIT = {
     "query_alignment": "AC-DEF",
     "template_alignment": "ACG-EF",
 }
+
+
+def counted(n):
+    return author_numbers("1", n)
+
+
 DRAWN = {
-    "plddt": lambda n: figures.plddt_figure(RNG.uniform(0, 100, n), "HE-"[: min(n, 3)] + "-" * max(n - 3, 0)),
-    "plddt with a gap": lambda n: figures.plddt_figure(np.append(RNG.uniform(0, 100, n), [np.nan, 40.0])),
-    "depth": lambda n: figures.depth_figure(RNG.integers(1, 900, n), 30),
-    "displacement": lambda n: figures.displacement_figure(RNG.uniform(0, 2, n)),
-    "still": lambda n: figures.displacement_figure(np.zeros(n)),
-    "coverage": lambda n: figures.coverage_figure([HIT] * 3, ["1ABC_A"], n + 8),
+    "plddt": lambda n: figures.plddt_figure(
+        RNG.uniform(0, 100, n), counted(n), "HE-"[: min(n, 3)] + "-" * max(n - 3, 0)
+    ),
+    "plddt with a gap": lambda n: figures.plddt_figure(
+        np.append(RNG.uniform(0, 100, n), [np.nan, 40.0]), counted(n + 2)
+    ),
+    "depth": lambda n: figures.depth_figure(RNG.integers(1, 900, n), counted(n), 30),
+    "displacement": lambda n: figures.displacement_figure(RNG.uniform(0, 2, n), counted(n)),
+    "still": lambda n: figures.displacement_figure(np.zeros(n), counted(n)),
+    "coverage": lambda n: figures.coverage_figure([HIT] * 3, ["1ABC_A"], counted(n + 8)),
     "timing": lambda n: figures.timing_figure({"search": 0.2, "predict": float(n)}),
     "recycles": lambda n: figures.recycle_figure(list(RNG.uniform(0, 3, n % 5 + 1))),
     "histogram": lambda n: figures.histogram_figure(RNG.uniform(0, 100, n)),
-    "pae": lambda n: maps.pae_figure(RNG.uniform(0, 31, (n, n))),
-    "distances": lambda n: maps.distance_figure(RNG.normal(size=(n, 3)), RNG.random(n) < 0.8),
+    "pae": lambda n: maps.pae_figure(RNG.uniform(0, 31, (n, n)), counted(n)),
+    "distances": lambda n: maps.distance_figure(RNG.normal(size=(n, 3)), RNG.random(n) < 0.8, counted(n)),
     "ribbon": lambda n: ribbon.ribbon_figure(fold(n), "a fold"),
     "trace": lambda n: ribbon.trace_figure(fold(n), "a fold"),
     "ramachandran": lambda n: ramachandran.ramachandran_figure(
@@ -133,11 +144,26 @@ def test_tick_labels_are_for_people():
 
 @pytest.mark.parametrize("length", [1, 11, 97, 130, 1999])
 def test_residues_are_numbered_from_one(length):
-    ticks = residue_ticks(length, 800)
-    assert ticks[0] == 1
-    assert max(ticks) <= length
-    assert len(ticks) <= 18
-    assert sorted(set(ticks)) == ticks
+    ticks = residue_ticks(counted(length), 800)
+    places = list(ticks)
+    assert places[0] == 1
+    assert max(places) <= length
+    assert len(places) <= 18
+    assert sorted(set(places)) == places
+    assert list(ticks.values()) == [str(int(place)) for place in places]
+
+
+@pytest.mark.parametrize(
+    ("numbering", "ticks"),
+    [
+        ("243", {1: "243", 8: "250", 18: "260", 28: "270", 38: "280"}),
+        ("-3", {1: "\u22123", 14: "10", 24: "20", 34: "30"}),
+        ("17-36,101", {1: "17", 14: "30", 21: "101", 30: "110", 40: "120"}),
+        ("8,8A,8B,9", {1: "8", 15: "20", 25: "30", 35: "40"}),
+    ],
+)
+def test_residues_carry_the_users_numbers(numbering, ticks):
+    assert residue_ticks(author_numbers(numbering, 41), 400) == ticks
 
 
 def test_bands_are_those_of_alphafold():

@@ -4,19 +4,21 @@ import csv
 import dataclasses
 import html.parser
 import json
+import re
 
 import numpy as np
 import pytest
 
 from models import residue_constants as rc
 from pipeline.errors import FoldlineError
-from pipeline.fasta import Target, write_target
+from pipeline.fasta import write_target
 from pipeline.protein import Protein
 from pipeline.protein_writer import write_mmcif
 from pipeline.records import read_json, write_json, write_npz
 from pipeline.report import render
 from pipeline.report import stage as report
 from pipeline.report.evidence import read_evidence
+from pipeline.target import TARGET_SCHEMA, Chain, Target
 
 EVIL = (
     "<script>alert(1)</script> \"><img src=x onerror=alert(1)> ' onmouseover='alert(2) {{ 7 * 7 }} {% raw %} ]]>"
@@ -84,13 +86,14 @@ def protein(sequence, rng):
     )
 
 
-def make_target(run, name, header="a header", *, length=LENGTH, upto="relax", relaxed=True, seed=0):
+def make_target(run, name, header="a header", *, length=LENGTH, upto="relax", relaxed=True, seed=0, numbering="1"):
     """Write the records of a target as the stages do, up to one of them; return its folder."""
     rng = np.random.default_rng(seed)
     folder = run / "targets" / name
     sequence = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), length))
-    write_target(folder / "target.fasta", Target.monomer(name, header, sequence))
-    write_json(folder / "target.json", {"name": name, "notes": ["lower case read as upper case"]}, "foldline.target/2")
+    target = Target(name, header, (Chain(sequence, numbering),), ("lower case read as upper case",))
+    write_target(folder / "target.fasta", target)
+    write_json(folder / "target.json", target.record(), TARGET_SCHEMA)
     stages = ("target", "search", "predict", "relax")[: ("target", "search", "predict", "relax").index(upto) + 1]
     if "search" in stages:
         _search(run, folder, sequence, rng)
@@ -323,8 +326,24 @@ def test_warnings_follow_the_settings(tmp_path):
 
 def test_unknown_residues_are_named(tmp_path):
     folder = make_target(tmp_path, "unknown", upto="search")
-    write_target(folder / "target.fasta", Target.monomer("unknown", "unknown", "ACDEFXXGHIKL"))
+    target = Target.monomer("unknown", "unknown", "ACDEFXXGHIKL")
+    write_json(folder / "target.json", target.record(), TARGET_SCHEMA)
     assert "2 residues are unknown (X)" in Page(target_page(tmp_path, folder)).words
+
+
+def test_the_users_numbers_are_on_the_page_and_in_the_table(tmp_path):
+    folder = make_target(tmp_path, "numbered", numbering="17-30,101-109")
+    html = target_page(tmp_path, folder)
+    words = Page(html).words
+    run_page(tmp_path)
+    assert f"{LENGTH} residues, numbered 17-30,101-109" in words.replace(" ,", ",")
+    data = json.loads(re.search(r'id="residues">(.*?)</script>', html, re.DOTALL)[1])
+    assert data["author"][12:16] == ["29", "30", "101", "102"]
+    for key in ("plddt", "depth", "displacement", "coverage", "pae", "distances"):
+        figure = re.search(rf'<svg[^>]*data-figure="{key}".*?</svg>', html, re.DOTALL)[0]
+        assert re.findall(r'class="tick"[^>]*>(17|101)<', figure)[:2] == ["17", "101"], key
+    assert re.findall(r'data-first="(\w+)"', html) == ["17", "27", "107"]
+    assert rows(tmp_path)["numbered"]["numbering"] == "17-30,101-109"
 
 
 def test_a_page_of_300_residues_is_below_half_a_megabyte(tmp_path):
@@ -461,7 +480,9 @@ def _poisoned(key, value):
         return [_poisoned(key, v) for v in value]
     return (
         value + EVIL
-        if isinstance(value, str) and key not in ("schema", "status", "rung") and "align" not in key
+        if isinstance(value, str)
+        and key not in ("schema", "status", "rung", "sequence", "numbering")
+        and "align" not in key
         else value
     )
 
@@ -493,7 +514,8 @@ def test_the_policy_allows_only_our_own_script_and_style(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: (f / "target.fasta").unlink(), "target.fasta"),
+        (lambda f: [(f / f"target.{kind}").unlink() for kind in ("json", "fasta")], "target.fasta"),
+        (lambda f: (f / "target.json").write_text("{}"), "target.json"),
         (lambda f: (f / "relax.json").write_text("{"), "relax.json: expected a foldline.relax/1 file"),
         (lambda f: write_json(f / "search.json", {}, "foldline.search/9"), "expected schema 'foldline.search/1'"),
         (lambda f: (f / "confidence.npz").write_bytes(b"PK"), "confidence.npz: expected a foldline.confidence/1"),
