@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import find
-from pipeline.databases.formats import Counts, Format, count, recognise
-from pipeline.databases.places import place_of
-from pipeline.databases.records import LARGEST_HASHED, LIBRARY, Database, as_text, check_place, described, sha256_of
-from pipeline.errors import FoldlineError, RecordError
+from pipeline.databases.formats import HH_SUITE, Counts, Format, count, recognise
+from pipeline.databases.places import HHSEARCH, Entry, entries
+from pipeline.databases.records import LARGEST_HASHED, LIBRARY, Database, check_place, sha256_of
+from pipeline.errors import FoldlineError, LibraryError, RecordError
 from pipeline.records import read_json, write_json
 
 SCHEMA = "foldline.database/1"
@@ -66,12 +65,10 @@ def check(config: Mapping[str, Any], source: Path | None = None, *, quick: bool 
         quick: Whether to leave out what reads whole databases: counts and checksums that are not known yet.
     """
     folder = records_folder(config)
-    entries = config["search"]["databases"]
-    places = [place_of(i, source) if entry != LIBRARY else "databases.library" for i, entry in enumerate(entries)]
-    states = [_checked(config, entry, place, folder, quick) for entry, place in zip(entries, places, strict=True)]
+    states = [_checked(entry, folder, quick) for entry in entries(config, source)]
     seen: dict[str, str] = {}
     for index, state in enumerate(states):
-        if state.name in seen and not state.problem:
+        if state.name in seen and not state.problem and not state.place.startswith(HHSEARCH):
             states[index] = dataclasses.replace(state, problem=f"the name is that of {seen[state.name]} too")
         seen[state.name] = state.place
     return states
@@ -85,13 +82,15 @@ def records_folder(config: Mapping[str, Any]) -> Path:
     return base / "foldline" / "databases"
 
 
-def _checked(config: Mapping[str, Any], entry: Any, place: str, folder: Path, quick: bool) -> State:
-    state = State(place)
+def _checked(entry: Entry, folder: Path, quick: bool) -> State:
+    state = State(entry.place)
     try:
-        database = _database(config, entry)
-        state = State(place, database.name, database.version, database.kind, database.engine, str(database.path))
+        database = entry.database()
+        state = State(entry.place, database.name, database.version, database.kind, database.engine, str(database.path))
         check_place(database)
         found = recognise(database)
+        if entry.setting == HHSEARCH and found.content != HH_SUITE:
+            raise LibraryError(f"expected a database of HH-suite, found {found}", str(database.path))
         state = dataclasses.replace(state, format=str(found), bytes=_size(database))
         state = dataclasses.replace(state, **_known(database, found, folder, quick))
         return dataclasses.replace(state, version=state.version or _content_version(database, state))
@@ -99,13 +98,6 @@ def _checked(config: Mapping[str, Any], entry: Any, place: str, folder: Path, qu
         return dataclasses.replace(state, problem=str(error))
     except OSError as error:
         return dataclasses.replace(state, problem=f"{error.filename}: {(error.strerror or str(error)).lower()}")
-
-
-def _database(config: Mapping[str, Any], entry: Any) -> Database:
-    """Return the database of an entry; the embedded library by its own name."""
-    if entry != LIBRARY:
-        return described(as_text(entry))
-    return Database(LIBRARY, find(config["databases"]["library"]), kind="library")
 
 
 def _content_version(database: Database, state: State) -> str:

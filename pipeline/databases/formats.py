@@ -14,6 +14,7 @@ from pipeline.databases.records import LIBRARY, Database
 from pipeline.errors import LibraryError
 from pipeline.library.store import TemplateLibrary
 
+HH_SUITE = "HH-suite"
 _BLOCK = 1 << 20
 _HEAD = 512  # bytes that tell formats apart
 _HMM_BINARY = (b"\xba\xed\xed\xe8", b"\xe8\xed\xed\xba")  # HMMER 3/f in both byte orders
@@ -71,7 +72,7 @@ def recognise(database: Database) -> Format:
     if anchor.name == f"{name}.h3m":
         return Format("HMMER profiles, pressed")
     if anchor != database.path and anchor.name.endswith(".ffindex"):
-        return Format("HH-suite")
+        return Format(HH_SUITE)
     if (types := database.path.with_name(f"{name}.dbtype")).is_file():
         return Format(_mmseqs_content(types))
     if not anchor.is_file():
@@ -137,7 +138,7 @@ def _counted(database: Database, found: Format) -> Counts:
             return _count_profiles(database.path)
         case "MMseqs2":
             return _count_mmseqs(database.path, found)
-        case "HH-suite":
+        case _ if found.content == HH_SUITE:
             return Counts(_lines(database.anchor), None)
     return _count_library(database.path)
 

@@ -1,18 +1,68 @@
 """The databases that a config names, and where it names each."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import line_of
+from pipeline.config import find, line_of
 from pipeline.databases.packed import opened
-from pipeline.databases.records import LIBRARY, Database, as_text, locate
+from pipeline.databases.records import LIBRARY, Database, as_text, check_place, described
 from pipeline.errors import ConfigError, LibraryError
+
+HHSEARCH = "search.hhsearch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A database as a config names it.
+
+    Args:
+        given: `library`, `NAME=PATH:VERSION` or a mapping.
+        setting: The setting that names it.
+        line: File and line of the setting, as far as they are known.
+        library: Folder of the template library.
+    """
+
+    given: str | Mapping[str, Any]
+    setting: str
+    line: str
+    library: str
+
+    @property
+    def place(self) -> str:
+        """Where to correct it."""
+        return f"{self.setting}, {self.line}" if self.line else self.setting
+
+    def database(self) -> Database:
+        """Return what is named, which need not be there.
+
+        Raises:
+            ConfigError: The entry is not well formed.
+        """
+        if self.given == LIBRARY:
+            return Database(LIBRARY, find(self.library), kind="library")
+        return described(as_text(self.given))
+
+
+def entries(config: Mapping[str, Any], source: Path | None = None) -> Iterator[Entry]:
+    """Give what a config names: the databases of sequences, and that of profiles of templates.
+
+    Args:
+        config: The run's.
+        source: The file that it comes from, as far as it differs from the defaults.
+    """
+    section, library = config["search"], config["databases"]["library"]
+    for index, given in enumerate(section["databases"]):
+        setting = "databases.library" if given == LIBRARY else f"search.databases[{index}]"
+        keys = ("databases", "library") if given == LIBRARY else ("search", "databases", index)
+        yield Entry(given, setting, _line(source, keys), library)
+    if profiles := section["hhsearch"]:
+        yield Entry(profiles, HHSEARCH, _line(source, ("search", "hhsearch")), library)
 
 
 def located(config: Mapping[str, Any], source: Path | None = None) -> list[Database]:
-    """Return the databases of a config, without the embedded library; of none more than the beginning is read.
+    """Return what a config names, without the embedded library; of nothing more than the beginning is read.
 
     Args:
         config: The run's.
@@ -22,21 +72,22 @@ def located(config: Mapping[str, Any], source: Path | None = None) -> list[Datab
         ConfigError: An entry is not well formed, or a name is there twice.
         LibraryError: A database does not exist, cannot be read or is empty.
     """
-    found: dict[str, Database] = {}
-    for index, entry in enumerate(config["search"]["databases"]):
-        if entry == LIBRARY:
+    found: list[Database] = []
+    for entry in entries(config, source):
+        if entry.given == LIBRARY:
             continue
         try:
-            database = locate(as_text(entry))
+            database = entry.database()
+            check_place(database)
             _check_beginning(database)
         except (ConfigError, LibraryError) as error:
-            mend = f"{error.mend or 'correct the config'}: {place_of(index, source)}"
+            mend = f"{error.mend or 'correct the config'}: {entry.place}"
             raise dataclasses.replace(error, mend=mend) from error
-        if database.name in found:
+        if entry.setting != HHSEARCH and database.name in [other.name for other in found]:
             problem = f"the database {database.name!r} is named twice"
-            raise ConfigError(problem, mend=f"give it another name: {place_of(index, source)}")
-        found[database.name] = database
-    return list(found.values())
+            raise ConfigError(problem, mend=f"give it another name: {entry.place}")
+        found.append(database)
+    return found
 
 
 def _check_beginning(database: Database) -> None:
@@ -49,8 +100,6 @@ def _check_beginning(database: Database) -> None:
             raise LibraryError(problem, str(database.path), "put the whole file there")
 
 
-def place_of(index: int, source: Path | None) -> str:
-    """Say where the config names a database: the setting, and the line where the file is known."""
-    setting = f"search.databases[{index}]"
-    line = line_of(source, ("search", "databases", index)) if source else None
-    return f"{setting}, {source}:{line}" if line else setting
+def _line(source: Path | None, keys: tuple[str | int, ...]) -> str:
+    line = line_of(source, keys) if source else None
+    return f"{source}:{line}" if line else ""

@@ -118,3 +118,14 @@ def test_a_library_that_is_none(place, config):
     assert state.place == "databases.library"
     with pytest.raises(LibraryError, match="expected a template library"):
         module.Database("x", place, kind="library").content_version()
+
+
+def test_the_profiles_of_templates(place, config):
+    run = config(f"hh={place}/plain.fasta:1")
+    run["search"]["hhsearch"] = f"hh={place}/hh:2"
+    assert [(state.place, state.format, state.problem) for state in check(run)] == [
+        ("search.databases[0]", "FASTA", ""),
+        ("search.hhsearch", "HH-suite", ""),
+    ]
+    run["search"]["hhsearch"] = f"hh={place}/plain.fasta:2"
+    assert "plain.fasta: expected a database of HH-suite, found FASTA" in check(run)[1].problem

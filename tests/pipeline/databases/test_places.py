@@ -3,8 +3,8 @@ import gzip
 import pytest
 
 from pipeline import run
-from pipeline.config import line_of, load_config
-from pipeline.databases.places import located, place_of
+from pipeline.config import line_of, load_config, merged
+from pipeline.databases.places import entries, located
 from pipeline.errors import ConfigError, LibraryError
 
 
@@ -59,5 +59,15 @@ def test_lines_of_settings(tmp_path, written):
 
 def test_a_list_of_the_defaults_has_no_line_in_the_users_file(tmp_path):
     (tmp_path / "my.yaml").write_text("predict: {seed: 3}\n")
-    assert place_of(0, tmp_path / "my.yaml") == "search.databases[0]"
-    assert located(load_config(tmp_path / "my.yaml"), tmp_path / "my.yaml") == []
+    config = merged(load_config(tmp_path / "my.yaml"), {"search": {"databases": ["x=y:1"]}})
+    assert [entry.place for entry in entries(config, tmp_path / "my.yaml")] == ["search.databases[0]"]
+
+
+def test_the_profiles_of_templates_are_looked_for_too(place, written):
+    path = written("library")
+    with path.open("a") as file:
+        file.write(f"  hhsearch: hh={place}/gone:1\n")
+    with pytest.raises(LibraryError, match=rf"gone: the database 'hh' does not exist; .*: search\.hhsearch, {path}:6$"):
+        located(load_config(path), path)
+    path.write_text(path.read_text().replace("gone", "hh"))
+    assert [database.anchor.name for database in located(load_config(path), path)] == ["hh_hhm.ffindex"]
