@@ -17,8 +17,12 @@ from pipeline.databases.places import HHSEARCH, Entry, entries
 from pipeline.databases.records import LARGEST_HASHED, LIBRARY, Database, check_place, sha256_of
 from pipeline.errors import FoldlineError, LibraryError, RecordError
 from pipeline.records import read_json, write_json
+from pipeline.search.cache import Place
+from pipeline.search.settings import Settings, method_of
 
 SCHEMA = "foldline.database/1"
+_READ_BY_HMMER = ("FASTA", "hmmpgmd", "template library")
+_READ_BY_MMSEQS = ("FASTA", "template library", "MMseqs2 sequences", "MMseqs2 profiles")
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +69,9 @@ def check(config: Mapping[str, Any], source: Path | None = None, *, quick: bool 
         quick: Whether to leave out what reads whole databases: counts and checksums that are not known yet.
     """
     folder = records_folder(config)
-    states = [_checked(entry, folder, quick) for entry in entries(config, source)]
+    section: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["search"].items()}
+    settings = Settings(**section)
+    states = [_checked(entry, settings, folder, quick) for entry in entries(config, source)]
     seen: dict[str, str] = {}
     for index, state in enumerate(states):
         if state.name in seen and not state.problem and not state.place.startswith(HHSEARCH):
@@ -82,15 +88,14 @@ def records_folder(config: Mapping[str, Any]) -> Path:
     return base / "foldline" / "databases"
 
 
-def _checked(entry: Entry, folder: Path, quick: bool) -> State:
+def _checked(entry: Entry, settings: Settings, folder: Path, quick: bool) -> State:
     state = State(entry.place)
     try:
         database = entry.database()
         state = State(entry.place, database.name, database.version, database.kind, database.engine, str(database.path))
         check_place(database)
         found = recognise(database)
-        if entry.setting == HHSEARCH and found.content != HH_SUITE:
-            raise LibraryError(f"expected a database of HH-suite, found {found}", str(database.path))
+        _check_method(entry, database, found, settings)
         state = dataclasses.replace(state, format=str(found), bytes=_size(database))
         state = dataclasses.replace(state, **_known(database, found, folder, quick))
         return dataclasses.replace(state, version=state.version or _content_version(database, state))
@@ -98,6 +103,26 @@ def _checked(entry: Entry, folder: Path, quick: bool) -> State:
         return dataclasses.replace(state, problem=str(error))
     except OSError as error:
         return dataclasses.replace(state, problem=f"{error.filename}: {(error.strerror or str(error)).lower()}")
+
+
+def _check_method(entry: Entry, database: Database, found: Format, settings: Settings) -> None:
+    """Refuse a database that what is to search it does not read.
+
+    Raises:
+        ConfigError: There is no such engine, or it has no such setting.
+        FoldlineError: The engine does not read the format, or its program is not installed.
+    """
+    if entry.setting == HHSEARCH:
+        if found.content != HH_SUITE:
+            raise LibraryError(f"expected a database of HH-suite, found {found}", str(database.path))
+        return
+    method_of(database, settings, Place())
+    engine = database.engine or settings.engine
+    readable = _READ_BY_MMSEQS if engine.startswith("mmseqs") else _READ_BY_HMMER
+    if found.content not in readable:
+        problem = f"the engine {engine!r} does not search {found}, but {', '.join(readable)}"
+        mend = "write engine: mmseqs" if found.content.startswith("MMseqs2 ") else "give another form of the database"
+        raise LibraryError(problem, str(database.path), mend)
 
 
 def _content_version(database: Database, state: State) -> str:

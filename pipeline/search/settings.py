@@ -9,7 +9,7 @@ from pipeline.databases.records import LIBRARY, Database, parse_database
 from pipeline.errors import ConfigError
 from pipeline.library.store import TemplateLibrary
 from pipeline.search.cache import Place
-from pipeline.search.engines import DEFAULT, Options, Source, engine
+from pipeline.search.engines import DEFAULT, Engine, Options, Source, engine
 from pipeline.search.gather import Search
 from pipeline.search.template_settings import TemplateSettings
 from pipeline.settings import setting
@@ -90,13 +90,22 @@ def _opened(text: str, library: TemplateLibrary | None) -> Source:
     return Source.of_file(database)
 
 
-def _search(source: Source, settings: Settings, place: Place) -> Search:
-    database = source.database
+def method_of(database: Database, settings: Settings, place: Place) -> tuple[Engine, Options]:
+    """Return what searches a database, and how.
+
+    Raises:
+        ConfigError: No engine has this name, or a setting of the database means nothing.
+        FoldlineError: The engine's program is not installed.
+    """
     own = dict(database.settings)
     values: dict[str, Any] = {name: _number(own.pop(name), name, database) for name in _PER_DATABASE if name in own}
     here = dataclasses.replace(settings, **values, max_rows=database.max_rows or settings.max_rows)
     options = Options(here.rounds, here.inclusion_e_value, here.max_rows, place.threads, here.seconds)
-    return Search(source, engine(database.engine or settings.engine, own, _indices(place)), options)
+    return engine(database.engine or settings.engine, own, _indices(place)), options
+
+
+def _search(source: Source, settings: Settings, place: Place) -> Search:
+    return Search(source, *method_of(source.database, settings, place))
 
 
 def _indices(place: Place) -> Path | None:

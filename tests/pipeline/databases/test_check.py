@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 
 import pytest
 
@@ -39,6 +40,7 @@ def test_the_library(config):
 
 
 def test_a_database_is_counted_once_and_again_when_it_changes(place, config, monkeypatch):
+    monkeypatch.setattr(module, "_check_method", lambda *_: None)
     names, run = counted(monkeypatch), config(f"a={place}/plain.fasta:1", {"name": "m", "path": f"{place}/mm"})
     first = check(run)
     assert names == ["a", "m"]
@@ -129,3 +131,25 @@ def test_the_profiles_of_templates(place, config):
     ]
     run["search"]["hhsearch"] = f"hh={place}/plain.fasta:2"
     assert "plain.fasta: expected a database of HH-suite, found FASTA" in check(run)[1].problem
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        (
+            {"path": "mm"},
+            "the engine 'jackhmmer' does not search MMseqs2 sequences, but FASTA, .*; write engine: mmseqs",
+        ),
+        ({"path": "text.hmm", "kind": "profiles"}, "the engine 'jackhmmer' does not search HMMER profiles, but FASTA"),
+        ({"path": "plain.fasta", "engine": "blast"}, "no search engine is called 'blast'; use one of jackhmmer"),
+        ({"path": "plain.fasta", "settings": {"speed": 3}}, "the search engine 'jackhmmer' has no setting 'speed'"),
+        (
+            {"path": "plain.fasta", "settings": {"rounds": 1.5}},
+            "expected a whole number for 'rounds' of the database 'x'",
+        ),
+        ({"path": "plain.fasta", "settings": {"rounds": 1}}, "^$"),
+    ],
+)
+def test_what_the_engine_does_not_search(place, config, entry, problem):
+    (state,) = check(config({"name": "x", "version": "1", **entry, "path": str(place / entry["path"])}))
+    assert re.search(problem, state.problem)
