@@ -21,7 +21,10 @@ def test_default_config_is_valid():
     [
         ({"predict": {"recyles": 3}}, "'predict.recyles' is no setting; did you mean 'predict.recycles'?"),
         ({"serach": {}}, "'serach' is no setting; did you mean 'search'?"),
-        ({"plan": {"zzz": 1}}, "'plan.zzz' is no setting; known are search_targets, batch_targets, batch_cost, compilation_cost"),
+        (
+            {"plan": {"zzz": 1}},
+            "'plan.zzz' is no setting; known are search_targets, batch_targets, batch_cost, compilation_cost",
+        ),
         ({"predict": {"seed": "x"}}, "'predict.seed' must be of type integer, found 'x'"),
         ({"predict": {"seed": 1.5}}, "'predict.seed' must be of type integer, found 1.5"),
         ({"predict": {"pdb": 1}}, "'predict.pdb' must be of type boolean, found 1"),
