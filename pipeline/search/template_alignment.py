@@ -14,10 +14,26 @@ ALIGNER = "profile-local/1"
 """Part of the cache keys of realigned templates: change it when the same profile gives other alignments."""
 
 _SCALE = 100  # scores are whole hundredths of a bit, so that the way back compares exactly
-_OPEN, _EXTEND = 550, 50  # 5.5 and 0.5 bit: BLOSUM62's usual 11 and 1 half-bits
 _BREAK = 10  # a gap at a break of the chain
 _LOWEST = -(1 << 28)
 _LARGEST_ODDS = 1e-6  # smallest probability, so that no score is endless
+
+
+class Costs(NamedTuple):
+    """What an alignment costs, in hundredths of a bit; `benchmarks/templates.py` compares choices.
+
+    Args:
+        opening: The first residue of a gap.
+        extending: Each further one.
+        pair: What each aligned pair gains beside its log odds, so that weak ends are aligned too.
+    """
+
+    opening: int = 400
+    extending: int = 50
+    pair: int = 10
+
+
+DEFAULT = Costs()
 
 
 class LocalAlignment(NamedTuple):
@@ -54,18 +70,17 @@ def profile_scores(hmm: plan7.HMM, sequence: str) -> NDArray[np.int32]:
     return np.rint(_SCALE * odds[:, columns]).astype(np.int32)
 
 
-def align(scores: NDArray[np.int32], breaks: Sequence[int] = ()) -> LocalAlignment:
+def align(scores: NDArray[np.int32], breaks: Sequence[int] = (), costs: Costs = DEFAULT) -> LocalAlignment:
     """Return the best local alignment; of equal ones the one that ends first.
 
     Args:
         scores: Of shape (query, chain), hundredths of a bit.
         breaks: Residues of the chain after which it is broken: positions of the query may be missing there.
+        costs: Of gaps and pairs.
     """
     if not scores.size:
         return LocalAlignment((), 0.0)
-    opening, extending = (np.full(scores.shape[1], cost, dtype=np.int32) for cost in (_OPEN, _EXTEND))
-    opening[list(breaks)], extending[list(breaks)] = _BREAK, 0
-    matrices = _fill(scores, opening, extending)
+    matrices = _fill(scores + np.int32(costs.pair), breaks, costs)
     end = np.unravel_index(int(matrices.match.argmax()), scores.shape)
     best = int(matrices.match[end])
     if best <= 0:
@@ -86,12 +101,14 @@ class _Matrices(NamedTuple):
     query_opened: NDArray[np.bool_]
 
 
-def _fill(scores: NDArray[np.int32], opening: NDArray[np.int32], extending: NDArray[np.int32]) -> _Matrices:
+def _fill(scores: NDArray[np.int32], breaks: Sequence[int], costs: Costs) -> _Matrices:
     length, width = scores.shape
+    opening, extending = (np.full(width, cost, dtype=np.int32) for cost in (costs.opening, costs.extending))
+    opening[list(breaks)], extending[list(breaks)] = _BREAK, 0
     match = np.empty(scores.shape, dtype=np.int32)
     before = np.empty(scores.shape, dtype=np.int8)
     chain_opened, query_opened = np.zeros(scores.shape, dtype=bool), np.zeros(scores.shape, dtype=bool)
-    slope = _EXTEND * np.arange(width, dtype=np.int32)
+    slope = costs.extending * np.arange(width, dtype=np.int32)
     chain_gap = np.full(width, _LOWEST, dtype=np.int32)
     earlier = np.full((4, width), _LOWEST, dtype=np.int32)  # the row before, one residue to the left
     earlier[0] = 0
@@ -103,8 +120,8 @@ def _fill(scores: NDArray[np.int32], opening: NDArray[np.int32], extending: NDAr
             chain_opened[i] = opened >= longer
             chain_gap = np.maximum(opened, longer)
         query_gap = np.full(width, _LOWEST, dtype=np.int32)
-        query_gap[1:] = np.maximum.accumulate(match[i] + slope)[:-1] - _OPEN - slope[:-1]
-        query_opened[i, 1:] = match[i, :-1] - _OPEN >= query_gap[1:]
+        query_gap[1:] = np.maximum.accumulate(match[i] + slope)[:-1] - costs.opening - slope[:-1]
+        query_opened[i, 1:] = match[i, :-1] - costs.opening >= query_gap[1:]
         earlier[1, 1:], earlier[2, 1:], earlier[3, 1:] = match[i, :-1], chain_gap[:-1], query_gap[:-1]
     return _Matrices(match, before, chain_opened, query_opened)
 

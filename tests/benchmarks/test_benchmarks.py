@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import ROOT
 
-SCRIPTS = ("network", "parity", "precision", "predict", "training_step", "relax")
+SCRIPTS = ("network", "parity", "precision", "predict", "training_step", "relax", "templates")
 
 
 @pytest.fixture(scope="module")
