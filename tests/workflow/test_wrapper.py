@@ -117,6 +117,55 @@ def test_another_lock_and_a_half_made_environment_are_made_again(clone):
     assert len(installs(clone)) == 4
 
 
+def made_by(clone, *version):
+    """Let the marker say that another Python made the environment."""
+    marker = clone / ".venv/foldline.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "python": ["/opt/other", list(version)]}))
+    return marker
+
+
+def test_an_environment_that_another_python_made_is_kept_while_it_runs(clone):
+    run(clone)
+    marker = made_by(clone, *sys.version_info[:2], 99)
+    (clone / ".venv/mine").touch()
+    code, _, err = run(clone, "x")
+    assert (code, err) == (7, "")
+    assert run(clone, "test")[0] == 1
+    assert [line.split("-r ")[1].split(" --")[0] for line in installs(clone)] == [
+        str(clone / "requirements.lock"),
+        str(clone / "requirements-test.lock"),
+    ]
+    assert json.loads(marker.read_text())["python"] == ["/opt/other", [*sys.version_info[:2], 99]]
+    assert (clone / ".venv/mine").exists()
+
+
+@pytest.mark.parametrize("version", [(3, 8, 0), (), ("x", None)])
+def test_an_environment_whose_python_is_another_now_is_made_again(clone, version):
+    run(clone)
+    made_by(clone, *version)
+    assert run(clone)[0] == 7
+    assert len(installs(clone)) == 2
+
+
+def test_an_environment_whose_python_does_not_run_is_made_again(clone):
+    run(clone)
+    made_by(clone, *sys.version_info[:2], 99)
+    (clone / ".venv/bin/python").unlink()
+    (clone / ".venv/bin/python").write_text("#!/nowhere/python\n")
+    assert run(clone)[0] == 7
+    assert len(installs(clone)) == 2
+
+
+def test_an_old_python_serves_where_the_environment_is_ready(wrapper, monkeypatch):
+    monkeypatch.setattr(wrapper, "OLDEST", (3, 99))
+    monkeypatch.setattr(wrapper, "description", lambda *_: {})
+    monkeypatch.setattr(wrapper, "is_ready", lambda wanted: True)
+    started = []
+    monkeypatch.setattr(wrapper, "hand_over", started.append)
+    wrapper.main(["run"])
+    assert started == [[str(wrapper.COMMAND), "run"]]
+
+
 def test_two_at_once_set_up_once(clone):
     processes = [start(clone) for _ in range(3)]
     assert [process.wait(timeout=120) for process in processes] == [7, 7, 7]
