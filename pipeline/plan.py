@@ -291,6 +291,11 @@ def _failed(plan: Plan, records: Iterable[Path]) -> dict[str, str]:
     return failed
 
 
+def running_targets(out: Path, plan: Plan) -> list[str]:
+    """Return the targets whose prediction began and did not end: of a process that was killed, after the run."""
+    return [name for name in plan.targets if (out / "targets" / name / "running.json").exists()]
+
+
 def _check_fits_pdb(target: Target) -> None:
     """Refuse before the prediction what could not be written after it."""
     if number := too_wide_for_pdb(target.chain.author_numbers):

@@ -23,6 +23,7 @@ from pipeline.plan import (
     failed_searches,
     failed_targets,
     plan_run,
+    running_targets,
     search_file,
     targets_of,
 )
@@ -215,9 +216,11 @@ def _only_looks(passed_on: Sequence[str]) -> bool:
 
 
 def _forget_unfinished(out: Path, plan: Plan) -> None:
-    """Remove the records of batches in which a search or a prediction failed or is gone, so that this run makes it."""
+    """Remove what earlier runs left of work that failed, is gone or was killed, so that this run makes it."""
     for name in failed_searches(out, plan):
         search_file(out, plan.search_of[name]).unlink(missing_ok=True)
+    for name in running_targets(out, plan):
+        (out / "targets" / name / "running.json").unlink()
     lost = [name for name in plan.targets if not (out / "targets" / name / "predicted.cif").exists()]
     for name in sorted({plan.batch_of[target] for target in [*failed_targets(out, plan), *lost]}):
         batch_file(out, name).unlink(missing_ok=True)
@@ -233,7 +236,10 @@ def _ended(code: int, out: Path, plan: Plan) -> int:
     if failed:
         raise StageError(f"{len(failed)} of {len(plan.targets)} targets failed: {_listed(failed)}", str(out))
     if code:
-        raise StageError(f"the workflow did not finish (Snakemake ended with {code})", mend=f"see {out / 'logs'}")
+        killed = running_targets(out, plan)
+        while_predicting = f" while it predicted {', '.join(killed[:_SHOWN_FAILURES])}" if killed else ""
+        problem = f"the workflow did not finish{while_predicting} (Snakemake ended with {code})"
+        raise StageError(problem, mend=f"see {out / 'logs'}")
     done = sum((out / "targets" / name / "relax.json").exists() for name in plan.targets)
     log.info("%d of %d targets done; open %s", done, len(plan.targets), out / "report.html")
     return 0

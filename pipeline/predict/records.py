@@ -1,11 +1,12 @@
 """What predict writes of a target: each prediction with its record, and the ranking of several."""
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 CONFIDENCE_SCHEMA = "foldline.confidence/1"
 RANKING_SCHEMA = "foldline.ranking/1"
+RUNNING_SCHEMA = "foldline.running/1"
+RUNNING = "running.json"
 RECORD, STRUCTURE, ARRAYS, PDB, RANKING = (
     "confidence.json",
     "predicted.cif",
@@ -186,6 +189,17 @@ def record_of(
         "settings": dataclasses.asdict(settings),
         "made_from": dict(made_from),
     }
+
+
+@contextlib.contextmanager
+def said_to_run(job: Job, run: Run) -> Iterator[None]:
+    """Leave word of a prediction that is going on: where the process is killed, nothing else says what it was doing."""
+    path = job.folder / RUNNING
+    write_json(path, {"target": job.name, "model": run.model, "seed": run.seed}, RUNNING_SCHEMA)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def label_of(job: Job) -> Label:

@@ -33,6 +33,7 @@ from pipeline.predict.records import (
     record_of,
     relabel,
     runs_of,
+    said_to_run,
     sha256,
     software,
     write,
@@ -113,8 +114,9 @@ def _make(job: Job, run: Run, predictor: Predictor, weights: Weights, bucket: in
     forget(job.folder)  # nothing old may stand for a prediction that fails now
     forget(folder)
     features = RawFeatures.load(job.features)
-    predictor.load(weights)
-    prediction = _predicted(features, run, predictor, bucket)
+    with said_to_run(job, run):
+        predictor.load(weights)
+        prediction = _predicted(features, run, predictor, bucket)
     prediction = dataclasses.replace(prediction, protein=labelled(prediction.protein, label))
     write(folder, record_of(job, features, prediction, settings, made_from), prediction, settings)
     _report(job, run, prediction)

@@ -17,6 +17,10 @@ from pipeline.target import Target, read_target_record
 Parts = Literal["all", "model", "records"]
 STAGES = ("search", "featurize", "predict", "relax")
 NO_RECORD = "no prediction was written; the logs of search, featurize and predict say why"
+KILLED = (
+    "its prediction ({model}, seed {seed}) began and did not end: it goes on, or its process was killed,"
+    " for example for want of memory or at a limit of time"
+)
 NO_REASON = "the prediction ended without a reason"
 
 
@@ -109,7 +113,7 @@ def read_evidence(
         search=search,
         templates=_optional_json(target_dir / "templates.json", "foldline.templates/2"),
         seconds=_stage_seconds(name, run, records),
-        failure=failure or ("" if made.get("confidence") else NO_RECORD),
+        failure=failure or ("" if made.get("confidence") else _unfinished(target_dir)),
         **made,
     )
 
@@ -117,6 +121,12 @@ def read_evidence(
 def unreadable(target_dir: Path, error: FoldlineError) -> Evidence:
     """Return the evidence of a target whose records cannot be read: a failed row, so that one target costs one row."""
     return Evidence(target_dir.name, target_dir.name, "", failure=str(error))
+
+
+def _unfinished(folder: Path) -> str:
+    """Say why there is no prediction, where no stage has said it."""
+    running = _optional_json(folder / "running.json", "foldline.running/1")
+    return KILLED.format(model=running.get("model", "?"), seed=running.get("seed", "?")) if running else NO_RECORD
 
 
 def _target(folder: Path) -> Target:

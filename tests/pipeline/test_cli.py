@@ -217,6 +217,21 @@ def test_run_names_failed_targets_and_forgets_them_the_next_time(tmp_path, monke
     assert seen == [False, False]
 
 
+def test_run_names_the_target_whose_prediction_was_killed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "data_of", lambda *_: None)
+    running = tmp_path / "results/targets/b/running.json"
+    monkeypatch.setattr(run, "start", lambda *_, **__: running.touch() or 1)
+    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n>b\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    assert cli.main(["run", "x.fasta"]) == 1
+    said = capsys.readouterr().err
+    assert "error: the workflow did not finish while it predicted b (Snakemake ended with 1); see " in said
+    monkeypatch.setattr(run, "start", lambda *_, **__: 1)
+    assert cli.main(["run", "x.fasta"]) == 1
+    assert "did not finish (Snakemake" in capsys.readouterr().err
+    assert not running.exists()
+
+
 def test_after_a_failure_the_unfinished_targets_get_pages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n>b\nMKTAYIAKQRQISFVKSHFSRQ\n")

@@ -12,6 +12,7 @@ from pipeline.predict.records import (
     RANKING,
     RANKING_SCHEMA,
     RECORD,
+    RUNNING,
     STRUCTURE,
     Job,
     finish,
@@ -52,7 +53,7 @@ def test_the_tree_holds_what_the_rules_write(documented):
 
 def test_every_setting_that_adds_a_file_is_named(documented):
     each = {f"models/MODEL-SEED/{name}" for name in (STRUCTURE, ARRAYS, RECORD, PDB)}
-    wanted = {"predicted.pdb", "relaxed.pdb", OWN_FILE, RANKING, *each}
+    wanted = {"predicted.pdb", "relaxed.pdb", OWN_FILE, RANKING, RUNNING, *each}
     assert documented.optional == {f"targets/NAME/{name}" for name in wanted}
     assert "(only with predict.pdb: true)" in documented.text
     assert "(only with relax.pdb: true)" in documented.text
@@ -83,5 +84,5 @@ def test_the_ranking_has_the_fields_of_its_table(documented, tmp_path):
 def test_the_schemas_are_those_of_the_code(documented):
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "pipeline").rglob("*.py"))
     named = set(re.findall(r"`(foldline\.\w+/\d+)`", documented.text))
-    assert len(named) == 11
+    assert len(named) == 12
     assert all(f'"{schema}"' in code for schema in named)

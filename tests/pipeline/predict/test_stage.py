@@ -3,6 +3,9 @@
 import dataclasses
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 from models import params
 from models.config import PRESETS
+from pipeline.config import ROOT
 from pipeline.errors import StageError, WeightsError
 from pipeline.features import RawFeatures
 from pipeline.numbering import author_numbers
@@ -170,6 +174,32 @@ def test_numbers_of_another_sequence_are_a_failure(tmp_path, predictor, weights)
     (one.folder / "target.fasta").write_text(">one numbering=17\nACDE\n")
     (said,) = predict.run_batch([one], predictor, weights, None)
     assert said["reason"] == "one numbering=17: the sequence has 13 residues, '17-20' numbers 4"
+
+
+def test_a_prediction_that_goes_on_is_named(tmp_path, predictor, weights, monkeypatch):
+    one, seen, predicted = job(tmp_path), [], predict.Predictor.predict
+
+    def watched(*arguments):
+        seen.append(read_json(one.folder / "running.json", records.RUNNING_SCHEMA))
+        return predicted(*arguments)
+
+    monkeypatch.setattr(predict.Predictor, "predict", watched)
+    predict.run_batch([one], predictor, weights, None)
+    assert seen == [{"schema": records.RUNNING_SCHEMA, "target": "one", "model": "smallest", "seed": 0}]
+    assert not (one.folder / "running.json").exists()
+    with pytest.raises(StageError, match="x"), records.said_to_run(one, RUN):
+        raise StageError("x")
+    assert not (one.folder / "running.json").exists()
+
+
+def test_a_killed_prediction_stays_named(tmp_path):
+    script = (
+        "import os, pathlib; from pipeline.predict.records import Job, Run, said_to_run\n"
+        "with said_to_run(Job(pathlib.Path(), pathlib.Path('one')), Run('mini', 3)): os.kill(os.getpid(), 9)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=False).returncode == -9
+    assert read_json(tmp_path / "one/running.json", records.RUNNING_SCHEMA)["seed"] == 3
 
 
 def test_another_seed_is_another_prediction(tmp_path, predictor, weights):

@@ -276,6 +276,15 @@ def test_a_target_without_prediction_is_failed_with_its_reason(tmp_path, upto):
     assert page.figures() == ({"depth", "coverage", "timing"} if upto == "search" else set())
 
 
+def test_a_killed_prediction_is_named(tmp_path):
+    folder = make_target(tmp_path, "killed", upto="search")
+    write_json(folder / "running.json", {"target": "killed", "model": "model_3", "seed": 7}, "foldline.running/1")
+    run_page(tmp_path)
+    reason = rows(tmp_path)["killed"]["reason"]
+    assert reason.startswith("its prediction (model_3, seed 7) began and did not end")
+    assert reason in Page(target_page(tmp_path, folder)).words
+
+
 def test_an_older_prediction_does_not_hide_a_failure(tmp_path):
     folder = make_target(tmp_path, "again")
     batch = {"batch": "b", "targets": [{"name": "again", "status": "failed", "reason": "out of memory"}]}
