@@ -24,6 +24,7 @@ LARGEST_HASHED = 1 << 30  # bytes
 # A database of several files is named by what their names begin with: MMseqs2's, pressed profiles, HH-suite's.
 _ANCHORS = (".dbtype", ".h3m", "_hhm.ffindex", "_a3m.ffindex")
 _BLOCK = 1 << 20
+_SHOWN = 60  # letters of a path that is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +60,15 @@ class Database:
         """The file that is there where the database is: itself, or the first of the files that its path stands for."""
         if self.kind == LIBRARY:
             return self.path / MANIFEST
-        beside = (self.path.with_name(self.path.name + suffix) for suffix in _ANCHORS)
-        return self.path if self.path.exists() else next((path for path in beside if path.exists()), self.path)
+        beside = (Path(f"{self.path}{suffix}") for suffix in _ANCHORS)
+        return self.path if self.path.is_file() else next((path for path in beside if path.exists()), self.path)
 
     @property
     def files(self) -> list[Path]:
         """All its files, in order; those of a library are read by its own reader."""
         if self.kind == LIBRARY:
             return [self.anchor, *(self.path / name for name in _manifest(self.path).files)]
-        beside = [self.path.with_name(self.path.name + suffix) for suffix in _ANCHORS]
+        beside = [Path(f"{self.path}{suffix}") for suffix in _ANCHORS]
         if not any(path.exists() for path in beside):
             return [self.path]
         pattern = re.sub(r"([*?\[])", r"[\1]", self.path.name)
@@ -84,9 +85,6 @@ class Database:
         """
         if self.kind == LIBRARY:
             return _manifest(self.path).version
-        if not self.anchor.is_file():
-            mend = "name a file, or give the library by --library"
-            raise LibraryError("expected a FASTA file", str(self.anchor), mend)
         try:
             if sum(path.stat().st_size for path in self.files) > LARGEST_HASHED:
                 mend = "write NAME=PATH:VERSION"
@@ -139,9 +137,9 @@ def as_text(entry: str | Mapping[str, Any]) -> str:
 
 def _from_words(text: str) -> Database:
     name, separator, place = text.partition("=")
-    if not (separator and name and place):
-        raise ConfigError(f"expected NAME=PATH:VERSION for a database, found {text!r}")
     before, colon, version = place.rpartition(":")
+    if not (separator and name and place) or (colon and not before):
+        raise ConfigError(f"expected NAME=PATH:VERSION for a database, found {text!r}")
     if colon and not _exists(name, place):
         return _checked(Database(name, _path(before), version), has_version=True)
     return _checked(Database(name, _path(place)))
@@ -204,16 +202,29 @@ def check_place(database: Database) -> None:
         is_library = database.kind == LIBRARY and database.path.exists()
         mend = f"name the folder of its {MANIFEST}" if is_library else "correct its path in the config"
         raise LibraryError(problem, str(database.path), mend)
+    if anchor.is_dir():
+        mend = "name the file, or what the names of its files begin with"
+        raise LibraryError(f"the database {database.name!r} is a folder", str(anchor), mend)
     if anchor.is_file() and not anchor.stat().st_size:
         raise LibraryError(f"the database {database.name!r} is empty", str(anchor), "put the whole file there")
 
 
 def _path(text: str) -> Path:
-    """Return a path of the config: from the home folder, the working folder or the repository."""
+    """Return a path of the config: from the home folder, the working folder or the repository.
+
+    Raises:
+        LibraryError: It cannot be one, or may not be looked at.
+    """
+    path = Path(text)
     try:
-        return find(str(Path(text).expanduser()))
-    except RuntimeError:  # no home
-        return Path(text)
+        path = path.expanduser()
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, RuntimeError):
+        pass  # it may be in the repository, or what names begin with; or there is no such home
+    except (OSError, ValueError) as error:
+        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is no file name"
+        raise LibraryError(f"cannot look for the database ({reason})", repr(text[:_SHOWN])) from error
+    return find(str(path))
 
 
 def _exists(name: str, text: str) -> bool:

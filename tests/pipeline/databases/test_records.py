@@ -2,10 +2,12 @@ import hashlib
 import json
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pipeline.config import ROOT
 from pipeline.databases.records import Database, as_text, locate, parse_database
-from pipeline.errors import ConfigError, LibraryError
+from pipeline.errors import ConfigError, FoldlineError, LibraryError
 
 
 @pytest.fixture
@@ -44,7 +46,11 @@ def test_a_colon_in_the_path(tmp_path):
         ("a=x:../1", ConfigError, r"'\.\./1' cannot be the version of a database"),
         ("a=/nothing/here.fasta:1", LibraryError, r"/nothing/here\.fasta: the database 'a' does not exist; correct"),
         ("a=x:", ConfigError, "'' cannot be the version"),
-        ("a=/", LibraryError, "expected a FASTA file; name a file, or give the library by --library"),
+        (
+            "a=/",
+            LibraryError,
+            "/: the database 'a' is a folder; name the file, or what the names of its files begin with",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused(text, error, message):
@@ -111,6 +117,12 @@ def test_a_database_of_several_files(tmp_path, suffix):
     assert locate(f"a={tmp_path}/db[1]:2").version == "2"
 
 
+def test_a_folder_beside_the_files_that_begin_with_its_name(tmp_path):
+    (tmp_path / "db").mkdir()
+    (tmp_path / "db.dbtype").write_text("one")
+    assert locate(f"a={tmp_path}/db:1").anchor == tmp_path / "db.dbtype"
+
+
 def test_a_library_has_its_own_version(tmp_path):
     database = parse_database(json.dumps(mapping(ROOT / "data/library", kind="library")))
     assert database.version == json.loads((ROOT / "data/library/library.json").read_text())["version"]
@@ -127,3 +139,22 @@ def test_paths_of_the_home_folder_and_of_the_repository(tmp_path, monkeypatch):
     assert locate("a=~/x.fasta").path == tmp_path / "x.fasta"
     monkeypatch.chdir(tmp_path)
     assert locate("a=data/library/sequences.fasta.gz").path == ROOT / "data/library/sequences.fasta.gz"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=2)
+)
+MAPPINGS = st.dictionaries(st.sampled_from(["name", "path", "version", "kind", "max_rows", "settings", "x"]), VALUES)
+
+
+@given(text=st.text() | st.text().map(lambda path: f"a={path}:1") | MAPPINGS.map(json.dumps))
+@example("a=\0")
+@example("a=" + "x" * 300)
+@example("a=" + "x/" * 3000 + ":1")
+@example("a=~nobody-of-this-name/x")
+@example('{"name": "a", "path": "\\ud800"}')
+@example('{"name": "a", "path": "' + "y" * 10_000 + '"}')
+def test_no_text_makes_a_traceback(text):
+    with pytest.raises(FoldlineError) as caught:
+        parse_database(text)
+    assert "\n" not in str(caught.value).replace("\\n", "")
