@@ -14,13 +14,14 @@ from pipeline.errors import FoldlineError
 
 COMMANDS = {
     "run": "do everything: FASTA files in, relaxed structures and a report out",
-    "search": "find homologous sequences and templates of one target",
+    "search": "find homologous sequences and templates of targets",
     "featurize": "make the network's raw features of an alignment and templates",
     "predict": "predict structures from features, with confidences",
     "relax": "relieve strain and clashes of a structure by bounded minimisation",
     "report": "write the offline page of a target or of a run",
     "weights": "fetch, list, verify or import the parameters of the networks",
     "databases": "list and fetch public databases, check those of a config",
+    "cache": "list, verify or prune the searches that are kept",
     "library": "make or inspect the sequence database and template library",
 }
 MODULES = {
@@ -28,6 +29,7 @@ MODULES = {
     "featurize": "pipeline.featurize",
     "weights": "pipeline.weights.command",
     "databases": "pipeline.databases.command",
+    "cache": "pipeline.search.cache_command",
     "library": "pipeline.library.command",
 }
 """Where the main function of a command is, if not in `pipeline.COMMAND.stage`."""

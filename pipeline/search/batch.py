@@ -21,7 +21,7 @@ from pipeline.search.settings import Settings
 from pipeline.search.template_finder import TemplateFinder
 from pipeline.search.template_own import with_own
 from pipeline.target import Target
-from pipeline.templates import TemplateHits, write_templates
+from pipeline.templates import OWN_FILE, TABLE_FILE, TemplateHits, write_templates
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def reason_of(failure: Failure) -> str:
 
 def forget(folder: Path) -> None:
     """Remove results, so that nothing old stands for a search that fails."""
-    for name in (RECORD, TEMPLATES, MSA):
+    for name in (RECORD, TEMPLATES, TABLE_FILE, OWN_FILE, MSA):
         (folder / name).unlink(missing_ok=True)
 
 

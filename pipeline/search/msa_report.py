@@ -138,4 +138,4 @@ def _bit_planes(msa: NDArray[np.int8]) -> NDArray[np.uint64]:
 def _packed(flags: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """Pack (rows, columns) flags to words of 64 columns; shape (words, rows)."""
     padded = np.pad(flags, ((0, 0), (0, -flags.shape[1] % _WORD)))
-    return np.ascontiguousarray(np.packbits(padded, axis=1).view(np.uint64).T)
+    return np.ascontiguousarray(np.ascontiguousarray(np.packbits(padded, axis=1)).view(np.uint64).T)

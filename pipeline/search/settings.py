@@ -9,13 +9,11 @@ from pipeline.databases.records import LIBRARY, Database, parse_database
 from pipeline.errors import ConfigError
 from pipeline.library.store import TemplateLibrary
 from pipeline.search.cache import Place
+from pipeline.search.cache_items import INDICES
 from pipeline.search.engines import DEFAULT, Engine, Options, Source, engine
 from pipeline.search.gather import Search
 from pipeline.search.template_settings import TemplateSettings
 from pipeline.settings import setting
-
-INDICES = "indices"
-"""Folder of the cache in which engines keep what they make of a database."""
 
 _PER_DATABASE = {"rounds": int, "inclusion_e_value": float, "seconds": float}
 
