@@ -1,10 +1,11 @@
 """Find templates: search the library with the profile of an alignment, and say which hits are kept and why not."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pyhmmer import plan7
@@ -64,22 +65,29 @@ class TemplateFinder:
         return hits, {**facts, "cached": cached, "reason": ""}
 
     def _search(self, alignment: Alignment, hhsearch: HHsearch | None) -> TemplateHits:
-        found = self._profile_hits(alignment) if hhsearch is None else self._hhsearch_hits(alignment, hhsearch)
         named = {"name": self.library.name, "version": self.library.version}
-        return TemplateHits(named, tuple(self._judged(found)))
+        query, e_value, threads = alignment.query, self.settings.template_e_value, self.place.threads
+        if hhsearch:
+            found = hhsearch.hits(alignment, self.library, e_value, threads)
+            return TemplateHits(named, tuple(self._judged(found)))
+        hmm = profile(alignment)
+        domains = best_domains(hmm, query, self.source.sequences, e_value, threads)
+        hits = (template_hit(domain, self.library.ids[domain.index], len(query)) for domain in domains)
+        anew = functools.partial(self._realigned, hmm=hmm, query=query)
+        return TemplateHits(named, tuple(self._judged(hits, anew)))
 
-    def _profile_hits(self, alignment: Alignment) -> Iterator[TemplateHit]:
-        query, hmm = alignment.query, profile(alignment)
-        domains = best_domains(hmm, query, self.source.sequences, self.settings.template_e_value, self.place.threads)
-        for domain in domains:
-            hit = template_hit(domain, self.library.ids[domain.index], len(query))
-            yield realigned(hit, hmm, query, self.library.sequence(hit.index))
+    def _realigned(self, hit: TemplateHit, hmm: plan7.HMM, query: str) -> TemplateHit:
+        return realigned(hit, hmm, query, self.library.sequence(hit.index))
 
-    def _hhsearch_hits(self, alignment: Alignment, hhsearch: HHsearch) -> Iterator[TemplateHit]:
-        yield from hhsearch.hits(alignment, self.library, self.settings.template_e_value, self.place.threads)
+    def _judged(
+        self, hits: Iterable[TemplateHit], improved: Callable[[TemplateHit], TemplateHit] = lambda hit: hit
+    ) -> Iterator[TemplateHit]:
+        """Give all hits, the excluded ones with the reason; those beyond the most that are kept without alignment.
 
-    def _judged(self, hits: Iterable[TemplateHit]) -> Iterator[TemplateHit]:
-        """Give all hits, the excluded ones with the reason; those beyond the most that are kept without alignment."""
+        Args:
+            hits: The best first.
+            improved: What makes the final alignment of a hit that may be kept.
+        """
         kept = 0
         for found in hits:
             if kept == self.settings.max_template_hits:
@@ -88,7 +96,7 @@ class TemplateFinder:
                     found, excluded=reason, query_start=0, query_alignment="", template_start=0, template_alignment=""
                 )
                 continue
-            hit = found if found.excluded else self._dated(found)
+            hit = found if found.excluded else self._dated(improved(found))
             reason = hit.excluded or exclusion(hit, self.library.held_out(hit.index), self.settings)
             kept += not reason
             yield dataclasses.replace(hit, excluded=reason)

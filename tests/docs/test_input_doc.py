@@ -4,9 +4,14 @@ import re
 
 import pytest
 
-from pipeline.config import ROOT
-from pipeline.errors import FastaError
+from pipeline.a3m import Alignment
+from pipeline.config import ROOT, load_config, merged
+from pipeline.errors import FastaError, FoldlineError
 from pipeline.fasta import read_targets, safe_name
+from pipeline.plan import plan_run
+from pipeline.search.template_own import with_own
+from pipeline.search.template_settings import TemplateSettings
+from pipeline.templates import TemplateHits
 
 TEXT = (ROOT / "docs/input.md").read_text(encoding="utf-8")
 SEQUENCE = "MKTAYIAKQRQISF"
@@ -71,3 +76,40 @@ def test_names_are_the_documented_ones():
     assert len(rows) == 2
     for header, name in rows:
         assert safe_name(header.replace("\\|", "|")) == name
+
+
+def test_messages_about_templates_are_the_documented_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my").mkdir()
+    part = TEXT.partition("## Your own templates")[2].partition("## Not input")[0]
+    rows = dict(re.findall(r"^\| ([^|]+) \| `(.+)` \|$", part, re.MULTILINE))
+    said = {}
+    for what, make in _template_errors(tmp_path).items():
+        with pytest.raises(FoldlineError) as caught:
+            make()
+        said[what] = str(caught.value)
+    assert said == rows
+
+
+def _template_errors(folder):
+    alignment = Alignment(("kinase",), (SEQUENCE,))
+    config = load_config()
+
+    def search(*texts):
+        given = TemplateSettings(own_templates=texts)
+        with_own(TemplateHits({}, ()), {"kept": 0, "excluded": 0}, "kinase", alignment, given)
+
+    def with_file(text, action):
+        (folder / "my.pdb").write_text(text)
+        action()
+
+    (folder / "kinase.fasta").write_text(f">kinase\n{SEQUENCE}\n")
+    section = {"input": {"fasta": ["kinase.fasta"]}, "search": {"own_templates": ["kinas=my.pdb"]}}
+    structure = (ROOT / "tests/pipeline/golden/1l2y_A.pdb").read_text()
+    return {
+        "no such file": lambda: search("my.pdb"),
+        "an unknown target": lambda: with_file(structure, lambda: plan_run(merged(config, section))),
+        "an unknown chain": lambda: with_file(structure, lambda: search("my.pdb:B")),
+        "no structure": lambda: with_file("hello", lambda: search("my.pdb")),
+        "an empty folder": lambda: search("my"),
+    }

@@ -1,3 +1,4 @@
+import datetime
 import re
 
 import pytest
@@ -118,3 +119,16 @@ def test_find_prefers_the_working_folder(tmp_path, monkeypatch):
     assert str(find("config/config.yaml")) == "config/config.yaml"
     assert str(find("nowhere")) == "nowhere"
     assert find("/nowhere").is_absolute()
+
+
+def test_a_date_is_a_text(tmp_path):
+    (tmp_path / "c.yaml").write_text("search:\n  max_template_date: 2020-05-14\n")
+    config = load_config(tmp_path / "c.yaml")
+    check_config(config)
+    assert config["search"]["max_template_date"] == "2020-05-14"
+    config["search"]["max_template_date"] = datetime.date(2020, 5, 14)  # as Snakemake reads a config
+    with pytest.raises(ConfigError, match=r"'search\.max_template_date' must be of type string.*into quotes"):
+        check_config(config)
+    config["search"]["max_template_date"] = "14 May 2020"
+    with pytest.raises(ConfigError, match=r"'search\.max_template_date' must match"):
+        check_config(config)

@@ -261,6 +261,25 @@ def test_databases_are_files_that_are_there(config, tmp_path):
         data_of(merged(config, {"search": {"databases": own}}))
 
 
+def test_templates_are_files_and_targets_that_are_there(config, tmp_path):
+    (tmp_path / "x.pdb").touch()
+    (tmp_path / "many").mkdir()
+    (tmp_path / "many" / "y").touch()
+    texts = ["x.pdb", "x.pdb:B", "a=x.pdb", "many"]
+    found = data_of(merged(config, {"search": {"own_templates": texts}})).templates
+    assert [str(path) for path in found] == ["x.pdb", "many/y"]
+    with pytest.raises(ConfigError, match=r"the template 'none\.pdb' does not exist; write FILE"):
+        data_of(merged(config, {"search": {"own_templates": ["none.pdb"]}}))
+    (tmp_path / "t.fasta").write_text(f">kinase\n{SEQUENCE}\n")
+    chosen = {"input": {"fasta": ["t.fasta"]}, "search": {"own_templates": ["kinas=x.pdb:A"]}}
+    message = r"x\.pdb is a template of 'kinas', which is no target of this run; did you mean 'kinase'\?"
+    with pytest.raises(ConfigError, match=message):
+        plan_run(merged(config, chosen))
+    chosen["search"]["own_templates"] = ["other=x.pdb"]
+    with pytest.raises(ConfigError, match=r"which is no target of this run; a target is named by its header"):
+        plan_run(merged(config, chosen))
+
+
 def test_weights_of_each_chosen_model(config, tmp_path):
     (tmp_path / "data/library").mkdir(parents=True)
     (tmp_path / "data/library/library.json").touch()

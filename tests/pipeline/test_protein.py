@@ -148,6 +148,33 @@ CIF = (
 )
 
 
+def test_of_alternates_the_likeliest_is_kept(tmp_path):
+    low, high = (_line(k, "CA", "ALA", 5, x, alternate=letter) for k, letter, x in ((1, "A", 4.0), (2, "B", 5.0)))
+    for first, second, x in ((0.4, 0.6, 5.0), (0.6, 0.4, 4.0), (0.5, 0.5, 4.0)):
+        lines = [line.replace("  1.00", f"  {share:.2f}") for line, share in ((low, first), (high, second))]
+        (tmp_path / "x.pdb").write_text("".join(lines) + "END\n")
+        assert read_structure(tmp_path / "x.pdb").atom37_positions[0, 1, 0] == x
+
+
+def test_the_whole_sequence_of_a_chain(trp_cage, tmp_path):
+    """Of the entity, where mmCIF gives it; ligands that look like residues are no part of it."""
+    write_mmcif(tmp_path / "x.cif", trp_cage, name="x")
+    text = (tmp_path / "x.cif").read_text()
+    assert read_structure(tmp_path / "x.cif").deposited == {"A": trp_cage.sequence}
+    rows = text.splitlines()
+    atoms = [row for row in rows if row.startswith("ATOM")]
+    ligand = [" ".join([*row.split()[:8], ".", *row.split()[9:15], "900", *row.split()[16:]]) for row in atoms[:8]]
+    seen = [row for row in atoms if row.split()[8] not in ("1", "7", "20")]
+    start = rows.index(atoms[0])
+    (tmp_path / "x.cif").write_text("\n".join([*rows[:start], *seen, *ligand, *rows[start + len(atoms) :], ""]))
+    protein = read_structure(tmp_path / "x.cif")
+    assert protein.deposited == {"A": trp_cage.sequence}
+    assert list(protein.residue_index) == [k for k in range(20) if k not in (0, 6, 19)]
+    assert protein.notes == ("left out: 1 ASN",)
+    (tmp_path / "x.cif").write_text(text.replace("_struct_asym.", "_other."))
+    assert read_structure(tmp_path / "x.cif").deposited == {}
+
+
 def test_reads_minimal_cif(tmp_path):
     (tmp_path / "x.cif").write_text(CIF + "CA GLY Q 3 C 1 2 3\nCA TRP Q 4 C 4 5 nan\n")
     protein = read_structure(tmp_path / "x.cif")
