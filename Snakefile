@@ -21,7 +21,7 @@ configfile: Path(workflow.basedir) / "config/config.yaml"
 try:
     check_config(config)
     PLAN = plan_run(config)
-    DATA = data_of(config)
+    DATA = data_of(config, *workflow.overwrite_configfiles[-1:])
 except FoldlineError as error:
     raise WorkflowError(str(error)) from None
 

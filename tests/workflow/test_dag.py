@@ -169,6 +169,23 @@ def test_bad_fasta_stops_before_any_job(tmp_path):
     assert not (folder / "results/targets").exists()
 
 
+def test_a_database_that_is_missing_is_named_with_its_line(tmp_path):
+    working_folder(tmp_path)
+    (tmp_path / "my.yaml").write_text("search:\n  databases:\n    - library\n    - own=own.fasta:1\n")
+    done = snakemake(tmp_path, "--dry-run", "--configfile", "my.yaml")
+    assert done.returncode == 1
+    expected = r"own\.fasta: the database 'own' does not exist; correct .*: search\.databases\[1\], \S*my\.yaml:4"
+    assert re.search(expected, done.stdout)
+    assert "Traceback" not in done.stdout
+
+
+def test_a_database_of_several_files_is_an_input(tmp_path):
+    working_folder(tmp_path)
+    (tmp_path / "mm.dbtype").write_bytes(bytes(4))
+    own = {"name": "mm", "path": "mm", "version": "1", "settings": {"rounds": 1}, "max_rows": 7}
+    assert planned(tmp_path, search={"databases": ["library", own]}) == EVERYTHING
+
+
 def test_bad_config_is_named(tmp_path):
     folder = working_folder(tmp_path)
     (folder / "changes.yaml").write_text("predict:\n  recyles: 3\n")
