@@ -17,6 +17,7 @@ OPAQUE = (
     "searches",
     "made_from.software",
     "databases[].facts",
+    "own",
 )
 """Fields whose own fields are described elsewhere, or are names."""
 
