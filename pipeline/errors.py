@@ -50,6 +50,10 @@ class LibraryError(FoldlineError):
     """The template library or a sequence database is missing or damaged."""
 
 
+class EngineError(FoldlineError):
+    """A program that searches is missing, or fails."""
+
+
 class WeightsError(FoldlineError):
     """A file of network parameters is missing, damaged or does not fit the model."""
 

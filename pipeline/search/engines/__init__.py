@@ -6,13 +6,23 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.errors import ConfigError
+from pipeline.search.engines.binaries import JackhmmerProgram
 from pipeline.search.engines.hmmer import Hmmsearch, Jackhmmer, Phmmer
+from pipeline.search.engines.mmseqs import Mmseqs
+from pipeline.search.engines.prefilter import Prefilter
 from pipeline.search.engines.records import Engine, Found, Options, Query
 from pipeline.search.engines.sources import Source
 
 __all__ = ["DEFAULT", "ENGINES", "Engine", "Found", "Options", "Query", "Source", "engine"]
 
-ENGINES: Mapping[str, type] = {"jackhmmer": Jackhmmer, "phmmer": Phmmer, "hmmsearch": Hmmsearch}
+ENGINES: Mapping[str, type] = {
+    "jackhmmer": Jackhmmer,
+    "phmmer": Phmmer,
+    "hmmsearch": Hmmsearch,
+    "jackhmmer-program": JackhmmerProgram,
+    "mmseqs": Mmseqs,
+    "prefilter": Prefilter,
+}
 DEFAULT = "jackhmmer"
 
 

@@ -1,4 +1,4 @@
-"""Turn HMMER's alignments, whose first row is the query, into A3M rows on the query's residues."""
+"""Turn HMMER's alignments, one of whose rows is the query, into A3M rows on the query's residues."""
 
 from collections.abc import Mapping
 
@@ -18,17 +18,19 @@ def query_alignment(
     """Return the rows of an alignment as A3M.
 
     Args:
-        query: One-letter codes of the first row.
-        msa: The query, then rows named `target/from-to`.
+        query: One-letter codes of the row that is named `query`.
+        msa: The query, and rows named `target/from-to`.
         headers: Header of each target, by its name in the alignment.
         max_rows: Most rows beside the query.
     """
-    codes = [np.asarray(msa.alignment[index]) for index in range(min(len(msa.alignment), max_rows + 1))]
+    names = list(msa.names)
+    first = names.index("query")
+    kept = [index for index in range(len(names)) if index != first][:max_rows]
     letters = np.frombuffer(_letters(msa.alphabet).encode(), dtype=np.uint8)
-    columns, kinds = _columns(codes[0] != msa.alphabet.symbols.index(_GAP), _consensus(msa))
-    rows = [query, *(_row(letters[code][columns], kinds) for code in codes[1:])]
-    names = ["query", *(_row_name(name, headers) for name in msa.names[1 : max_rows + 1])]
-    return Alignment(tuple(names), tuple(rows))
+    gap = msa.alphabet.symbols.index(_GAP)
+    columns, kinds = _columns(np.asarray(msa.alignment[first]) != gap, _consensus(msa))
+    rows = (_row(letters[np.asarray(msa.alignment[index])][columns], kinds) for index in kept)
+    return Alignment(("query", *(_row_name(names[index], headers) for index in kept)), (query, *rows))
 
 
 def _letters(alphabet: easel.Alphabet) -> str:

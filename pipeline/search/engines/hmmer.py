@@ -15,7 +15,7 @@ from pipeline.a3m import Alignment, aligned, read_a3m, without_duplicates
 from pipeline.errors import AlignmentError, ConfigError
 from pipeline.search.engines.alignments import query_alignment
 from pipeline.search.engines.records import Found, Options, Query
-from pipeline.search.engines.scan import PARTS, Limits, Scan, Workers
+from pipeline.search.engines.scan import PARTS, Limits, Scan, Workers, run_waves
 from pipeline.search.engines.sources import Sequences, Source
 
 ENGINE = "pyhmmer-jackhmmer/2"
@@ -24,7 +24,6 @@ ENGINE = "pyhmmer-jackhmmer/2"
 _GAP = "-"
 _PROFILE_ROWS = 10_000
 _AT_ONCE = 1e-9  # seconds
-_END = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +103,9 @@ class Iteration:
     Args:
         query: One-letter codes, X for unknown.
         hmm: First profile; None makes it of the query.
+
+    Attributes:
+        headers: Header of each target that was found, by its name.
     """
 
     def __init__(self, query: str, hmm: plan7.HMM | None = None) -> None:
@@ -117,7 +119,7 @@ class Iteration:
         self._hmm = hmm
         self._trace = _trace(hmm, self._query)
         self._msa: "easel.DigitalMSA[easel.AA] | None" = None
-        self._headers: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
 
     def profile(self) -> plan7.HMM:
         """Return the profile of the next round."""
@@ -134,8 +136,8 @@ class Iteration:
         made = cast("easel.DigitalMSA[easel.AA]", msa)
         made.name = f"query-i{self.rounds + 1}"  # the next profile must have a name
         self._msa = made
-        self._headers = {hit.name: hit.description or hit.name for hit in hits.included}
-        self.hits = len(self._headers)
+        self.headers = {hit.name: hit.description or hit.name for hit in hits.included}
+        self.hits = len(self.headers)
         self.converged = new == 0 and len(made.sequences) <= rows_before
         self.rounds += 1
 
@@ -144,7 +146,7 @@ class Iteration:
         rows = Alignment(("query",), (self._letters,))
         dropped = 0
         if self._msa is not None:
-            rows = query_alignment(self._letters, self._msa, self._headers, max_rows)
+            rows = query_alignment(self._letters, self._msa, self.headers, max_rows)
             dropped = max(0, len(self._msa.sequences) - 1 - max_rows)
         facts = {"rows_beyond_cap": dropped, "hits_at_least": self.skipped and self.hits >= max_rows}
         return Found(rows, self.rounds, self.converged, timed_out, self.hits, facts)
@@ -207,18 +209,25 @@ def _search(iterations: Sequence[Iteration], source: Source, options: Options) -
     running = dict(enumerate(iterations))
     with Workers(options.threads) as pool:
         while running:
-            scans = dict(zip(running, _scans(running.values(), options, pool), strict=True))
+            scans = dict(zip(running, start_scans(running.values(), options, pool), strict=True))
             _scan_all(list(scans.values()), source.chunks(), pool)
-            done = pool.map(_take, running.values(), scans.values())
+            done = pool.map(end_round, running.values(), scans.values())
             for index, timed_out in zip(list(running), done, strict=True):
                 iteration = running[index]
                 if timed_out or iteration.converged or iteration.rounds >= options.rounds:
                     yield index, running.pop(index).found(options.max_rows, timed_out)
 
 
-def _scans(iterations: Iterable[Iteration], options: Options, pool: Workers) -> list[Scan]:
-    """Make the profiles of the next round."""
-    limits = Limits(options.e_value, options.max_rows)
+def start_scans(iterations: Iterable[Iteration], options: Options, pool: Workers, targets: int = 0) -> list[Scan]:
+    """Make the profiles of the next round.
+
+    Args:
+        iterations: The queries that still run.
+        options: Settings of the search.
+        pool: Threads that make them.
+        targets: Number of targets that E-values count; 0 counts those that are searched.
+    """
+    limits = Limits(options.e_value, options.max_rows, targets)
 
     def scan(iteration: Iteration) -> Scan:
         left = max(options.seconds - iteration.seconds, _AT_ONCE) if options.seconds else 0.0
@@ -231,12 +240,10 @@ def _scan_all(scans: Sequence[Scan], chunks: Iterable[Sequences], pool: Workers)
     """Search each chunk with all profiles, so that the threads of one wait for no other."""
     for chunk in chunks:
         parts = chunk.parts(PARTS)
-        waves = [scan.waves(parts, pool) for scan in scans if not scan.timed_out]
-        while waves:
-            waves = [wave for wave in waves if next(wave, _END) is not _END]
+        run_waves(scan.waves(parts, pool) for scan in scans if not scan.timed_out)
 
 
-def _take(iteration: Iteration, scan: Scan) -> bool:
+def end_round(iteration: Iteration, scan: Scan) -> bool:
     """Give a round's hits to its query; return whether the time ran out before they were complete."""
     iteration.seconds += scan.seconds
     if not scan.timed_out:

@@ -12,7 +12,7 @@ import platform
 import struct
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,6 +24,7 @@ PARTS = 64
 _WAVES = (2, 8, 24)  # parts after which the threshold is set anew, if there is one
 _SLACK = 2.0  # bits between the Forward score and the one after all corrections, by which hits are ranked
 _F3 = 1e-5
+_END = object()
 _MXCSR, _FLUSH_TO_ZERO = 28, 0x8040  # place in glibc's fenv_t of x86-64; the bits FTZ and DAZ
 
 
@@ -166,6 +167,13 @@ class Scan:
         for hit in hits.included:
             for domain in hit.domains:
                 domain.included = domain.pvalue * cap <= self.limits.e_value
+
+
+def run_waves(waves: Iterable[Iterator[None]]) -> None:
+    """Run the waves of several scans in turn, so that no thread waits while any of them has work."""
+    left = list(waves)
+    while left:
+        left = [wave for wave in left if next(wave, _END) is not _END]
 
 
 def _wave_end(done: int, bounded: bool) -> int:

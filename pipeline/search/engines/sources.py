@@ -115,7 +115,7 @@ class Source:
 
 
 def read_chunks(path: Path, residues: int) -> Iterator[Sequences]:
-    """Read a FASTA file, plain or packed by gzip or zstd, or a file in one of HMMER's own formats.
+    """Read a FASTA file, plain or packed by gzip or zstd, or HMMER's hmmpgmd format.
 
     Args:
         path: The file.
@@ -126,8 +126,8 @@ def read_chunks(path: Path, residues: int) -> Iterator[Sequences]:
     """
     index = 0
     try:
-        with _unpacked(path) as (text, problems):
-            with easel.SequenceFile(text, format=_format(path, text), digital=True, alphabet=_alphabet()) as file:
+        with _text(path) as (text, problems):
+            with easel.SequenceFile(text, format="fasta", digital=True, alphabet=_alphabet()) as file:
                 for block in _blocks(file, residues):
                     _raise_first(problems)
                     yield _named(block, index)
@@ -185,14 +185,21 @@ def _header(sequence: "easel.DigitalSequence[easel.AA]", index: int) -> str:
 
 
 @contextlib.contextmanager
-def _unpacked(path: Path) -> Iterator[tuple[str | BinaryIO, list[Exception]]]:
-    """Give what HMMER's reader takes: the path of plain text, or a stream of what was packed, and its errors."""
-    if not path.is_file() or not packing(path):
+def _text(path: Path) -> Iterator[tuple[str | BinaryIO, list[Exception]]]:
+    """Give what HMMER's reader takes: the path of plain FASTA, or a stream of FASTA, and the stream's errors."""
+    if not path.is_file() or not (packing(path) or _begins_with_counts(path)):
         yield str(path), []
         return
     with opened(path) as file:
+        if not packing(path):
+            file.readline()  # the counts before the sequences of an hmmpgmd file
         stream = _Stream(file)
         yield cast("BinaryIO", stream), stream.problems
+
+
+def _begins_with_counts(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == b"#"
 
 
 class _Stream(io.RawIOBase):
@@ -216,14 +223,6 @@ class _Stream(io.RawIOBase):
             return 0
         target[: len(data)] = data
         return len(data)
-
-
-def _format(path: Path, text: str | BinaryIO) -> str:
-    """Tell HMMER's own text format from FASTA by its first line."""
-    if not isinstance(text, str) or not path.is_file():
-        return "fasta"
-    with path.open("rb") as file:
-        return "hmmpgmd" if file.read(1) == b"#" else "fasta"
 
 
 def _raise_first(problems: Sequence[Exception]) -> None:

@@ -1,0 +1,110 @@
+"""A database of MMseqs2: made of any source once, indexed once, its sequences read by their keys."""
+
+import dataclasses
+import functools
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import EngineError
+from pipeline.search.engines.mmseqs_files import MMSEQS, PLACES, QUIET, beside, entries, read_places
+from pipeline.search.engines.sources import Sequences, Source, make_sequences
+
+_NAME = "sequences"
+
+
+@dataclasses.dataclass(frozen=True)
+class MmseqsDatabase:
+    """Sequences as MMseqs2 keeps them.
+
+    Args:
+        path: What the names of its files begin with.
+    """
+
+    path: Path
+
+    @property
+    def indexed(self) -> Path:
+        """What the prefilter reads: the k-mer index where there is one."""
+        index = beside(self.path, ".idx")
+        return index if beside(index, ".dbtype").exists() else self.path
+
+    @property
+    def made_here(self) -> bool:
+        """Whether headers begin with the key, which we put there."""
+        return self.path.name == _NAME and beside(self.path, PLACES).exists()
+
+    @functools.cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Key, offset and length of each entry, in the order of the keys, shape (sequences, 3)."""
+        return read_places(self.path)
+
+    def sequences(self, keys: Iterable[int]) -> Sequences:
+        """Read the sequences of keys, named by them."""
+        places = self.places[np.searchsorted(self.places[:, 0], sorted(keys))]
+        names = [str(key) for key in places[:, 0]]
+        read = make_sequences(names, entries(self.path, places))
+        for name, sequence in zip(names, read.block, strict=True):
+            sequence.name = name
+        return read
+
+    def headers(self, keys: Iterable[int]) -> dict[str, str]:
+        """Read the headers of keys, without the key that we put before each."""
+        path = beside(self.path, "_h")
+        places = read_places(path)
+        rows = np.searchsorted(places[:, 0], sorted(keys))
+        read = zip(places[rows, 0], entries(path, places[rows]), strict=True)
+        return {str(key): header.removeprefix(f"{key} ") if self.made_here else header for key, header in read}
+
+
+def prepared(source: Source, folder: Path, with_index: bool, threads: int) -> MmseqsDatabase:
+    """Return the source as a database of MMseqs2, made where there is none yet.
+
+    Args:
+        source: A database of MMseqs2 itself, or any other.
+        folder: Where what is made is kept.
+        with_index: Whether its k-mers are indexed too, which takes a gigabyte and more and pays with the second search.
+        threads: Threads that make it.
+
+    Raises:
+        EngineError: MMseqs2 is missing or fails.
+        LibraryError: The source cannot be read.
+    """
+    path = source.database.path
+    if not beside(path, ".dbtype").exists():
+        path = folder / "mmseqs" / source.database.folder / _NAME
+        if not beside(path, ".dbtype").exists():
+            _make(source, path)
+    database = MmseqsDatabase(path)
+    if with_index and database.indexed == path and os.access(path.parent, os.W_OK):
+        with tempfile.TemporaryDirectory(dir=path.parent) as work:
+            MMSEQS.run("createindex", path, work, "--threads", threads, *QUIET)
+    return database
+
+
+def _make(source: Source, path: Path) -> None:
+    """Make a database in a folder of another name and rename it when it is whole."""
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent.parent, prefix=".making-") as name:
+        work = Path(name) / "whole"
+        work.mkdir()
+        fasta = Path(name) / "sequences.fasta"
+        with fasta.open("w", encoding="utf-8", newline="\n") as file:
+            for index, (header, letters) in enumerate(source.records()):
+                file.write(f">{index} {' '.join(header.split())}\n{letters}\n")
+        MMSEQS.run("createdb", fasta, work / path.name, "--shuffle", 0, *QUIET)
+        places = read_places(work / path.name)
+        if len(places) and not np.array_equal(places[:, 0], np.arange(len(places))):
+            raise EngineError("expected mmseqs to number sequences in their order, found another", str(path))
+        for end in ("", "_h"):
+            database = beside(work / path.name, end)
+            np.save(beside(database, PLACES), read_places(database), allow_pickle=False)
+        try:
+            work.rename(path.parent)
+        except OSError:
+            if not beside(path, ".dbtype").exists():  # else another run was faster
+                raise

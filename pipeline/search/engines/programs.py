@@ -1,0 +1,86 @@
+"""Run the programs that other engines are: `mmseqs`, `jackhmmer`."""
+
+import contextlib
+import dataclasses
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import EngineError
+
+_LAST_LINES = 3
+
+
+class TimedOutError(Exception):
+    """A program was ended because its time was up."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program on the PATH.
+
+    Args:
+        name: Its command.
+        package: What brings it.
+        version_words: Words that make it say its version.
+    """
+
+    name: str
+    package: str
+    version_words: tuple[str, ...]
+
+    @property
+    def version(self) -> str:
+        """Its version, safe in a file name.
+
+        Raises:
+            EngineError: It is not installed.
+        """
+        said = self._call(self.version_words, None).stdout
+        found = re.search(r"\d[\w.-]*", said)
+        return found.group() if found else "unknown"
+
+    def run(self, *words: object, seconds: float | None = None) -> None:
+        """Run it with these words.
+
+        Args:
+            words: The words of its command line.
+            seconds: Time after which it is ended; None is none.
+
+        Raises:
+            EngineError: It is not installed, or fails.
+            TimedOutError: Its time was up.
+        """
+        done = self._call([str(word) for word in words], seconds)
+        if done.returncode:
+            said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()][-_LAST_LINES:]
+            problem = f"{self.name} {words[0]} ended with code {done.returncode}: {' / '.join(said)}"
+            raise EngineError(problem, mend="look at the database and at the space left on its disk")
+
+    def _call(self, words: list[str] | tuple[str, ...], seconds: float | None) -> "subprocess.CompletedProcess[str]":
+        found = shutil.which(self.name)
+        if found is None:
+            mend = f"install {self.package}, or name the engine 'jackhmmer', which needs no program"
+            raise EngineError(f"this search needs the program {self.name!r}, which is not on the PATH", mend=mend)
+        try:
+            return subprocess.run(
+                [found, *words], capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TimedOutError(f"{self.name} {words[0]}") from error
+
+
+@contextlib.contextmanager
+def workspace(folder: Path | None) -> Iterator[Path]:
+    """Give a folder of files that are needed no more when the block ends.
+
+    Args:
+        folder: Where it lies; None is the system's folder of temporary files.
+    """
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".search-", dir=folder) as name:
+        yield Path(name)

@@ -1,0 +1,258 @@
+"""What every engine must do, on a planted family."""
+
+import gzip
+
+import pytest
+import zstandard
+from pyhmmer import easel, plan7
+
+from pipeline.a3m import aligned, format_a3m, parse_a3m
+from pipeline.databases.records import Database
+from pipeline.errors import AlignmentError, ConfigError, EngineError, LibraryError
+from pipeline.search.engines import ENGINES, Options, Query, Source, engine, sources
+from pipeline.search.engines.hmmer import profile
+from pipeline.search.engines.scan import Scan
+from tests.pipeline.search.engines.conftest import HEADERS, NEEDS, skip_without
+
+ITERATED = [name for name in ENGINES if name not in ("phmmer", "hmmsearch")]
+OPTIONS = Options(rounds=3, e_value=1e-3, max_rows=1000, threads=2)
+
+
+def source_of(path):
+    return Source.of_file(Database("planted", path, "1"))
+
+
+def run(made, query, source, options=OPTIONS):
+    ((index, found),) = made.search([Query("query", query)], source, options)
+    assert index == 0
+    return found
+
+
+def words(found):
+    return {name.split()[0].rpartition("/")[0] for name in found.alignment.names[1:]}
+
+
+@pytest.mark.parametrize("name", ITERATED)
+def test_the_family_is_found_and_nothing_else(name, planted_query, planted_fasta, indices):
+    skip_without(name)
+    found = run(engine(name, folder=indices), planted_query, source_of(planted_fasta))
+    family = {header.split()[0] for header in HEADERS} | {f"member_{i}" for i in range(6, 24)}
+    assert words(found) <= family
+    assert words(found) >= family - {f"member_{i}" for i in range(20, 24)}  # the most distant
+    assert found.hits >= 20
+    assert 2 <= found.rounds <= 3
+    assert not found.timed_out
+    assert found.facts == {"rows_beyond_cap": 0, "hits_at_least": False}
+    assert any(row_name.endswith(" of the family OX=9606") for row_name in found.alignment.names)
+    assert parse_a3m(format_a3m(found.alignment), "round trip") == found.alignment
+
+
+@pytest.mark.parametrize("name", ITERATED)
+def test_rows_hold_the_letters_of_their_targets(name, planted_query, planted, planted_fasta, indices):
+    skip_without(name)
+    found = run(engine(name, folder=indices), planted_query, source_of(planted_fasta))
+    sequences = [sequence for _, sequence in planted]
+    assert found.alignment.query == planted_query
+    for row_name, row in zip(found.alignment.names[1:], found.alignment.rows[1:], strict=True):
+        start, end = map(int, row_name.split()[0].rpartition("/")[2].split("-"))
+        letters = row.replace("-", "").upper()
+        assert len(letters) == end - start + 1
+        assert any(sequence[start - 1 : end] == letters for sequence in sequences)
+
+
+@pytest.mark.parametrize("name", ITERATED)
+def test_letters_of_every_kind_become_rows(name, planted_query, tmp_path):
+    skip_without(name)
+    odd = planted_query[:10] + "UOBZJX" + planted_query[16:]
+    (tmp_path / "odd.fasta").write_text(f">odd\n{odd}\n>stop\n{planted_query[:30]}*{planted_query[31:]}\n")
+    found = run(engine(name), planted_query, source_of(tmp_path / "odd.fasta"), Options(rounds=1))
+    assert len(found.alignment) == 3
+    assert parse_a3m(format_a3m(found.alignment), "round trip") == found.alignment
+    row = dict(zip(words_in_order(found), found.alignment.rows[1:], strict=True))["odd"]
+    assert aligned(row)[16:50] == planted_query[16:50]
+
+
+def words_in_order(found):
+    return [name.split()[0].rpartition("/")[0] for name in found.alignment.names[1:]]
+
+
+@pytest.mark.parametrize("name", ITERATED)
+def test_a_batch_gives_what_single_searches_give(name, planted_query, planted_fasta, indices):
+    skip_without(name)
+    queries = [planted_query, planted_query[::-1]]
+    made = engine(name, folder=indices)
+    batch = dict(
+        made.search([Query(str(i), text) for i, text in enumerate(queries)], source_of(planted_fasta), OPTIONS)
+    )
+    assert sorted(batch) == [0, 1]
+    for index, query in enumerate(queries):
+        alone = run(made, query, source_of(planted_fasta))
+        assert batch[index].alignment == alone.alignment
+        assert batch[index].hits == alone.hits
+
+
+@pytest.mark.parametrize("name", ITERATED)
+def test_rows_are_capped_best_first(name, planted_query, planted_fasta, indices):
+    skip_without(name)
+    made = engine(name, folder=indices)
+    full = run(made, planted_query, source_of(planted_fasta), Options(1, 1e-3, 1000))
+    capped = run(made, planted_query, source_of(planted_fasta), Options(1, 1e-3, 5))
+    assert capped.alignment.names == full.alignment.names[:6]
+    assert capped.alignment.rows[1] == full.alignment.rows[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "max_rows"), [("jackhmmer", 1000), ("jackhmmer", 5), ("prefilter", 1000), ("mmseqs", 1000)]
+)
+def test_threads_do_not_change_the_result(name, max_rows, planted_query, planted_fasta, indices):
+    skip_without(name)
+    made = engine(name, folder=indices)
+    one, three = (
+        run(made, planted_query, source_of(planted_fasta), Options(3, 1e-3, max_rows, threads)) for threads in (1, 3)
+    )
+    assert one == three
+
+
+@pytest.mark.parametrize("max_rows", [1000, 13, 2])
+@pytest.mark.parametrize("residues", [1, 997, 20_011])
+def test_chunks_do_not_change_the_rows(max_rows, residues, planted_query, planted_fasta, monkeypatch):
+    options = Options(3, 1e-3, max_rows, 2)
+    whole = run(engine("jackhmmer"), planted_query, source_of(planted_fasta), options)
+    monkeypatch.setattr(sources, "CHUNK", residues)
+    divided = run(engine("jackhmmer"), planted_query, source_of(planted_fasta), options)
+    assert divided.alignment == whole.alignment
+    assert (divided.rounds, divided.converged) == (whole.rounds, whole.converged)
+
+
+@pytest.mark.parametrize("name", ITERATED)
+def test_without_time_there_is_the_query(name, planted_query, planted_fasta, indices):
+    skip_without(name)
+    found = run(engine(name, folder=indices), planted_query, source_of(planted_fasta), Options(seconds=1e-9))
+    assert found.timed_out
+    assert found.rounds == 0
+    assert found.alignment.rows == (planted_query,)
+
+
+def test_a_query_out_of_time_keeps_its_last_full_round(planted_query, planted_fasta, monkeypatch):
+    first = run(engine("phmmer"), planted_query, source_of(planted_fasta))
+    monkeypatch.setattr(Scan, "timed_out", property(lambda scan: scan.hmm.name != "query"))
+    found = run(engine("jackhmmer"), planted_query, source_of(planted_fasta), Options(seconds=1000.0))
+    assert found.timed_out
+    assert found.rounds == 1
+    assert found.alignment == first.alignment
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_missing_programs_are_named_with_what_to_do(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = f"needs the program '{NEEDS[name]}', which is not on the PATH; install .*'jackhmmer'"
+    with pytest.raises(EngineError, match=message):
+        _ = engine(name).name
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_names_hold_the_version_of_the_program(name):
+    skip_without(name)
+    assert any(character.isdigit() for character in engine(name).name.rpartition(":")[2])
+
+
+def test_settings_are_part_of_the_name_and_checked(tmp_path):
+    skip_without("mmseqs")
+    assert engine("mmseqs", {"sensitivity": 4.0}).name != engine("mmseqs").name
+    with pytest.raises(ConfigError, match=r"'mmseqs' has no setting 'folder'; it has max_seqs, sensitivity"):
+        engine("mmseqs", {"folder": str(tmp_path)})
+    with pytest.raises(ConfigError, match="'jackhmmer' has no setting 'sensitivity'; it has none"):
+        engine("", {"sensitivity": 1.0})
+    with pytest.raises(ConfigError, match="no search engine is called 'blast'; use one of jackhmmer, phmmer"):
+        engine("blast")
+
+
+def test_a_given_profile_finds_what_it_describes(planted_query, planted_fasta, tmp_path):
+    found = run(engine("jackhmmer"), planted_query, source_of(planted_fasta))
+    (tmp_path / "family.a3m").write_text(format_a3m(found.alignment))
+    with (tmp_path / "family.hmm").open("wb") as file:
+        profile(found.alignment).write(file)
+    by_alignment, by_file = (
+        run(engine("hmmsearch", {"profile": str(tmp_path / name)}), planted_query, source_of(planted_fasta))
+        for name in ("family.a3m", "family.hmm")
+    )
+    assert words(by_alignment) == words(by_file) >= words(found)
+    assert by_file.rounds == 1
+    shorter = run(
+        engine("hmmsearch", {"profile": str(tmp_path / "family.hmm")}), planted_query[5:40], source_of(planted_fasta)
+    )
+    assert words(shorter) == words(by_file)
+    assert {len(aligned(row)) for row in shorter.alignment.rows} == {35}
+
+
+def test_a_query_with_more_than_the_profile_has_gaps_there(planted_query, planted_fasta, tmp_path):
+    (tmp_path / "middle.a3m").write_text(f">middle\n{planted_query[10:50]}\n")
+    made = engine("hmmsearch", {"profile": str(tmp_path / "middle.a3m")})
+    found = run(made, planted_query, source_of(planted_fasta))
+    assert len(found.alignment) > 10
+    assert all(set(aligned(row)[:10] + aligned(row)[50:]) == {"-"} for row in found.alignment.rows[1:])
+    assert parse_a3m(format_a3m(found.alignment), "round trip") == found.alignment
+
+
+def test_profiles_that_cannot_be_used(tmp_path):
+    with pytest.raises(ConfigError, match="'hmmsearch' needs a profile; give its setting 'profile'"):
+        engine("hmmsearch")
+    (tmp_path / "junk").write_text("HMMER3/f [3.4]\nNAME x\n")
+    with pytest.raises(AlignmentError, match="junk"):
+        engine("hmmsearch", {"profile": str(tmp_path / "junk")})
+    with pytest.raises(AlignmentError, match="none: cannot read"):
+        engine("hmmsearch", {"profile": str(tmp_path / "none")})
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_packed_databases_are_read_in_chunks(pack, planted_query, planted_fasta, tmp_path, monkeypatch):
+    text = planted_fasta.read_bytes()
+    (tmp_path / "packed").write_bytes(pack(text[:1000]) + pack(text[1000:]))
+    plain = run(engine(""), planted_query, source_of(planted_fasta))
+    monkeypatch.setattr(sources, "CHUNK", 5003)
+    packed = source_of(tmp_path / "packed")
+    assert len(list(packed.chunks())) > 5
+    assert list(packed.records()) == list(source_of(planted_fasta).records())
+    assert run(engine(""), planted_query, packed).alignment == plain.alignment
+
+
+def test_a_database_that_is_cut_short_is_no_smaller_database(planted_fasta, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CHUNK", 5003)
+    for pack in (gzip.compress, zstandard.compress):
+        (tmp_path / "cut").write_bytes(pack(planted_fasta.read_bytes())[:-20])
+        with pytest.raises(LibraryError, match="damaged or cut short"):
+            list(source_of(tmp_path / "cut").chunks())
+
+
+def test_sequences_that_hmmer_refuses_are_left_out(planted_query, tmp_path, caplog):
+    (tmp_path / "long.fasta").write_text(
+        f">giant\n{'MKV' * 34_000}\n>a\n{planted_query}\n>empty\n>b\n{planted_query}\n"
+    )
+    found = run(engine(""), planted_query, source_of(tmp_path / "long.fasta"))
+    assert words_in_order(found) == ["a", "b"]
+    assert "left out: 1 sequences" in caplog.text
+
+
+def test_hmmpgmd_files_are_databases(planted_query, tmp_path):
+    (tmp_path / "x").write_text(f"#61 1 1 1 1 never\n>1 1\n{planted_query}\n")
+    assert len(run(engine(""), planted_query, source_of(tmp_path / "x")).alignment) == 2
+
+
+def test_a_failing_program_says_what_it_said(planted_query, tmp_path):
+    skip_without("mmseqs")
+    for end in ("", "_h"):
+        (tmp_path / f"db{end}").write_bytes(b"MKV\n\0")
+        (tmp_path / f"db{end}.dbtype").write_bytes(b"\0\0\0\0")
+    (tmp_path / "db.index").write_text("0\t0\t5\n")
+    with pytest.raises(EngineError, match=r"mmseqs .* ended with code"):
+        run(engine("mmseqs"), planted_query, source_of(tmp_path / "db"))
+
+
+def test_the_alphabet_of_a_profile_must_be_that_of_proteins(tmp_path):
+    alphabet = easel.Alphabet.dna()
+    sequence = easel.TextSequence(name="d", sequence="ACGTACGTAC").digitize(alphabet)
+    hmm = plan7.Builder(alphabet).build(sequence, plan7.Background(alphabet))[0]
+    with (tmp_path / "dna.hmm").open("wb") as file:
+        hmm.write(file)
+    with pytest.raises(AlignmentError, match="expected an HMM file with a profile of proteins"):
+        engine("hmmsearch", {"profile": str(tmp_path / "dna.hmm")})
