@@ -47,7 +47,7 @@ class TemplateHit:
     Args:
         id: Entry and chain, for example `1ABC_A`; `own:` and the file's name for the user's.
         index: Place of the chain in the library, or among the user's.
-        e_value: E-value of the alignment; None for the user's.
+        e_value: E-value of the best domain; None for the user's where it is not significant.
         score: Its score, bits.
         identity: Share of equal letters among the aligned pairs, 0 to 1.
         coverage: Aligned pairs over the query's length, 0 to 1.

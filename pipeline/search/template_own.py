@@ -11,7 +11,8 @@ from pyhmmer import plan7
 from pipeline.a3m import Alignment
 from pipeline.errors import StructureError
 from pipeline.own_templates import OwnChain, OwnFile, OwnTemplate, for_target, parse_own, read_own
-from pipeline.search.engines.hmmer import profile
+from pipeline.search.engines.hmmer import best_domains, profile
+from pipeline.search.engines.sources import make_sequences
 from pipeline.search.template_alignment import LocalAlignment, align, profile_scores, rows
 from pipeline.search.template_settings import TemplateSettings
 from pipeline.templates import USER, TemplateChain, TemplateHit, TemplateHits
@@ -25,9 +26,12 @@ _ENDINGS = re.compile(r"(\.(cif|mmcif|pdb|ent|gz))+$", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True)
 class _Aligned:
+    """The chain that was chosen; the E-value is that of HMMER, None where it finds nothing significant."""
+
     chain: str
     structure: TemplateChain
     alignment: LocalAlignment
+    e_value: float | None = None
 
 
 def with_own(
@@ -67,11 +71,11 @@ def _own_hits(
     notes: list[dict[str, Any]] = []
     for own in given:
         file = read_own(own.path)
-        aligned = _best_chain(own, file, hmm)
+        aligned = _significant(_best_chain(own, file, hmm), alignment.query, hmm, settings.template_e_value)
         name = _unique(_id(own, aligned.chain), [hit.id for hit in hits])
         hit = _hit(own, name, aligned, alignment.query)
         hit = dataclasses.replace(hit, index=len(chains), sha256=file.sha256)
-        hits.append(dataclasses.replace(hit, excluded=_exclusion(hit, aligned, settings)))
+        hits.append(dataclasses.replace(hit, excluded=_exclusion(hit, own, aligned, settings)))
         chains.append(aligned.structure)
         notes.append({"id": name, "file": str(own.path), "chain": aligned.chain, "notes": list(file.notes)})
     return hits, chains, notes
@@ -85,6 +89,12 @@ def _best_chain(own: OwnTemplate, file: OwnFile, hmm: plan7.HMM) -> _Aligned:
     chains = {own.chain: file.chains[own.chain]} if own.chain else _different(file.chains)
     found = [_Aligned(name, chain.structure, _align(chain, hmm)) for name, chain in chains.items()]
     return max(found, key=lambda aligned: aligned.alignment.score)
+
+
+def _significant(aligned: _Aligned, query: str, hmm: plan7.HMM, e_value: float) -> _Aligned:
+    """Search the chosen chain alone as the library is searched, for its E-value."""
+    domains = best_domains(hmm, query, make_sequences([aligned.chain], [aligned.structure.sequence]), e_value)
+    return dataclasses.replace(aligned, e_value=domains[0].e_value) if domains else aligned
 
 
 def _align(chain: OwnChain, hmm: plan7.HMM) -> LocalAlignment:
@@ -108,7 +118,7 @@ def _hit(own: OwnTemplate, name: str, aligned: _Aligned, query: str) -> Template
     return TemplateHit(
         id=name,
         index=0,
-        e_value=None,
+        e_value=aligned.e_value,
         score=round(aligned.alignment.score, 2),
         identity=round(same / max(1, len(pairs)), 4),
         coverage=round(len(pairs) / len(query), 4),
@@ -122,11 +132,16 @@ def _hit(own: OwnTemplate, name: str, aligned: _Aligned, query: str) -> Template
     )
 
 
-def _exclusion(hit: TemplateHit, aligned: _Aligned, settings: TemplateSettings) -> str:
-    """Return why a template of the user is not used; neither date nor identity is a reason."""
+def _exclusion(hit: TemplateHit, own: OwnTemplate, aligned: _Aligned, settings: TemplateSettings) -> str:
+    """Return why a template of the user is not used; neither date nor identity is a reason.
+
+    What is given for one target is believed to be its template; what is given for all need not resemble each.
+    """
     pairs = hit.pairs()
     if not pairs:
         return "nothing of it aligns to the target"
+    if not own.target and hit.e_value is None:
+        return "E-value above template_e_value; write TARGET=FILE to use it all the same"
     if hit.coverage < settings.min_template_coverage:
         return f"coverage {hit.coverage:.2f} below min_template_coverage {settings.min_template_coverage}"
     if not aligned.structure.mask[[j for _, j in pairs]].any():

@@ -71,7 +71,8 @@ def test_all_atoms_arrive_and_are_the_users(bpti, tmp_path):
     hits, facts = found(bpti.sequence, str(BPTI))
     (hit,) = hits.hits
     assert (hit.id, hit.source, hit.excluded, hit.date) == ("own:1bpi_A_A", "user", "", "")
-    assert (hit.identity, hit.coverage, hit.e_value, hit.sum_probs) == (1.0, 1.0, None, 58.0)
+    assert (hit.identity, hit.coverage, hit.sum_probs) == (1.0, 1.0, 58.0)
+    assert hit.e_value < 1e-20
     assert (hit.file, len(hit.sha256)) == (str(BPTI), 64)
     assert facts["kept"] == 4
     assert facts["own"] == [{"id": hit.id, "file": str(BPTI), "chain": "A", "notes": []}]
@@ -217,15 +218,25 @@ def test_a_folder_of_templates(bpti, tmp_path):
     assert [hit.id for hit in hits.hits] == ["own:a_A", "own:b_A"]
 
 
+def test_what_is_for_all_need_not_resemble_each_target(bpti):
+    """Trp-cage is no template of BPTI, unless the user says so."""
+    query = bpti.sequence
+    (hit,) = found(query, str(TRP_CAGE), min_template_coverage=0.0)[0].hits
+    assert hit.excluded == "E-value above template_e_value; write TARGET=FILE to use it all the same"
+    assert hit.e_value is None
+    (hit,) = found(query, f"bpti={TRP_CAGE}", min_template_coverage=0.0)[0].hits
+    assert (hit.excluded, hit.e_value) == ("", None)
+
+
 def test_a_template_that_does_not_belong_is_listed_with_the_reason(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        hits, facts = found("W" * 31, str(TRP_CAGE), min_template_coverage=0.5)
+        hits, facts = found("W" * 31, f"bpti={TRP_CAGE}", min_template_coverage=0.5)
     assert hits.kept == ()
     assert hits.hits[0].excluded == "coverage 0.03 below min_template_coverage 0.5"
     assert facts["excluded"] == 3
     assert "own:1l2y_A_A: coverage" in caplog.text
     path = written(tmp_path, [line for line in LINES if residue(line) == 21])  # one tyrosine
-    assert found("G" * 31, path)[0].hits[0].excluded == "nothing of it aligns to the target"
+    assert found("G" * 31, f"bpti={path}")[0].hits[0].excluded == "nothing of it aligns to the target"
 
 
 @pytest.mark.parametrize(
@@ -266,7 +277,7 @@ def test_atoms_that_changed_since_the_search(bpti, tmp_path):
         read_templates(tmp_path / "t.json")
     record = json.loads((tmp_path / "t.json").read_text())
     (tmp_path / "t.json").write_text(json.dumps({**record, "own": {}}))
-    with pytest.raises(RecordError, match="own:1l2y_A_A: the template is not among the user's"):
+    with pytest.raises(RecordError, match="own:1bpi_A_A: the template is not among the user's"):
         features_of(bpti.sequence, read_templates(tmp_path / "t.json"))
 
 
