@@ -51,7 +51,6 @@ def fetch(offers: Sequence[Offer], folder: Path, patience: Patience | None = Non
         DownloadError: There is no room, or a database does not come or is another one.
         LibraryError: What came cannot be unpacked or is no database.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     _check_room([offer for offer in offers if installed(offer, folder) is None], folder)
     return [_one(offer, folder, patience or Patience()) for offer in offers]
 
@@ -74,6 +73,7 @@ def _one(offer: Offer, folder: Path, patience: Patience) -> Installed:
     with _alone(place):
         if here := installed(offer, folder):
             log.info("%s: %s is here already", here.path, here.version)
+            shutil.rmtree(place / INCOMING, ignore_errors=True)  # where a command was ended at the last moment
             return here
         log.info("%s (%s). Please cite %s", offer.name, offer.licence, offer.citation)
         (place / INCOMING).mkdir(exist_ok=True)
@@ -81,12 +81,11 @@ def _one(offer: Offer, folder: Path, patience: Patience) -> Installed:
         version = version_of(offer, said, datetime.datetime.now(datetime.UTC).date().isoformat())
         archive, received = _fetched(offer, said, place / INCOMING, patience)
         files = _unpacked(offer, archive, version)
-        _settle(offer, place, files)
+        _settle(place)
         write_json(place / RECORD, _record(offer, version, said, received, files), SCHEMA)
         shutil.rmtree(place / INCOMING)
-        log.info(
-            "%s: %s, version %s", place / offer.file, in_words(sum(file.bytes for file in files.values())), version
-        )
+        size = in_words(sum(file.bytes for file in files.values()))
+        log.info("%s: %s, version %s", place / offer.file, size, version)
         return Installed(offer, place / offer.file, version)
 
 
@@ -138,7 +137,7 @@ def _unpacked(offer: Offer, archive: Path, version: str) -> dict[str, Written]:
     return files
 
 
-def _settle(offer: Offer, place: Path, files: Mapping[str, Written]) -> None:
+def _settle(place: Path) -> None:
     """Give the files their final names."""
     unpacked = place / INCOMING / "unpacked"
     (place / RECORD).unlink(missing_ok=True)
@@ -147,7 +146,6 @@ def _settle(offer: Offer, place: Path, files: Mapping[str, Written]) -> None:
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
         path.replace(target)
-    log.debug("%s: %d files", offer.name, len(files))
 
 
 def _record(
@@ -173,7 +171,7 @@ def _check_room(offers: Sequence[Offer], folder: Path) -> None:
         here = _size(folder / offer.name / INCOMING / f"{offer.name}{offer.suffix}.part") or 0
         needed = max(needed, kept + offer.bytes - here + offer.unpacked)
         kept += offer.unpacked
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     if free < needed:
         names = ", ".join(offer.name for offer in offers)
         problem = f"expected about {in_words(needed)} of free disk for {names}; there are {in_words(free)}"

@@ -3,6 +3,7 @@
 Files are written to a folder of their own; who calls gives them their final names when all of them are whole.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -55,7 +56,7 @@ def unpack_file(packed: Path, target: Path, most: int, only: str = "") -> Writte
 
     Raises:
         LibraryError: The file is damaged, cut short, too large or holds nothing that is kept.
-        DownloadError: The disk is full.
+        DownloadError: The disk is full, or cannot be written.
     """
     with opened(packed) as file:
         blocks = _kept(file, only.encode()) if only else _blocks(file)
@@ -80,7 +81,7 @@ def unpack_archive(archive: Path, folder: Path, most: int) -> dict[str, Written]
     Raises:
         LibraryError: The archive is damaged or cut short, holds nothing or too much, or a member leads elsewhere, is
             there twice, or is neither file, folder nor link to a file beside it.
-        DownloadError: The disk is full.
+        DownloadError: The disk is full, or cannot be written.
     """
     found: dict[str, Written] = {}
     links: dict[str, str] = {}
@@ -120,7 +121,8 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, limit:
     source = tar.extractfile(member)
     if source is None:
         raise LibraryError(f"the member {member.name!r} is no plain file", str(limit.where), _MEND)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     with source:
         written = _write(iter(lambda: source.read(_BLOCK), b""), target, limit)
     if written.bytes != member.size:
@@ -135,30 +137,44 @@ def _make_links(archive: Path, folder: Path, links: dict[str, str], found: dict[
         beside = str(PurePosixPath(name).with_name(goal))
         if beside not in found:
             raise LibraryError(f"the member {name!r} is a link to what is not there", str(archive), _MEND)
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(goal)
+        with _writing(folder / name):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to(goal)
 
 
 def _write(blocks: Iterable[bytes], target: Path, limit: Limit) -> Written:
     digest, size = hashlib.sha256(), 0
-    with target.open("wb", buffering=0) as file:  # a buffer would fail again on closing a full disk
+    with _writing(target):
+        file = target.open("wb", buffering=0)  # a buffer would fail again on closing a full disk
+    with file:
         for block in blocks:
             limit.take(len(block))
-            _append(file, block, target)
+            with _writing(target):
+                _append(file, block)
             digest.update(block)
             size += len(block)
     return Written(size, digest.hexdigest())
 
 
-def _append(file: io.FileIO, block: bytes, target: Path) -> None:
+def _append(file: io.FileIO, block: bytes) -> None:
     rest = memoryview(block)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Tell what goes wrong here from what is wrong with the file that was fetched.
+
+    Raises:
+        DownloadError: Something cannot be written.
+    """
     try:
-        while rest:
-            rest = rest[file.write(rest) :]
+        yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DownloadError("the disk is full", str(target), "make room and run the command again") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DownloadError("the disk is full", str(target), "make room and run the command again") from error
+        raise DownloadError(f"cannot write ({(error.strerror or str(error)).lower()})", str(target)) from error
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:

@@ -264,6 +264,7 @@ def test_free_disk_for_all_before_anything_is_asked(shop, monkeypatch):
         with pytest.raises(DownloadError, match=message):
             fetch(two, shop.folder, QUICK)
         assert web.requests == []
+        assert not shop.folder.exists()
         fetch(two[:1], shop.folder, QUICK)
         fetch(two, shop.folder, QUICK)  # the first needs no room any more
 

@@ -4,6 +4,7 @@ import errno
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 
 import pytest
@@ -89,15 +90,26 @@ def test_a_bomb(packed, out, pack):
         unpack_archive(packed(pack(tar_of(("y", b"y")) + bytes(5_000_000))), out, 1_000_000)
 
 
-def test_a_full_disk(packed, out, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(errno.ENOSPC, "x: the disk is full; make room and run the command again"), (errno.EIO, r"x: cannot write \(")],
+)
+def test_a_disk_that_cannot_be_written(packed, out, monkeypatch, number, message):
     class Full(io.BytesIO):
         def write(self, block):
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(number, os.strerror(number))
 
     path = packed(FASTA)
     monkeypatch.setattr(type(out), "open", lambda path, mode, **_: Full() if mode == "wb" else open(path, mode))  # noqa: PTH123, SIM115
-    with pytest.raises(DownloadError, match="x: the disk is full; make room and run the command again"):
+    with pytest.raises(DownloadError, match=message):
         unpack_file(path, out / "x", 1000)
+
+
+def test_a_folder_that_cannot_be_written(packed, out):
+    with pytest.raises(DownloadError, match=r"x: cannot write \(no such file or directory\)"):
+        unpack_file(packed(FASTA), out / "none" / "x", 1000)
+    with pytest.raises(DownloadError, match=r"a/b: cannot write \(file exists\)"):
+        unpack_archive(packed(tar_of(("a", b"x"), ("a/b", b"x"))), out, 1000)
 
 
 MEMBERS = (
