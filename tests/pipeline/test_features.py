@@ -5,8 +5,8 @@ import pytest
 
 from models.config import mini
 from models.inputs import make_inputs
-from pipeline.errors import RecordError
-from pipeline.features import SCHEMA, RawFeatures
+from pipeline.errors import RecordError, StageError
+from pipeline.features import SCHEMA, RawFeatures, write_failure
 from pipeline.records import write_npz
 
 
@@ -77,3 +77,9 @@ def test_files_that_are_not_features(features, tmp_path):
     write_npz(path, {**features.arrays(), **text}, SCHEMA)
     with pytest.raises(RecordError, match=r"features\.npz: expected template_aatype of shape \(0, 13\).*run featurize"):
         RawFeatures.load(path)
+
+
+def test_the_reason_of_a_failure_stands_in_the_place_of_features(tmp_path):
+    write_failure(tmp_path / "features.npz", "search failed: no such file")
+    with pytest.raises(StageError, match=r"^search failed: no such file$"):
+        RawFeatures.load(tmp_path / "features.npz")

@@ -8,11 +8,12 @@ import pytest
 from models.config import mini
 from models.inputs import make_inputs
 from pipeline.a3m import Alignment, encode, read_a3m
-from pipeline.errors import AlignmentError, ConfigError, RecordError
+from pipeline.errors import AlignmentError, ConfigError, RecordError, StageError
 from pipeline.fasta import Target
 from pipeline.features import RawFeatures
 from pipeline.featurize import Settings, featurize, main, template_arrays
 from pipeline.library.store import from_backbone
+from pipeline.records import write_json
 from pipeline.templates import TemplateChain, TemplateHit, TemplateHits, write_templates
 
 GOLDEN_A3M = Path(__file__).parent / "golden" / "alphafold.a3m"
@@ -203,3 +204,19 @@ def test_main_with_damaged_files(files, tmp_path):
     (tmp_path / "t.json").write_text("{")
     with pytest.raises(RecordError, match="it is damaged"):
         main(files)
+
+
+def test_main_after_a_search_that_failed_says_why(files, tmp_path):
+    targets = [{"name": "a", "status": "failed", "reason": "no such file"}, {"name": "b", "status": "ok", "reason": ""}]
+    write_json(tmp_path / "search-0001.json", {"batch": "search-0001", "targets": targets}, "foldline.batch/1")
+    (tmp_path / "a.a3m").unlink()
+    assert main([*files, "--search", str(tmp_path / "search-0001.json")]) == 0
+    with pytest.raises(StageError, match=r"^search failed: no such file$"):
+        RawFeatures.load(tmp_path / "features.npz")
+
+
+def test_main_after_a_search_that_went_well(files, tmp_path):
+    targets = [{"name": "a", "status": "ok", "reason": ""}]
+    write_json(tmp_path / "search-0001.json", {"batch": "search-0001", "targets": targets}, "foldline.batch/1")
+    assert main([*files, "--search", str(tmp_path / "search-0001.json")]) == 0
+    assert len(RawFeatures.load(tmp_path / "features.npz").msa) == 2
