@@ -99,7 +99,10 @@ class SearchCache:
 
     @contextlib.contextmanager
     def claims(self) -> Iterator["Claims"]:
-        """Give the claims of this process; they end with the block, and with the process however it ends."""
+        """Give the claims of this process; they end with the block, and with the process however it ends.
+
+        One such block at a time: a process that closes the file drops all its locks on it.
+        """
         try:
             descriptor = self._open_lock()
         except OSError:  # a cache that cannot be written: what two make at once is the same

@@ -114,10 +114,12 @@ def _benchmark(run, stage, name, seconds):
 def _search(run, folder, sequence, rng):
     n = len(sequence)
     record = {
-        "databases": [{"name": "structuredb", "version": "1", "rows": 12}],
+        "databases": [{"name": "structuredb", "version": "1", "rows": 12, "dropped": {"cap": 0, "duplicate": 3}}],
         "rounds": 3,
         "converged": True,
         "rows": 13,
+        "neff_62": 3.25,
+        "neff_80": 7.125,
         "depth": rng.integers(1, 13, n).tolist(),
         "seconds": 1.5,
         "cached": False,
@@ -333,6 +335,20 @@ def test_warnings_follow_the_settings(tmp_path):
     assert "2XYZ_B" not in " ".join(page.text).partition("Template hits")[2].partition("Geometry")[0]
 
 
+def test_the_search_says_what_its_rows_are_worth(tmp_path):
+    folder = make_target(tmp_path, "whole")
+    words = Page(target_page(tmp_path, folder)).words
+    assert "version 1, 12 rows; left out: 3 (duplicate)" in words
+    assert re.search(r"Effective rows \(80 % identity\)\s+7\.12\s+Effective rows \(62 % identity\)\s+3\.25", words)
+
+
+def test_a_search_that_ran_out_of_time_is_named(tmp_path):
+    folder = make_target(tmp_path, "whole")
+    record = read_json(folder / "search.json", "foldline.search/1")
+    write_json(folder / "search.json", {**record, "timed_out": True}, "foldline.search/1")
+    assert "The search ran into its time budget" in Page(target_page(tmp_path, folder)).words
+
+
 def test_unknown_residues_are_named(tmp_path):
     folder = make_target(tmp_path, "unknown", upto="search")
     target = Target.monomer("unknown", "unknown", "ACDEFXXGHIKL")
@@ -372,6 +388,7 @@ def test_the_table_holds_what_the_records_say(tmp_path):
         "length": LENGTH,
         "mean_plddt": confidence["mean_plddt"],
         "msa_rows": 13,
+        "neff": 7.1,
         "best_identity": 0.41,
         "energy_before_kcal_mol": relax["energy_before"],
         "energy_after_kcal_mol": relax["energy_after"],
