@@ -181,7 +181,8 @@ def _rows_of(database: Mapping[str, Any]) -> str:
     """Say how many rows of a database were kept, and why the others were not."""
     left_out = {reason: count for reason, count in (database.get("dropped") or {}).items() if count}
     why = "; left out: " + ", ".join(f"{plain_number(n)} ({reason})" for reason, n in left_out.items())
-    return f"{plain_number(database.get('rows'))} rows" + (why if left_out else "")
+    more = "; more beyond the cap were not aligned" if database.get("hits_at_least") else ""
+    return f"{plain_number(database.get('rows'))} rows" + (why if left_out else "") + more
 
 
 def _prediction(confidence: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -169,6 +169,8 @@ def _facts_of(found: Gathered) -> dict[str, Any]:
     made = found.entry.facts
     return {
         **found.database,
+        "hits": made.get("hits", len(found.alignment) - 1),
+        "hits_at_least": made.get("hits_at_least", False),
         "rounds": made["rounds"],
         "converged": made["converged"],
         "timed_out": made.get("timed_out", False),
@@ -183,12 +185,16 @@ def _from_own(job: Job, target: Target, path: Path, searcher: Searcher) -> Outco
     start = time.perf_counter()
     try:
         rows = Rows(read_own(path, target), {})
-        named = {"name": "own", "version": version_of(path), "engine": ""}
+        version = version_of(path)
     except _OF_A_TARGET as error:
         return Outcome(target, error)
     seconds = time.perf_counter() - start
-    facts = {"rounds": 0, "converged": True, "timed_out": False, "seconds": round(seconds, 3), "cached": False}
-    return _finished(job, target, Evidence([rows], [{**named, **facts, "facts": {}}], str(path), seconds), searcher)
+    fact = {
+        **{"name": "own", "version": version, "engine": "", "hits": len(rows.alignment) - 1, "hits_at_least": False},
+        **{"rounds": 0, "converged": True, "timed_out": False, "seconds": round(seconds, 3), "cached": False},
+        "facts": {},
+    }
+    return _finished(job, target, Evidence([rows], [fact], str(path), seconds), searcher)
 
 
 def _finished(job: Job, target: Target, evidence: Evidence, searcher: Searcher) -> Outcome:

@@ -138,18 +138,20 @@ def _run(sequences: Sequence[str], search: Search, place: Place) -> Iterator[tup
     start = time.perf_counter()
     for index, found in search.engine.search(queries, search.source, options):
         now = time.perf_counter()
-        entry = Entry(format_a3m(found.alignment), _facts(found, options, now - start))
+        entry = Entry(format_a3m(found.alignment), _facts(found, now - start))
         start = now
         if not found.timed_out:  # how far a search comes in its time depends on the machine
             place.cache.put(search.key(sequences[index]), entry)
         yield sequences[index], Gathered(_names(search), entry, cached=False)
 
 
-def _facts(found: Found, options: Options, seconds: float) -> dict[str, Any]:
+def _facts(found: Found, seconds: float) -> dict[str, Any]:
     """Return what the record says of a result beside its rows."""
     facts = dict(found.facts)
     return {
-        "dropped": {"cap": max(0, found.hits - options.max_rows), **facts.pop("dropped", {})},
+        "hits": found.hits,
+        "hits_at_least": bool(facts.pop("hits_at_least", False)),
+        "dropped": {"cap": int(facts.pop("rows_beyond_cap", 0))},
         "rounds": found.rounds,
         "converged": found.converged,
         "timed_out": found.timed_out,

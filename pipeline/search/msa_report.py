@@ -65,7 +65,7 @@ def combined(name: str, query: str, sources: Sequence[Rows], min_coverage: float
 
 def reasons(dropped: "collections.Counter[str] | dict[str, int]") -> dict[str, int]:
     """Return the number of rows that were left out for each reason, zeros too."""
-    return {reason: int(dropped.get(reason, 0)) for reason in ("inclusion", "cap", "coverage", "duplicate")}
+    return {reason: int(dropped.get(reason, 0)) for reason in ("cap", "coverage", "duplicate")}
 
 
 def worth(alignment: Alignment) -> dict[str, Any]:

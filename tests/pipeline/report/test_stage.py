@@ -114,7 +114,15 @@ def _benchmark(run, stage, name, seconds):
 def _search(run, folder, sequence, rng):
     n = len(sequence)
     record = {
-        "databases": [{"name": "structuredb", "version": "1", "rows": 12, "dropped": {"cap": 0, "duplicate": 3}}],
+        "databases": [
+            {
+                "name": "structuredb",
+                "version": "1",
+                "rows": 12,
+                "dropped": {"cap": 0, "duplicate": 3},
+                "hits_at_least": True,
+            }
+        ],
         "rounds": 3,
         "converged": True,
         "rows": 13,
@@ -338,7 +346,7 @@ def test_warnings_follow_the_settings(tmp_path):
 def test_the_search_says_what_its_rows_are_worth(tmp_path):
     folder = make_target(tmp_path, "whole")
     words = Page(target_page(tmp_path, folder)).words
-    assert "version 1, 12 rows; left out: 3 (duplicate)" in words
+    assert "version 1, 12 rows; left out: 3 (duplicate); more beyond the cap were not aligned" in words
     assert re.search(r"Effective rows \(80 % identity\)\s+7\.12\s+Effective rows \(62 % identity\)\s+3\.25", words)
 
 

@@ -42,7 +42,7 @@ class Counting:
     bad: tuple = ()
     slow: float = 0.0
     timed_out: bool = False
-    hits: int = 1
+    facts: dict = dataclasses.field(default_factory=lambda: {"n": 3})
 
     def search(self, queries, source, options):
         self.calls.append([query.sequence for query in queries])
@@ -51,7 +51,7 @@ class Counting:
                 raise LibraryError("the database is damaged", "db")
             time.sleep(self.slow)
             rows = (query.sequence, f"W{query.sequence[1:]}", query.sequence)
-            yield index, Found(Alignment(("query", "hit", "same"), rows), 1, True, self.timed_out, self.hits, {"n": 3})
+            yield index, Found(Alignment(("query", "hit", "same"), rows), 1, True, self.timed_out, 7, self.facts)
 
 
 def searcher(engine, root=None, databases=("db",), **settings):
@@ -81,7 +81,7 @@ def test_a_batch_is_one_pass_and_a_sequence_is_searched_once(tmp_path):
     assert engine.calls == [list(SEQUENCES.values())]
     assert [read_a3m(job.folder / "msa.a3m").names[0] for job in jobs] == [*SEQUENCES, "twin"]
     record = record_of(jobs[0])
-    assert record["databases"][0]["dropped"] == {"inclusion": 0, "cap": 0, "coverage": 0, "duplicate": 1}
+    assert record["databases"][0]["dropped"] == {"cap": 0, "coverage": 0, "duplicate": 1}
     assert record["databases"][0]["facts"] == {"n": 3}
     run_batch(jobs, searcher(engine, tmp_path / "cache"))
     assert len(engine.calls) == 1
@@ -162,9 +162,11 @@ def test_what_ran_out_of_time_is_said_and_not_kept(tmp_path):
 
 def test_rows_beyond_the_cap_are_counted(tmp_path):
     jobs = jobs_of(tmp_path, {"a": SEQUENCES["a"]})
-    run_batch(jobs, searcher(Counting(hits=25), max_rows=10))
+    facts = {"rows_beyond_cap": 15, "hits_at_least": True}
+    run_batch(jobs, searcher(Counting(facts=facts), max_rows=10))
     database = record_of(jobs[0])["databases"][0]
     assert (database["dropped"]["cap"], database["found"], database["rows"]) == (15, 17, 1)
+    assert (database["hits"], database["hits_at_least"], database["facts"]) == (7, True, {})
 
 
 def test_no_database_is_the_sequence_alone(tmp_path):

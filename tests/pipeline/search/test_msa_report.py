@@ -70,12 +70,12 @@ def test_chunks_change_nothing(monkeypatch):
 def test_every_row_is_kept_or_left_out_for_a_reason():
     first = Alignment(("q", "a", "b", "c"), ("MKTA", "MKaTA", "MK--", "---A"))
     second = Alignment(("q", "d", "e"), ("MKTA", "MKgg--", "MKTW"))
-    sources = [Rows(first, {"cap": 3}), Rows(second, {"inclusion": 2})]
+    sources = [Rows(first, {"cap": 3}), Rows(second, {})]
     alignment, counts = combined("name", "MKTA", sources, 0.5)
     assert alignment == Alignment(("name", "b", "e"), ("MKTA", "MK--", "MKTW"))
     assert counts == [
-        {"found": 6, "rows": 1, "dropped": {"inclusion": 0, "cap": 3, "coverage": 1, "duplicate": 1}},
-        {"found": 4, "rows": 1, "dropped": {"inclusion": 2, "cap": 0, "coverage": 0, "duplicate": 1}},
+        {"found": 6, "rows": 1, "dropped": {"cap": 3, "coverage": 1, "duplicate": 1}},
+        {"found": 2, "rows": 1, "dropped": {"cap": 0, "coverage": 0, "duplicate": 1}},
     ]
     for count in counts:
         assert count["found"] == count["rows"] + sum(count["dropped"].values())

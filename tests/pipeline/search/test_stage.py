@@ -116,9 +116,11 @@ def test_alignment_templates_and_record(target, library):
         "name": "tiny",
         "version": library.version,
         "engine": record["databases"][0]["engine"],
+        "hits": 4,
+        "hits_at_least": False,
         "found": 4,
         "rows": 3,
-        "dropped": {"inclusion": 0, "cap": 0, "coverage": 0, "duplicate": 1},  # 1AAA_A is the query
+        "dropped": {"cap": 0, "coverage": 0, "duplicate": 1},  # 1AAA_A is the query
         "rounds": record["rounds"],
         "converged": True,
         "timed_out": False,
