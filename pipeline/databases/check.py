@@ -21,8 +21,8 @@ from pipeline.search.cache import Place
 from pipeline.search.settings import Settings, method_of
 
 SCHEMA = "foldline.database/1"
-_READ_BY_HMMER = ("FASTA", "hmmpgmd", "template library")
-_READ_BY_MMSEQS = ("FASTA", "template library", "MMseqs2 sequences", "MMseqs2 profiles")
+_READ_BY_ALL = ("FASTA", "hmmpgmd", "template library")
+_MMSEQS_ENGINES = ("mmseqs", "prefilter")  # which read sequences of MMseqs2 too
 
 log = logging.getLogger(__name__)
 
@@ -118,10 +118,11 @@ def _check_method(entry: Entry, database: Database, found: Format, settings: Set
         return
     method_of(database, settings, Place())
     engine = database.engine or settings.engine
-    readable = _READ_BY_MMSEQS if engine.startswith("mmseqs") else _READ_BY_HMMER
+    readable = (*_READ_BY_ALL, "MMseqs2 sequences") if engine in _MMSEQS_ENGINES else _READ_BY_ALL
     if found.content not in readable:
         problem = f"the engine {engine!r} does not search {found}, but {', '.join(readable)}"
-        mend = "write engine: mmseqs" if found.content.startswith("MMseqs2 ") else "give another form of the database"
+        other = found.content == "MMseqs2 sequences"
+        mend = f"write engine: {_MMSEQS_ENGINES[0]}" if other else "give the database in another form"
         raise LibraryError(problem, str(database.path), mend)
 
 

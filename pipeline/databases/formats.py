@@ -152,7 +152,7 @@ def _content(path: Path) -> str:
         return "FASTA"
     if text.startswith(b"HMMER3/") or head.startswith(_HMM_BINARY):
         return "HMMER profiles"
-    if text.startswith(b"#") and b"\n>" in text and not text.startswith(b"# STOCKHOLM"):
+    if text.startswith(b"#") and b"\n>" in text and not (packing(path) or text.startswith(b"# STOCKHOLM")):
         return "hmmpgmd"
     if not text:
         raise LibraryError("there is nothing in this file", str(path), "put the whole file there")

@@ -65,14 +65,15 @@ class Database:
 
     @property
     def files(self) -> list[Path]:
-        """All its files, in order; those of a library are read by its own reader."""
+        """All its files, in order, but not the k-mer index that MMseqs2 makes beside them."""
         if self.kind == LIBRARY:
             return [self.anchor, *(self.path / name for name in _manifest(self.path).files)]
         beside = [Path(f"{self.path}{suffix}") for suffix in _ANCHORS]
         if not any(path.exists() for path in beside):
             return [self.path]
         pattern = re.sub(r"([*?\[])", r"[\1]", self.path.name)
-        return sorted({*self.path.parent.glob(pattern), *self.path.parent.glob(f"{pattern}[._]*")})
+        found = {*self.path.parent.glob(pattern), *self.path.parent.glob(f"{pattern}[._]*")}
+        return sorted(path for path in found if not path.name.startswith(f"{self.path.name}.idx"))
 
     def content_version(self, sha256: str = "") -> str:
         """Return a version that changes with the content.

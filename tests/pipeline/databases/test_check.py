@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 
 import pytest
 
@@ -140,6 +141,11 @@ def test_the_profiles_of_templates(place, config):
             {"path": "mm"},
             "the engine 'jackhmmer' does not search MMseqs2 sequences, but FASTA, .*; write engine: mmseqs",
         ),
+        ({"path": "mm", "engine": "prefilter"}, "^$"),
+        (
+            {"path": "mmcompressed", "engine": "mmseqs"},
+            r"'mmseqs' does not search MMseqs2 sequences \(compressed\), but",
+        ),
         ({"path": "text.hmm", "kind": "profiles"}, "the engine 'jackhmmer' does not search HMMER profiles, but FASTA"),
         ({"path": "plain.fasta", "engine": "blast"}, "no search engine is called 'blast'; use one of jackhmmer"),
         ({"path": "plain.fasta", "settings": {"speed": 3}}, "the search engine 'jackhmmer' has no setting 'speed'"),
@@ -151,5 +157,7 @@ def test_the_profiles_of_templates(place, config):
     ],
 )
 def test_what_the_engine_does_not_search(place, config, entry, problem):
+    if entry.get("engine") in ("mmseqs", "prefilter") and not shutil.which("mmseqs"):
+        pytest.skip("mmseqs is not installed")
     (state,) = check(config({"name": "x", "version": "1", **entry, "path": str(place / entry["path"])}))
     assert re.search(problem, state.problem)

@@ -117,6 +117,16 @@ def test_a_database_of_several_files(tmp_path, suffix):
     assert locate(f"a={tmp_path}/db[1]:2").version == "2"
 
 
+def test_an_index_is_not_the_database(tmp_path):
+    (tmp_path / "db.dbtype").write_text("one")
+    before = parse_database(f"a={tmp_path}/db")
+    (tmp_path / "db.idx").write_text("large")
+    (tmp_path / "db.idx.dbtype").write_text("large")
+    assert parse_database(f"a={tmp_path}/db") == before
+    (tmp_path / "db_h").write_text("headers")
+    assert parse_database(f"a={tmp_path}/db") != before
+
+
 def test_a_folder_beside_the_files_that_begin_with_its_name(tmp_path):
     (tmp_path / "db").mkdir()
     (tmp_path / "db.dbtype").write_text("one")
