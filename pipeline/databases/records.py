@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -218,12 +219,14 @@ def _path(text: str) -> Path:
     """
     path = Path(text)
     try:
+        if not text.isprintable() and any(unicodedata.category(letter) == "Cc" for letter in text):
+            raise ValueError
         path = path.expanduser()
         path.lstat()
     except (FileNotFoundError, NotADirectoryError, RuntimeError):
         pass  # it may be in the repository, or what names begin with; or there is no such home
     except (OSError, ValueError) as error:
-        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is no file name"
+        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "no path has such letters"
         raise LibraryError(f"cannot look for the database ({reason})", repr(text[:_SHOWN])) from error
     return find(str(path))
 

@@ -159,6 +159,7 @@ MAPPINGS = st.dictionaries(st.sampled_from(["name", "path", "version", "kind", "
 
 @given(text=st.text() | st.text().map(lambda path: f"a={path}:1") | MAPPINGS.map(json.dumps))
 @example("a=\0")
+@example("a=\n")
 @example("a=" + "x" * 300)
 @example("a=" + "x/" * 3000 + ":1")
 @example("a=~nobody-of-this-name/x")
