@@ -2,7 +2,7 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import ROOT
@@ -103,6 +103,7 @@ def test_damaged_profiles(place):
         count(database, recognise(database))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     text=st.lists(st.sampled_from([b">", b"A", b"W", b" ", b"\n", b"\r", b">x\n"]), max_size=40).map(b"".join),
     block=st.integers(1, 9),

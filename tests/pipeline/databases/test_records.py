@@ -2,7 +2,7 @@ import hashlib
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import ROOT
@@ -157,6 +157,7 @@ VALUES = st.recursive(
 MAPPINGS = st.dictionaries(st.sampled_from(["name", "path", "version", "kind", "max_rows", "settings", "x"]), VALUES)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(text=st.text() | st.text().map(lambda path: f"a={path}:1") | MAPPINGS.map(json.dumps))
 @example("a=\0")
 @example("a=\n")
