@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from models import evoformer, heads, residue_constants, scaling, structure
+from models import evoformer, heads, residue_constants, scaling, structure, templates, threading
 from models.config import ModelConfig
 from models.evoformer import Representations
 from models.shapes import Atom37, Rotation, SeqMask, Translation
@@ -109,13 +109,14 @@ class AlphaFoldIteration(hk.Module):
         if self.config.structure.initial_frames == "origin":
             return None
         distogram = heads.DistogramHead(self.config.heads)(x.pair)
-        return scaling.frames_from_distogram(
-            distogram["logits"],
-            distogram["bin_edges"],
-            heads.HandednessHead()(x.single)["sin_cos"],
-            batch["residue_index"],
-            batch["seq_mask"],
-        )
+        handedness = heads.HandednessHead()(x.single)["sin_cos"]
+        chain = batch["residue_index"], batch["seq_mask"]
+        believed = distogram["logits"], distogram["bin_edges"], handedness, *chain
+        if self.config.structure.initial_frames == "distogram":
+            return scaling.frames_from_distogram(*believed)
+        template = templates.Template.from_batch(batch)
+        scaffold = threading.scaffold_of(template, batch["template_mask"], batch["seq_mask"])
+        return threading.frames_from_templates(*believed, scaffold)
 
 
 def iteration(config: ModelConfig, *, remat: bool = False) -> AlphaFoldIteration:

@@ -43,11 +43,22 @@ def frames_from_distogram(
         One frame per residue, angstrom, centred; masked residues lie at the origin.
     """
     distance, weight = expected_distances(logits, bin_edges, residue_index, seq_mask)
+    trace = trace_of(distance, weight, handedness, residue_index, seq_mask)
+    return jax.lax.stop_gradient(frames_from_trace(trace, seq_mask))
+
+
+def trace_of(
+    distance: Float[Array, "n n"],
+    weight: Float[Array, "n n"],
+    handedness: Float[Array, "n 2"],
+    residue_index: ResidueIndex,
+    seq_mask: SeqMask,
+) -> Float[Array, "n 3"]:
+    """Return the CA trace that fits distances (angstrom) of given weights (1/angstrom^2), of the wanted hand."""
     trace = majorise(classical_scaling(distance, seq_mask), distance, weight, seq_mask)
     sine = pseudo_dihedral(trace)[:, 0]
     agreement = jnp.sum(sine * handedness[:, 0] * _inner(residue_index, seq_mask))
-    trace = trace * jnp.where(agreement < 0, -1.0, 1.0)  # a point reflection turns the mirror image into the fold
-    return jax.lax.stop_gradient(frames_from_trace(trace, seq_mask))
+    return trace * jnp.where(agreement < 0, -1.0, 1.0)  # a point reflection turns the mirror image into the fold
 
 
 def expected_distances(

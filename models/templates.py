@@ -66,7 +66,8 @@ class SingleTemplateEmbedding(hk.Module):
         def block(pair: Pair) -> Pair:
             return triangle.update_pair(pair, pair_mask, config.block, attention_first=True, dropout=dropout)
 
-        pair = TemplatePairStack(config.blocks)(block, pair)
+        if config.blocks:
+            pair = TemplatePairStack(config.blocks)(block, pair)
         return layer_norm(pair, "output_layer_norm", channel_axis=0)
 
     @hk.transparent
@@ -129,17 +130,22 @@ class TemplateEmbedding(hk.Module):
         config = self.config
         parameters = AttentionParameters(config.pointwise_heads, config.c_t, gated=False, name="attention")
         weights = parameters(self.c_z, config.c_t, self.c_z, pair.dtype)
-        mask_bias = mask_to_bias(template_mask)[:, None, None, None]
+        mask_bias = mask_to_bias(template_mask)[None, :, None, None]
         scale = weights.query.shape[-1] ** -0.5
 
+        def heads_of(x: Array, kernel: Float[Array, "c h d"]) -> Array:
+            out = primitives.project(x, kernel.reshape(len(x), -1), channel_axis=0)
+            return out.reshape(*kernel.shape[1:], *x.shape[1:])
+
         def read(pair: PairPart, templates: Float[Array, "t c_t i j"]) -> PairPart:
-            query = jnp.einsum("cij,chd->hdij", pair, weights.query * scale)
-            key = jnp.einsum("tcij,chd->thdij", templates, weights.key)
-            value = jnp.einsum("tcij,chd->thdij", templates, weights.value)
-            logits = primitives.single(jnp.sum(query[None] * key, axis=2)) + mask_bias
-            share = jax.nn.softmax(logits, axis=0).astype(pair.dtype)
-            out = jnp.sum(share[:, :, None] * value, axis=0)
-            return jnp.einsum("hdij,hdc->cij", out, weights.output) + weights.output_bias[:, None, None]
+            # one plain product for all templates, whose gradient is one too (see `primitives.project`)
+            query = heads_of(pair, weights.query * scale)[:, :, None]
+            known = jnp.swapaxes(templates, 0, 1)
+            key, value = heads_of(known, weights.key), heads_of(known, weights.value)
+            logits = primitives.single(jnp.sum(query * key, axis=1)) + mask_bias
+            share = jax.nn.softmax(logits, axis=1).astype(pair.dtype)
+            out = jnp.sum(share[:, None] * value, axis=2).reshape(-1, *pair.shape[1:])
+            return primitives.project(out, weights.output.reshape(len(out), -1), weights.output_bias, channel_axis=0)
 
         t, c_t, n, _ = templates.shape
         out = primitives.in_chunks(read, (pair, templates), (1, 2), out_axis=1, elements=2 * t * c_t * n)

@@ -21,6 +21,7 @@ Alignment = tuple[np.ndarray, np.ndarray]  # HHblits ids and deletions, each (ro
 
 LABELS = ("all_atom_positions", "all_atom_mask")  # what an example holds beside the network's inputs
 
+_SHORTEST = 30  # residues of a chain to train on
 _WORD = 8  # residues; two unrelated chains hardly share so many in a row
 
 _GAP = residue_constants.GAP  # the same id in both alphabets
@@ -218,7 +219,7 @@ class ExampleSource:
         window = slice(start, min(start + crop, length))
         letters = self.database.letters(index)
         positions, mask = self.database.atom37(index)
-        rows, deletions = msa or self._draw_msa(index, rng)
+        rows, deletions = without_duplicates(*(msa or self._draw_msa(index, rng)))
         raw: Arrays = {
             "aatype": _LETTER_TO_AATYPE[letters[window]].astype(np.int32),
             "residue_index": np.arange(window.start, window.stop, dtype=np.int32),
@@ -301,6 +302,12 @@ class ExampleSource:
         return example
 
 
+def without_duplicates(rows: np.ndarray, deletions: np.ndarray) -> Alignment:
+    """Keep the first of the rows that are equal, as featurizing does."""
+    first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    return rows[first], deletions[first]
+
+
 def draw_rows(profile: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
     """Draw alignment rows from a profile, positions independent, each row over a random stretch; shape (rows, n)."""
     length = len(profile)
@@ -323,21 +330,25 @@ def stack_templates(built: list[tuple[np.ndarray, np.ndarray, np.ndarray]], leng
 
 
 def split(database: StructureDB, validation_chains: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return indices for training and validation; excluded chains are in neither.
+    """Return indices for training and validation; excluded chains are in neither."""
+    training, validation = hold_back(database, np.flatnonzero(database.allowed), validation_chains, seed)
+    return training[database.lengths[training] >= _SHORTEST], validation
 
-    Validation chains have 40 to 200 residues and no hit among the training chains: what is similar to one of them is
-    dropped from training.
+
+def hold_back(database: StructureDB, among: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chains that remain, and those held back.
+
+    These have 40 to 200 residues and no hit among the rest: what is similar to one of them is in neither.
     """
     rng = np.random.default_rng(seed)
-    allowed = np.flatnonzero(database.allowed)
-    suitable = allowed[(database.lengths[allowed] >= 40) & (database.lengths[allowed] <= 200)]
-    validation = np.sort(rng.choice(suitable, validation_chains, replace=False))
-    related = set(validation.tolist())
-    for i in validation:
+    suitable = among[(database.lengths[among] >= 40) & (database.lengths[among] <= 200)]
+    held = np.sort(rng.choice(suitable, count, replace=False))
+    related = set(held.tolist())
+    for i in held:
         related.update(database.hits(int(i)).target.tolist())
-    held = set(validation.tolist())
-    training = [i for i in allowed if i not in related and not held.intersection(database.hits(int(i)).target.tolist())]
-    return np.array([i for i in training if database.lengths[i] >= 30]), validation
+    held_set = set(held.tolist())
+    rest = [i for i in among if i not in related and not held_set.intersection(database.hits(int(i)).target.tolist())]
+    return np.array(rest, among.dtype), held
 
 
 def unseen(database: StructureDB, validation: np.ndarray, allatom: AllAtomChains) -> np.ndarray:

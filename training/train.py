@@ -8,12 +8,13 @@ checkpoint holds weights, their running mean, the optimiser's state and the step
 
 import argparse
 import dataclasses
+import functools
 import json
 import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ import numpy as np
 import optax
 
 from models import alphafold, losses, params
-from models.config import PRESETS, ModelConfig
+from models.config import IN_TRAINING, PRESETS, ModelConfig
 from pipeline import records
 from pipeline.errors import RecordError
 from pipeline.settings import add_flags, from_args, setting
-from training import dataset
+from training import dataset, scores
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +55,11 @@ class Settings:
     clip: float = setting(1.0, "global norm to which gradients are clipped")
     ema: float = setting(0.998, "decay of the running mean of the weights, per step")
     recycles: int = setting(1, "highest number of recycles, drawn uniformly for each step")
+    recycle_from: float = setting(0.0, "fraction of the steps before which nothing is recycled: quicker")
     violation_from: float = setting(0.5, "fraction of the steps after which the violation terms count")
     validation_chains: int = setting(96, "chains held back for validation")
+    development_chains: int = setting(0, "more chains held back, for choices and for the curve along the training")
+    score_every: int = setting(0, "steps between measurements on the development chains; 0 for none")
     seed: int = setting(0, "seed of initialisation and of the data order")
     checkpoint_every: int = setting(100, "steps between checkpoints")
 
@@ -161,7 +165,8 @@ def restore(path: Path, template: State, about: str) -> State:
 def identity(source: dataset.ExampleSource, settings: Settings) -> str:
     """Return a text that differs between trainings whose checkpoints must not be mixed."""
     chosen = dataclasses.asdict(settings)
-    del chosen["checkpoint_every"]  # changes no number
+    for name in ("checkpoint_every", "score_every"):  # they change no number
+        del chosen[name]
     parts = {
         "settings": chosen,
         "config": dataclasses.asdict(source.config),
@@ -185,13 +190,23 @@ def prefetch(items: Iterator[Any], depth: int = 3) -> Iterator[Any]:
 
 def recycles_of(step: int, settings: Settings) -> int:
     """Return the number of recycles of a step, a function of seed and step."""
+    if step < settings.recycle_from * settings.steps:
+        return 0
     return int(np.random.default_rng((settings.seed, step, 1)).integers(0, settings.recycles + 1))
 
 
 def train(
-    source: dataset.ExampleSource, settings: Settings, output: Path, minutes: float, until: int | None = None
+    source: dataset.ExampleSource,
+    settings: Settings,
+    output: Path,
+    minutes: float,
+    until: int | None = None,
+    watch: Callable[[State], None] | None = None,
 ) -> State:
-    """Train from the last checkpoint until the schedule ends, the time is over or step `until` is done."""
+    """Train from the last checkpoint until the schedule ends, the time is over or step `until` is done.
+
+    `watch` sees the state every `score_every` steps, just after it was saved.
+    """
     last = settings.steps if until is None else until
     config = source.config
     first = source.draw(np.random.default_rng(settings.seed), settings.crops[0])
@@ -200,7 +215,8 @@ def train(
     if checkpoint.exists():
         state = restore(checkpoint, state, about)
         log.info("resumed at step %d", state.step)
-    _forget_after(notes, state.step)
+    for table in (notes, output / "curve.tsv"):
+        _forget_after(table, state.step)
     step = make_step(config, settings)
     data = prefetch(dataset.batches(source, settings.seed, state.step, settings.batch, settings.crops))
     end = time.monotonic() + 60 * minutes
@@ -217,7 +233,10 @@ def train(
         )
         state = State(weights, mean, opt, state.step + 1)
         _note(notes, state.step, {k: float(v) for k, v in metrics.items()}, time.monotonic() - began)
-        if state.step % settings.checkpoint_every == 0:
+        if watch and settings.score_every and state.step % settings.score_every == 0:
+            save(checkpoint, state, about)
+            watch(state)
+        elif state.step % settings.checkpoint_every == 0:
             save(checkpoint, state, about)
     save(checkpoint, state, about)
     return state
@@ -232,34 +251,69 @@ def _forget_after(path: Path, step: int) -> None:
 
 
 def _note(path: Path, step: int, metrics: dict[str, float], seconds: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     row = {"step": step, **metrics, "seconds": seconds}
-    new = not path.exists()
-    with path.open("a", encoding="utf-8") as file:
-        if new:
-            file.write("\t".join(row) + "\n")
-        file.write("\t".join(f"{value:.5g}" for value in row.values()) + "\n")
+    _append(path, {name: f"{value:.5g}" for name, value in row.items()})
     if step % 20 == 0:
         log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
 
 
-def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[dataset.ExampleSource, np.ndarray]:
-    """Return the source of training examples and the validation chains."""
+def _append(path: Path, row: Mapping[str, str]) -> None:
+    """Add a line to a table, below a header where it is new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("\t".join(row) + "\n") * new + "\t".join(row.values()) + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldBack:
+    """Chains without a hit among the training chains: for the final figures, and for choices along the way."""
+
+    validation: np.ndarray
+    development: np.ndarray
+
+
+def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[dataset.ExampleSource, HeldBack]:
+    """Return the source of training examples and the chains held back."""
     folder = arguments.data
     database = dataset.StructureDB(folder / "structuredb", folder / "hits.npz", dataset.read_ids(arguments.exclude))
     training, validation = dataset.split(database, settings.validation_chains, seed=0)
+    if arguments.omit:
+        training = training[~np.isin(database.ids[training], list(dataset.read_ids(arguments.omit)))]
+    development = training[:0]
+    if settings.development_chains:
+        training, development = dataset.hold_back(database, training, settings.development_chains, seed=1)
     allatom = dataset.AllAtomChains(arguments.allatom) if arguments.allatom else None
-    source = dataset.ExampleSource(database, allatom, training, PRESETS[settings.model])
+    source = dataset.ExampleSource(database, allatom, training, network_of(settings.model))
     if allatom:
         validation = dataset.unseen(database, validation, allatom)
+        development = dataset.unseen(database, development, allatom)
     log.info("%d chains to train on, %d to validate on", len(training), len(validation))
-    return source, validation
+    return source, HeldBack(validation, development)
+
+
+def network_of(name: str) -> ModelConfig:
+    """Return a preset, or a network that has no parameters yet."""
+    return {**PRESETS, **IN_TRAINING}[name]
+
+
+def watcher(source: dataset.ExampleSource, chains: np.ndarray, output: Path) -> Callable[[State], None]:
+    """Return what measures the averaged weights: lines of `curve.tsv`."""
+    predict = scores.predictor(source, source.config.recycles)
+
+    def watch(state: State) -> None:
+        for row in scores.table(source, chains, functools.partial(predict, state.mean)):
+            names = ("condition", "chains", "CA-lDDT", "pLDDT")
+            _append(output / "curve.tsv", {"step": str(state.step), **dict(zip(names, row, strict=True))})
+
+    return watch
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that name the training data."""
     parser.add_argument("--data", type=Path, required=True, help="folder with structuredb/ and hits.npz")
     parser.add_argument("--exclude", type=Path, required=True, help="list of chain ids never to train on")
+    parser.add_argument("--omit", type=Path, help="list of more chain ids not to train on; they may be templates")
     parser.add_argument("--allatom", type=Path, help="npz of all-atom chains, for the side chains")
 
 
@@ -274,8 +328,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = from_args(Settings, arguments)
-    source, _ = open_source(arguments, settings)
-    state = train(source, settings, arguments.output, arguments.minutes, arguments.until)
+    source, held = open_source(arguments, settings)
+    watch = watcher(source, held.development, arguments.output) if settings.development_chains else None
+    state = train(source, settings, arguments.output, arguments.minutes, arguments.until, watch)
     made = {"step": state.step, "settings": dataclasses.asdict(settings), **source.describe()}
     metadata = {"source": SOURCE, "licence": LICENCE, "training": made}
     params.save(arguments.output / "weights.npz", state.mean, source.config, metadata, half=True)

@@ -1,0 +1,101 @@
+"""Predict held-back chains under fixed conditions and measure them: CA-lDDT and pLDDT, with templates and without.
+
+No held-back chain has a hit among the training chains; the templates shown are other chains of the library.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from models import alphafold, confidence
+from models import residue_constants as rc
+from pipeline.compare import lddt
+from training import dataset
+
+log = logging.getLogger(__name__)
+
+CONDITIONS = {"template 30-90 %": (0.3, 0.9), "no template": None}
+_LARGEST = 208  # residues; held-back chains have at most 200
+_MSA_ROWS = 256
+_CA = rc.ATOM37_ID["CA"]
+
+
+Predictor: TypeAlias = Callable[[hk.Params, dataset.Arrays], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """One prediction, measured: lDDT over CA atoms and pLDDT, both 0 to 1, and the identity of the best template."""
+
+    chain: str
+    length: int
+    identity: float
+    lddt: float
+    plddt: float
+
+
+def predictor(source: dataset.ExampleSource, recycles: int) -> Predictor:
+    """Return the prediction of CA positions (n, 3) and pLDDT (n,) from weights and an example, compiled once."""
+    network = hk.transform(lambda batch: alphafold.predict(source.config, batch, recycles))
+
+    @jax.jit
+    def run(weights: hk.Params, example: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        inputs = {name: x for name, x in example.items() if name not in dataset.LABELS}
+        repeated = jax.tree.map(lambda x: jnp.broadcast_to(x, (recycles + 1, *x.shape)), inputs)
+        outputs = network.apply(weights, None, repeated)
+        return outputs["structure_module"]["final_atom_positions"][:, _CA], outputs["predicted_lddt"]["logits"]
+
+    def predict(weights: hk.Params, example: dataset.Arrays) -> tuple[np.ndarray, np.ndarray]:
+        positions, logits = run(weights, example)
+        return np.asarray(positions), confidence.plddt(np.asarray(logits))
+
+    return predict
+
+
+def evaluate(
+    source: dataset.ExampleSource,
+    chains: np.ndarray,
+    window: tuple[float, float] | None,
+    predict: Callable[[dataset.Arrays], tuple[np.ndarray, np.ndarray]],
+) -> list[Score]:
+    """Predict every chain that has a template in the window of identities (all chains where there is none)."""
+    quiet = dataclasses.replace(source.settings, wrong_template_fraction=0.0, partial_template_fraction=0.0)
+    source = dataclasses.replace(source, settings=quiet)
+    scores = []
+    for index in chains:
+        hits = source.database.hits(index)
+        low, high = window or (1.0, 0.9)
+        allowed = np.flatnonzero((hits.identity >= low) & (hits.identity <= high))
+        if window and len(allowed) == 0:
+            continue
+        templates = [int(k) for k in allowed[: source.config.input.max_templates]]
+        related = np.flatnonzero(hits.identity <= high)[:_MSA_ROWS]
+        rng = np.random.default_rng(0)
+        msa = source.database.hit_msa(index, related)
+        example = source.example(index, rng, _LARGEST, templates, msa)
+        positions, plddt = predict(example)
+        n = int(source.database.lengths[index])
+        truth = example["all_atom_positions"][:n, _CA]
+        best = float(hits.identity[templates[0]]) if templates else 0.0
+        value = lddt(positions[:n], truth).score
+        scores.append(Score(str(source.database.ids[index]), n, best, value, plddt[:n].mean() / 100))
+        log.debug("%s", scores[-1])
+    return scores
+
+
+def table(
+    source: dataset.ExampleSource,
+    chains: np.ndarray,
+    predict: Callable[[dataset.Arrays], tuple[np.ndarray, np.ndarray]],
+) -> Iterator[tuple[str, str, str, str]]:
+    """Give condition, number of chains, mean CA-lDDT and mean pLDDT, as text."""
+    for condition, window in CONDITIONS.items():
+        found = evaluate(source, chains, window, predict)
+        means = (np.mean([s.lddt for s in found]), np.mean([s.plddt for s in found]))
+        yield condition, str(len(found)), f"{means[0]:.3f}", f"{means[1]:.3f}"
