@@ -252,12 +252,12 @@ def _forget_after(path: Path, step: int) -> None:
 
 def _note(path: Path, step: int, metrics: dict[str, float], seconds: float) -> None:
     row = {"step": step, **metrics, "seconds": seconds}
-    _append(path, {name: f"{value:.5g}" for name, value in row.items()})
+    append(path, {name: f"{value:.5g}" for name, value in row.items()})
     if step % 20 == 0:
         log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
 
 
-def _append(path: Path, row: Mapping[str, str]) -> None:
+def append(path: Path, row: Mapping[str, str]) -> None:
     """Add a line to a table, below a header where it is new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
@@ -304,7 +304,7 @@ def watcher(source: dataset.ExampleSource, chains: np.ndarray, output: Path) -> 
     def watch(state: State) -> None:
         for row in scores.table(source, chains, functools.partial(predict, state.mean)):
             names = ("condition", "chains", "CA-lDDT", "pLDDT")
-            _append(output / "curve.tsv", {"step": str(state.step), **dict(zip(names, row, strict=True))})
+            append(output / "curve.tsv", {"step": str(state.step), **dict(zip(names, row, strict=True))})
 
     return watch
 

@@ -1,11 +1,19 @@
-"""Frames from predicted distances: exact distances give back the trace, whatever the padding; the hand is chosen."""
+"""Frames from predicted distances and from templates.
 
+Exact distances give back the trace, whatever the padding; the hand is chosen. A template that the distances agree with
+is followed and its gaps are closed; one that they contradict is not read.
+"""
+
+import dataclasses
+
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import scaling
+from models import alphafold, geometry, params, scaling, threading
+from models.config import IN_TRAINING
 
 LENGTH, PADDED, BINS = 37, 41, 64
 EDGES = jnp.linspace(2.3125, 42.0, BINS - 1)
@@ -114,3 +122,121 @@ def test_no_gradient_flows():
 
     gradient = jax.grad(score)(jnp.asarray(sharp_logits(helix(), LENGTH)))
     assert not np.any(np.asarray(gradient))
+
+
+# Templates (models/threading.py) --------------------------------------------------------------------------------------
+
+SEED = 7
+SURE, UNSURE = 1.0, 0.02
+GAP = slice(13, 18)
+
+
+def backbone(trace: np.ndarray) -> geometry.Rigid:
+    """Return frames at the points of a trace, with rotations of their own, somewhere else in space."""
+    rng = np.random.default_rng(SEED)
+    turns = np.linalg.qr(rng.normal(size=(len(trace) + 1, 3, 3)))[0]
+    turns = turns * np.sign(np.linalg.det(turns))[:, None, None]
+    moved = trace @ turns[-1].T + np.array([11.0, -5.0, 3.0])
+    return geometry.Rigid(jnp.asarray(turns[:-1]), jnp.asarray(moved))
+
+
+def scaffold(*traces: np.ndarray, gap: slice = slice(0, 0)) -> threading.Scaffold:
+    frames = [backbone(trace) for trace in traces]
+    mask = np.ones((len(traces), LENGTH), np.float32)
+    mask[:, gap] = 0
+    rotation, translation = (jnp.stack(parts) for parts in zip(*frames, strict=True))
+    padding = ((0, 0), (0, PADDED - LENGTH))
+    return threading.Scaffold(
+        geometry.Rigid(jnp.pad(rotation, (*padding, (0, 0), (0, 0))), jnp.pad(translation, (*padding, (0, 0)))),
+        jnp.pad(jnp.asarray(mask), padding),
+    )
+
+
+def thread(found: threading.Scaffold, *, belief: np.ndarray, sharpness: float) -> geometry.Rigid:
+    """Return the frames for a distogram that believes in a trace, more or less."""
+    mask = jnp.zeros(PADDED).at[:LENGTH].set(1)
+    logits = jnp.asarray(sharpness * sharp_logits(belief, PADDED))
+    hand = jnp.zeros((PADDED, 2)).at[:LENGTH].set(scaling.pseudo_dihedral(jnp.asarray(belief)))
+    return threading.frames_from_templates(logits, EDGES, hand, jnp.arange(PADDED), mask, found)
+
+
+def relative(rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return all frames as seen from the first."""
+    back = rotation[0].T
+    return back @ rotation, (translation - translation[0]) @ back.T
+
+
+def test_a_template_is_followed_exactly():
+    found = scaffold(helix())
+    frames = thread(found, belief=helix(), sharpness=UNSURE)
+    ours = relative(*(np.asarray(x)[:LENGTH] for x in frames))
+    theirs = relative(*(np.asarray(x)[0, :LENGTH] for x in found.frames))
+    np.testing.assert_allclose(ours[0], theirs[0], atol=1e-4)
+    np.testing.assert_allclose(ours[1], theirs[1], atol=1e-2)
+    assert np.all(np.asarray(frames.translation)[LENGTH:] == 0)
+
+
+def test_its_gap_is_closed():
+    frames = thread(scaffold(helix(), gap=GAP), belief=helix(), sharpness=SURE)
+    trace = np.asarray(frames.translation)[:LENGTH]
+    assert superposed_rmsd(trace, helix()) < 0.3
+    steps = np.linalg.norm(np.diff(trace, axis=0), axis=-1)
+    assert np.all(np.abs(steps - scaling.CA_CA) < 0.6)
+
+
+def test_its_hand_wins_over_the_predicted_one():
+    mirrored = helix() * np.array([1, 1, -1], np.float32)  # the same distances
+    frames = thread(scaffold(helix()), belief=mirrored, sharpness=SURE)
+    assert superposed_rmsd(np.asarray(frames.translation)[:LENGTH], helix()) < 0.3
+
+
+def test_a_template_that_the_distances_contradict_is_not_read():
+    other = helix(kink=LENGTH - 1)  # one straight helix
+    wrong = 3.0 * np.random.default_rng(SEED).normal(size=(LENGTH, 3)).astype(np.float32)
+    with_it = thread(scaffold(wrong), belief=other, sharpness=SURE)
+    without = thread(scaffold(wrong, gap=slice(0, LENGTH)), belief=other, sharpness=SURE)
+    np.testing.assert_allclose(with_it.translation, without.translation, atol=1e-3)
+
+
+def test_the_first_of_two_templates_has_the_last_word():
+    both = thread(scaffold(helix(), helix() * 1.01), belief=helix(), sharpness=SURE)
+    first = thread(scaffold(helix()), belief=helix(), sharpness=SURE)
+    ours, theirs = (relative(*(np.asarray(x)[:LENGTH] for x in frames)) for frames in (both, first))
+    np.testing.assert_allclose(ours[1], theirs[1], atol=1e-2)
+
+
+def test_without_templates_they_are_those_of_the_distances():
+    nothing = scaffold(helix(), gap=slice(0, LENGTH))
+    mask = jnp.zeros(PADDED).at[:LENGTH].set(1)
+    logits = jnp.asarray(sharp_logits(helix(), PADDED))
+    hand = jnp.zeros((PADDED, 2)).at[:LENGTH].set(scaling.pseudo_dihedral(jnp.asarray(helix())))
+    chain = EDGES, hand, jnp.arange(PADDED), mask
+    for ours, theirs in zip(
+        threading.frames_from_templates(logits, *chain, nothing),
+        scaling.frames_from_distogram(logits, *chain),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def network(network_tests):
+    """Return a tiny network that starts from templates, its parameters and inputs."""
+    config = network_tests.tiny(IN_TRAINING["mini2"])
+    template = dataclasses.replace(config.evoformer.template, blocks=0)
+    config = dataclasses.replace(config, evoformer=dataclasses.replace(config.evoformer, template=template))
+    rng = np.random.default_rng(SEED)
+    shapes = params.shapes(config)
+    parameters = params.nested({n: rng.normal(scale=0.2, size=s).astype(np.float32) for n, s in shapes.items()})
+    return config, parameters, network_tests.random_batch(config, 7, iterations=2)
+
+
+def test_the_network_starts_from_them(network):
+    config, parameters, batch = network
+    assert not any("template_pair_stack" in scope for scope in parameters)
+    run = jax.jit(hk.transform(lambda batch: alphafold.predict(config, batch, 1)).apply)
+    with_templates = run(parameters, None, batch)["structure_module"]["final_atom_positions"]
+    blank = {**batch, "template_mask": jnp.zeros_like(batch["template_mask"])}
+    without = run(parameters, None, blank)["structure_module"]["final_atom_positions"]
+    assert np.all(np.isfinite(with_templates)) and np.all(np.isfinite(without))
+    assert float(jnp.abs(with_templates - without).max()) > 0.1

@@ -145,3 +145,18 @@ def test_validation_chains_that_the_allatom_set_holds_are_left_out(database):
             return ["A" * 30, database.letters(3)[11:25].tobytes().decode()]
 
     assert dataset.unseen(database, np.array([1, 3, 4]), AllAtom()).tolist() == [1, 4]
+
+
+def test_equal_rows_are_dropped_and_the_query_stays_first():
+    rows = np.array([[3, 1], [2, 2], [3, 1], [0, 5]], np.int8)
+    kept, deletions = dataset.without_duplicates(rows, np.arange(8, dtype=np.int16).reshape(4, 2))
+    assert kept.tolist() == [[3, 1], [2, 2], [0, 5]]
+    assert deletions.tolist() == [[0, 1], [2, 3], [6, 7]]
+
+
+def test_what_is_held_back_has_no_hit_among_the_rest(database):
+    for seed in range(5):
+        rest, held = dataset.hold_back(database, np.arange(5), 1, seed)
+        assert len(held) == 1
+        related = {0: {1, 2}, 1: {0}, 2: {0}}.get(int(held[0]), set())
+        assert sorted([*rest, *held, *related]) == [0, 1, 2, 3, 4]

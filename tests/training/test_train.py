@@ -115,3 +115,25 @@ def test_notes_after_the_last_checkpoint_are_dropped(runs, source):
     notes.write_text(before + before.splitlines()[-1].replace("3\t", "4\t", 1) + "\n", encoding="utf-8")
     train.train(source, dataclasses.replace(SETTINGS, checkpoint_every=2), folder, minutes=60)
     assert notes.read_text(encoding="utf-8") == before
+
+
+def test_recycling_may_begin_late():
+    settings = dataclasses.replace(SETTINGS, steps=100, recycles=1, recycle_from=0.5)
+    drawn = [train.recycles_of(step, settings) for step in range(100)]
+    assert set(drawn[:50]) == {0}
+    assert set(drawn[50:]) == {0, 1}
+
+
+def test_the_state_is_watched_and_its_notes_are_dropped_with_the_steps(tmp_path, source):
+    seen = []
+
+    def watch(state):
+        seen.append(state.step)
+        train.append(tmp_path / "curve.tsv", {"step": str(state.step), "CA-lDDT": "0.5"})
+
+    settings = dataclasses.replace(SETTINGS, score_every=2, checkpoint_every=3)
+    train.train(source, settings, tmp_path, minutes=60, watch=watch)
+    assert seen == [2]
+    train.append(tmp_path / "curve.tsv", {"step": "4", "CA-lDDT": "0.5"})
+    train.train(source, settings, tmp_path, minutes=60, watch=watch)
+    assert (tmp_path / "curve.tsv").read_text(encoding="utf-8") == "step\tCA-lDDT\n2\t0.5\n"
