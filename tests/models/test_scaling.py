@@ -238,5 +238,6 @@ def test_the_network_starts_from_them(network):
     with_templates = run(parameters, None, batch)["structure_module"]["final_atom_positions"]
     blank = {**batch, "template_mask": jnp.zeros_like(batch["template_mask"])}
     without = run(parameters, None, blank)["structure_module"]["final_atom_positions"]
-    assert np.all(np.isfinite(with_templates)) and np.all(np.isfinite(without))
+    assert np.all(np.isfinite(with_templates))
+    assert np.all(np.isfinite(without))
     assert float(jnp.abs(with_templates - without).max()) > 0.1
