@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import ClassVar, NamedTuple
 
 from models import residue_constants as rc
 from pipeline.errors import StructureError
+
+_NO_OCCUPANCY = re.compile(r"^((?:ATOM  |HETATM).{48}) {6}", re.MULTILINE)
 
 # Names that force fields and crystallographers use for the twenty, beside Biopython's table of modified residues.
 _OTHER_NAMES = {
@@ -115,7 +118,7 @@ def _deposited(table: Mapping[str, list[str]], columns: "_CifColumns", rows: Seq
     found: dict[str, str] = {}
     for row in rows:
         chain = columns["auth_asym_id"][row]
-        if chain not in found and columns["label_seq_id"][row].isdigit():
+        if chain not in found and columns["label_seq_id"][row].isdecimal():
             letters = sequences.get(entity_of.get(columns["label_asym_id"][row], ""), {})
             found[chain] = "".join(letters.values()) if [*letters] == [str(k + 1) for k in range(len(letters))] else ""
     return {chain: sequence for chain, sequence in found.items() if sequence}
@@ -166,7 +169,7 @@ class _CifColumns:
         return Atom(
             chain=self["auth_asym_id"][row],
             number=self["auth_seq_id"][row] + ("" if insertion in "?." else insertion),
-            label_seq=int(label_seq) if label_seq.isdigit() else None,
+            label_seq=int(label_seq) if label_seq.isdecimal() else None,
             residue=self["auth_comp_id"][row],
             name=self["auth_atom_id"][row],
             element=self["type_symbol"][row],
@@ -190,10 +193,10 @@ def _pdb_contents(text: str, where: str) -> Contents:
     from Bio.PDB.PDBParser import PDBParser  # noqa: PLC0415
 
     try:
-        structure = PDBParser(PERMISSIVE=True, QUIET=True).get_structure("input", io.StringIO(text))
+        structure = PDBParser(PERMISSIVE=True, QUIET=True).get_structure("input", io.StringIO(_with_occupancies(text)))
     except IndexError as error:
         raise StructureError("expected PDB format, found a record that is cut off", where) from error
-    except (PDBConstructionException, ValueError, KeyError) as error:
+    except (PDBConstructionException, ValueError, KeyError, TypeError) as error:
         raise StructureError(f"expected PDB format, found damaged records ({error})", where) from error
     models = list(structure)
     if not models:
@@ -204,6 +207,11 @@ def _pdb_contents(text: str, where: str) -> Contents:
         name=structure.header.get("idcode", ""),
         title=" ".join(line[10:80].strip() for line in text.splitlines() if line.startswith("TITLE ")),
     )
+
+
+def _with_occupancies(text: str) -> str:
+    """Fill blank occupancies, which Biopython cannot compare where there are alternate locations."""
+    return _NO_OCCUPANCY.sub(rf"\g<1>{1:6.2f}", text)
 
 
 def _biopython_atoms(model: object) -> Iterator[Atom]:

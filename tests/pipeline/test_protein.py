@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from Bio.PDB.MMCIF2Dict import MMCIF2Dict
 from Bio.PDB.MMCIFParser import MMCIFParser
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from models import residue_constants as rc
 from pipeline.errors import StructureError
@@ -154,6 +156,29 @@ def test_of_alternates_the_likeliest_is_kept(tmp_path):
         lines = [line.replace("  1.00", f"  {share:.2f}") for line, share in ((low, first), (high, second))]
         (tmp_path / "x.pdb").write_text("".join(lines) + "END\n")
         assert read_structure(tmp_path / "x.pdb").atom37_positions[0, 1, 0] == x
+
+
+def test_alternates_without_occupancy(tmp_path):
+    lines = [_line(1, "CA", "ALA", 5, 4.0, alternate="A"), _line(2, "CA", "ALA", 5, 5.0, alternate="B")]
+    (tmp_path / "x.pdb").write_text("".join(line.replace("  1.00", "      ") for line in lines) + "END\n")
+    assert read_structure(tmp_path / "x.pdb").atom37_positions[0, 1, 0] == 4.0
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_file_is_read_or_refused(tmp_path, data):
+    text = TRP_CAGE.read_text() if data.draw(st.booleans()) else CIF + "CA GLY Q 3 C 1 2 3\nCA TRP Q 4 C 4 5 6\n"
+    for _ in range(data.draw(st.integers(1, 3))):
+        start, length = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, 90))
+        new = data.draw(st.text("0123456789 .-?#'\";\nATOM_loop_data_\u00b2\u0663\u00e9\x00", max_size=9))
+        text = text[:start] + new + text[start + length :]
+    path = tmp_path / "x"
+    path.write_text(text)
+    try:
+        protein = read_structure(path)
+    except StructureError:
+        return
+    assert len(protein) == len(protein.author_number) == len(protein.atom37_mask)
 
 
 def test_the_whole_sequence_of_a_chain(trp_cage, tmp_path):
