@@ -6,6 +6,11 @@ The mirror is made beforehand, of the structures of the tests (1L2Y, 20 residues
 are given: entries of one to six chains, every coordinate with normal noise of 0.3 A, so that no two chains are alike,
 gzip-compressed in the divided layout. Residues a second and bytes a residue carry over to other entries; entries a
 second depend on how large they are. `--mirror` measures a mirror of your own instead.
+
+    .venv/bin/python benchmarks/library.py --index 200000
+
+measures what grows with the number of entries alone, an update that finds nothing new: files without content and shards
+that say what was read of them (three or four chains of 250 residues each; the atoms are those of a small protein).
 """
 
 import argparse
@@ -23,9 +28,12 @@ from pathlib import Path
 
 import gemmi
 import numpy as np
-from machine import described, print_table
+from machine import described, peak_memory, print_table
 
+from pipeline.library.atoms import pack
 from pipeline.library.manifest import MANIFEST
+from pipeline.library.mmcif import read_entry
+from pipeline.library.shards import ENTRIES, ChainRecord, FileRecord, write_shard
 from pipeline.library.store import TemplateLibrary
 
 HEAD = ("step", "files read", "wall s", "CPU s", "files a CPU s", "largest memory of a process MB")
@@ -43,27 +51,69 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--entries", type=int, default=1000, help="of the mirror (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--mirror", type=Path, help="measure this mirror")
+    parser.add_argument("--index", type=int, help="entries of the mirror without content")
     arguments = parser.parse_args(argv)
     # The readers outlive the command by a moment: they become children of this process, which adds up their time.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    print(described(), end="\n\n")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        mirror = arguments.mirror or folder / "mirror"
-        if not arguments.mirror:
-            make_mirror(mirror, arguments.structures, arguments.entries)
-        files = sorted(path for path in mirror.rglob("*.cif*") if path.is_file())
-        print(described(), end="\n\n")
-        rows = [build("first build", len(files), mirror, folder / "library", arguments.processes)]
-        rows.append(build("nothing new", 0, mirror, folder / "library", arguments.processes))
-        if not arguments.mirror:
-            changed = files[:: max(1, len(files) // 20)]
-            for path in changed:
-                os.utime(path)
-            rows.append(build("some changed", len(changed), mirror, folder / "library", arguments.processes))
-        print_table(HEAD, rows)
-        print()
-        print_table(*sizes(folder / "library", files))
+        (of_index if arguments.index else of_mirror)(arguments, Path(temporary))
     return 0
+
+
+def of_mirror(arguments: argparse.Namespace, folder: Path) -> None:
+    """Measure a mirror with content."""
+    mirror, library = arguments.mirror or folder / "mirror", folder / "library"
+    if not arguments.mirror:
+        make_mirror(mirror, arguments.structures, arguments.entries)
+    files = sorted(path for path in mirror.rglob("*.cif*") if path.is_file())
+    rows = [build("first build", len(files), mirror, library, arguments.processes)]
+    rows.append(build("nothing new", 0, mirror, library, arguments.processes))
+    if not arguments.mirror:
+        changed = files[:: max(1, len(files) // 20)]
+        for path in changed:
+            os.utime(path)
+        rows.append(build("some changed", len(changed), mirror, library, arguments.processes))
+    print_table(HEAD, rows)
+    print()
+    print_table(*sizes(library, files))
+
+
+def of_index(arguments: argparse.Namespace, folder: Path) -> None:
+    """Measure a mirror without content."""
+    rng, letters = np.random.default_rng(SEED), np.array(list("ACDEFGHIKLMNPQRSTVWY"))
+    (chain,) = read_entry(first_file(folder / "one", arguments.structures)).chains[:1]
+    packed = pack(chain.atoms, chain.aatype)
+    records: list[FileRecord] = []
+    for number in range(arguments.index):
+        name = name_of(number)
+        path = folder / "mirror" / name[-3:-1] / f"{name}.cif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        sequence = "".join(rng.choice(letters, 250))
+        chains = (ChainRecord(label, sequence, 250, 0, 0, name) for label in "ABCD"[: 3 + number % 2])
+        stamp = (f"{name[-3:-1]}/{name}.cif", 0, path.stat().st_mtime_ns)
+        records.append(FileRecord(*stamp, entry=name.upper(), date="2001-02-03", chains=tuple(chains)))
+        if len(records) == ENTRIES or number == arguments.index - 1:
+            write_shard(folder / "library", ((record, [packed] * len(record.chains)) for record in records))
+            records = []
+    rows = [build(step, 0, folder / "mirror", folder / "library", arguments.processes) for step in ("index", "again")]
+    print_table(HEAD, rows)
+    began = time.process_time()
+    library = TemplateLibrary.open(folder / "library")
+    opened = time.process_time() - began
+    print(f"\n{len(library)} chains; open {opened:.2f} CPU s, {peak_memory():.0f} MB")
+
+
+def first_file(mirror: Path, structures: Sequence[Path]) -> Path:
+    """Write a mirror of one file and return it."""
+    make_mirror(mirror, structures, 1)
+    return next(mirror.rglob("*.cif.gz"))
+
+
+def name_of(number: int) -> str:
+    """Return the name of an entry."""
+    return f"{1 + number // 46656}{np.base_repr(number % 46656, 36):0>3}".lower()
 
 
 def make_mirror(mirror: Path, structures: Sequence[Path], entries: int) -> None:
@@ -71,7 +121,7 @@ def make_mirror(mirror: Path, structures: Sequence[Path], entries: int) -> None:
     rng = np.random.default_rng(SEED)
     originals = [gemmi.read_structure(str(path)) for path in structures]
     for number in range(entries):
-        name = f"{1 + number // 46656 % 9}{np.base_repr(number % 46656, 36):0>3}".lower()
+        name = name_of(number)
         path = mirror / name[1:3] / f"{name}.cif.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress(entry(name.upper(), originals, rng).encode()))

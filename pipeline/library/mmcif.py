@@ -109,7 +109,7 @@ def _entry_name(block: gemmi.cif.Block, where: str) -> str:
 
 
 def _facts(block: gemmi.cif.Block) -> Facts:
-    """Read date, resolution and method as AlphaFold 2 does: the earliest revision, the first number that is given."""
+    """Read date (the earliest revision, as in AlphaFold 2), resolution (the first that is given) and method."""
     found = (_number(value) for tag in _RESOLUTIONS for value in block.find_values(tag))
     methods = [gemmi.cif.as_string(value).strip().upper() for value in block.find_values("_exptl.method")]
     return Facts(

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import ROOT
 
-SCRIPTS = ("network", "parity", "precision", "predict", "training_step", "relax", "templates")
+SCRIPTS = ("library", "network", "parity", "precision", "predict", "training_step", "relax", "templates")
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,11 @@ def test_relaxation_is_measured(scripts, capsys):
     assert len(lines) == 5
     assert [line.count("|") for line in lines[2:]] == [14, 14, 14]
     assert "| relaxed | full |" in lines[4]
+
+
+@pytest.mark.parametrize("words", [["--entries", "3"], ["--index", "5"]])
+def test_a_library_of_one_s_own_is_measured(scripts, capsys, words):
+    assert scripts["library"].main([*words, "--processes", "1"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert {line.count("|") for line in lines} <= {7, 10}
+    assert len(lines) == (6 if "--entries" in words else 3)

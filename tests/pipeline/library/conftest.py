@@ -83,7 +83,10 @@ class File:
         kinds = [(i + 1, f"'{p.kind}'") for i, p in enumerate(self.polymers)]
         asym = [(p.label, i + 1) for i, p in enumerate(self.polymers)] + [("W", len(self.polymers) + 1)]
         parts = [loop("_entity", "id type", entities), loop("_struct_asym", "id entity_id", asym)]
-        return "\n".join([parts[0], loop("_entity_poly", "entity_id type", kinds), parts[1]])
+        linked = {r.name: "L-peptide" if "peptide" in p.kind else "DNA" for p in self.polymers for r in p.residues}
+        compounds = [(name, f"'{kind} linking'") for name, kind in linked.items()] + [("HOH", "non-polymer")]
+        tables = [loop("_entity_poly", "entity_id type", kinds), loop("_chem_comp", "id type", compounds)]
+        return "\n".join([*parts, *tables])
 
     def _sequences(self):
         rows = [

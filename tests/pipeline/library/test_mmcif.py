@@ -43,6 +43,31 @@ def test_atoms_and_numbers_are_those_of_biopython(mmcif, tmp_path):
     assert [str(n) for n in chain.atoms.numbers] == list(expected.author_number)
 
 
+def test_sequence_date_and_atoms_are_alphafold_s(mmcif, tmp_path):
+    parsing = pytest.importorskip("alphafold.data.mmcif_parsing", reason="needs ./foldline test --parity")
+    from alphafold.data import templates  # noqa: PLC0415
+
+    file = mmcif.bpti()
+    residues = file.polymers[0].residues
+    for gone in (0, 1, 29, 57):
+        residues[gone].atoms = []
+    residues[6].insertion, residues[6].number = "A", "6"
+    assert residues[51].name == "MET"
+    residues[51].name = "MSE"
+    residues[51].atoms = [("SE", "SE", *a[2:]) if a[0] == "SD" else a for a in residues[51].atoms]
+    first = [(*a[:5], "A", "0.40") for a in residues[10].atoms]
+    residues[10].atoms = first + [(*a[:2], a[2] + 1, *a[3:5], "B", "0.60") for a in first]
+    path = file.write(tmp_path / "a.cif")
+    entry, theirs = read_entry(path), parsing.parse(file_id="1bpi", mmcif_string=path.read_text()).mmcif_object
+    positions, mask = templates._get_atom_positions(theirs, "A", max_ca_ca_distance=1e9)
+    (chain,) = entry.chains
+    assert chain.sequence == theirs.chain_to_seqres["A"].replace("X", "M")  # with its Biopython, MSE has no parent
+    assert entry.facts.date.isoformat() == theirs.header["release_date"]
+    assert entry.facts.resolution == theirs.header["resolution"]
+    assert (chain.atoms.atoms.mask == mask.astype(bool)).all()
+    np.testing.assert_allclose(chain.atoms.atoms.positions, positions, atol=1e-5)
+
+
 def test_facts(mmcif, tmp_path):
     entry = read_entry(mmcif.bpti().write(tmp_path / "a.cif"))
     assert entry.name == "1BPI"
