@@ -98,7 +98,7 @@ class AtomLibrary(TemplateLibrary):
             LibraryError: A file is missing, damaged, of another version or of another library.
         """
         manifest = read_manifest(path, ATOM_SCHEMA)
-        arrays = _read_chains(path / _named(path, manifest, "chains"))
+        arrays = _read_chains(path / _named(path, manifest, "index"))
         fasta = path / _named(path, manifest, "sequences")
         if len(arrays["id"]) != manifest.chains:
             raise LibraryError(f"expected {manifest.chains} chains, found {len(arrays['id'])}", str(path), MEND)
@@ -296,9 +296,10 @@ def _read_chains(path: Path) -> dict[str, np.ndarray]:
 
 
 def _named(folder: Path, manifest: Manifest, what: str) -> str:
-    name = manifest.record.get({"chains": "index"}.get(what, what))
+    """Return the name of a file that the manifest names."""
+    name = manifest.record.get(what)
     if name not in manifest.files:
-        raise LibraryError(f"the manifest names no file of {what}", str(folder / MANIFEST), MEND)
+        raise LibraryError(f"the manifest names no file for {what!r}", str(folder / MANIFEST), MEND)
     return str(name)
 
 

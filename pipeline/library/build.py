@@ -19,6 +19,7 @@ from pipeline.download.part import take_lock
 from pipeline.errors import ConfigError, LibraryError
 from pipeline.library import clusters
 from pipeline.library.atom_library import Row, write_index
+from pipeline.library.atoms import STEP
 from pipeline.library.manifest import ATOM_SCHEMA, MANIFEST, schema_of
 from pipeline.library.mirror import Stamp, read_obsolete, scan
 from pipeline.library.reading import Batch, Places, read_batches
@@ -187,7 +188,7 @@ def _publish(
         "problems": len(problems),
         "cluster_identity": options.identity or None,
         "min_residues": options.min_residues,
-        "grid_angstrom": 0.01,
+        "grid_angstrom": STEP,
     }
     followed = {old: new for old, new in successors.items() if new in entries}
     used = sorted({row.shard for row in rows})
@@ -222,6 +223,9 @@ def _rows(options: Options, entries: Mapping[str, tuple[Shard, FileRecord]]) -> 
             if chain.observed >= options.min_residues:
                 chain_id = f"{name}_{chain.name}"
                 rows.append(Row(chain_id, file, chain, shard.name, chain_id in options.held_out))
+    unknown = sorted(options.held_out - {row.id for row in rows})
+    if unknown:
+        log.warning("%d chains to hold out are not in the mirror, such as %r", len(unknown), unknown[0])
     if options.identity and rows:
         members = [clusters.Member(row.id, row.chain.sequence, row.chain.observed, row.file.resolution) for row in rows]
         kept = clusters.representatives(members, options.identity, options.processes)

@@ -1,7 +1,9 @@
 """A mirror of the PDB: which mmCIF files it has, and what became of obsolete entries."""
 
+import contextlib
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -29,12 +31,21 @@ def scan(mirror: Path) -> dict[str, Stamp]:
     for folder, _, names in os.walk(mirror, onerror=_unreadable):
         for name in names:
             path = Path(folder, name)
-            if _MMCIF.fullmatch(name) and path.is_file():
-                status = path.stat()
-                found[path.relative_to(mirror).as_posix()] = Stamp(status.st_size, status.st_mtime_ns)
+            stamp = _stamp(path) if _MMCIF.fullmatch(name) else None
+            if stamp:
+                found[path.relative_to(mirror).as_posix()] = stamp
     if not found:
         raise LibraryError("no mmCIF files (.cif, .cif.gz, .mmcif) in this folder", str(mirror), "correct --mmcif")
     return dict(sorted(found.items()))
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return the stamp of a file; None for what is no file, or is gone by now."""
+    with contextlib.suppress(FileNotFoundError):
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            return Stamp(status.st_size, status.st_mtime_ns)
+    return None
 
 
 def _unreadable(error: OSError) -> None:

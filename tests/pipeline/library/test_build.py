@@ -224,7 +224,7 @@ def test_readers_end_with_a_parent_that_is_killed(mmcif, tmp_path):
     assert not Path(f"/proc/{reader}").exists()
 
 
-def test_a_file_that_kills_its_reader_is_named(make, mirror, monkeypatch, tmp_path):
+def test_a_file_that_kills_its_reader_is_named(mirror, tmp_path):
     (mirror / "killer.cif").write_text("killer")
     library = make_with_killer(mirror, tmp_path / "library")
     assert list(library.ids) == ["1AAA_A", "2BBB_A", "3CCC_x"]
@@ -295,8 +295,9 @@ def test_clusters_keep_one_chain_each(make, monkeypatch):
     assert len(make()) == 3  # the others were there all the time
 
 
-def test_held_out_chains_are_marked(make):
-    library = make(held_out=frozenset({"2BBB_A"}))
+def test_held_out_chains_are_marked(make, caplog):
+    library = make(held_out=frozenset({"2BBB_A", "9XYZ_Q"}))
+    assert "1 chains to hold out are not in the mirror, such as '9XYZ_Q'" in caplog.text
     assert [library.held_out(index) for index in range(3)] == [False, True, False]
     assert make().version != library.version
 
@@ -359,8 +360,8 @@ def test_a_damaged_index_is_named(make):
     ("changes", "problem"),
     [
         ({"chains": 99}, "expected 99 chains, found 3"),
-        ({"index": "../secret"}, "the manifest names no file of chains"),
-        ({"sequences": None}, "the manifest names no file of sequences"),
+        ({"index": "../secret"}, "the manifest names no file for 'index'"),
+        ({"sequences": None}, "the manifest names no file for 'sequences'"),
         ({"files": []}, "the manifest is damaged"),
     ],
 )
