@@ -14,11 +14,8 @@ that say what was read of them (three or four chains of 250 residues each; the a
 """
 
 import argparse
-import contextlib
-import ctypes
 import gzip
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -37,11 +34,24 @@ from pipeline.library.shards import ENTRIES, ChainRecord, FileRecord, write_shar
 from pipeline.library.store import TemplateLibrary
 
 HEAD = ("step", "files read", "wall s", "CPU s", "files a CPU s", "largest memory of a process MB")
-GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "pipeline" / "golden"
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "pipeline" / "golden"
 STRUCTURES = (GOLDEN / "1l2y_A.pdb", GOLDEN / "1bpi_A.pdb")
 MOST_CHAINS, NOISE, SEED = 6, 0.3, 1
-PR_SET_CHILD_SUBREAPER = 36  # of Linux
-BUILD = "import sys; from pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
+MEASURED = """
+import ctypes, os, resource, subprocess, sys, time
+# Readers outlive the command by a moment: they become children of this process (PR_SET_CHILD_SUBREAPER of Linux).
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+began = time.perf_counter()
+subprocess.run([sys.executable, "-m", "pipeline.cli", *sys.argv[1:]], check=True, capture_output=True)
+wall = time.perf_counter() - began
+try:
+    while True:
+        os.wait()
+except ChildProcessError:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(wall, used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,8 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--mirror", type=Path, help="measure this mirror")
     parser.add_argument("--index", type=int, help="entries of the mirror without content")
     arguments = parser.parse_args(argv)
-    # The readers outlive the command by a moment: they become children of this process, which adds up their time.
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     print(described(), end="\n\n")
     with tempfile.TemporaryDirectory() as temporary:
         (of_index if arguments.index else of_mirror)(arguments, Path(temporary))
@@ -152,17 +160,22 @@ def entry(name: str, originals: Sequence[gemmi.Structure], rng: np.random.Genera
 
 def build(step: str, read: int, mirror: Path, library: Path, processes: int) -> list[object]:
     """Run the command; return a row of the table."""
-    words = ["library", "build", "--mmcif", str(mirror), "--output", str(library), "--processes", str(processes)]
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, "-c", BUILD, *words], check=True, capture_output=True)
-    wall = time.perf_counter() - began
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    words = [
+        "library",
+        "build",
+        "--mmcif",
+        str(mirror.resolve()),
+        "--output",
+        str(library),
+        "--processes",
+        str(processes),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *words], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    wall, cpu, memory = map(float, done.stdout.split())
     rate = f"{read / cpu:.0f}" if read else ""
-    return [step, read, f"{wall:.1f}", f"{cpu:.1f}", rate, f"{after.ru_maxrss / 1024:.0f}"]
+    return [step, read, f"{wall:.1f}", f"{cpu:.1f}", rate, f"{memory / 1024:.0f}"]
 
 
 def sizes(path: Path, files: Sequence[Path]) -> tuple[tuple[str, ...], list[list[object]]]:
