@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure(case: Case) -> list[object]:
     """Predict one length several times; return a row of the table."""
-    from pipeline.plan import bucket_length  # noqa: PLC0415 - JAX is loaded in the measuring process only
+    from pipeline.batches import bucket_length  # noqa: PLC0415 - JAX is loaded in the measuring process only
     from pipeline.predict.stage import Predictor, Run, Settings  # noqa: PLC0415
 
     predictor, run_name = Predictor(Settings(model=case.model, recycles=case.recycles)), Run(case.model, SEED)

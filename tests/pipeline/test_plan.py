@@ -7,12 +7,7 @@ import pytest
 
 from pipeline.config import load_config, merged
 from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError, WeightsError
-from pipeline.fasta import Target
 from pipeline.plan import (
-    Settings,
-    assign_batches,
-    assign_searches,
-    bucket_length,
     cache_flag,
     data_of,
     failed_searches,
@@ -20,14 +15,9 @@ from pipeline.plan import (
     fasta_files,
     plan_run,
     predict_memory,
-    shared_buckets,
 )
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
-
-
-def targets(*lengths):
-    return [Target.monomer(f"t{i}", f"t{i}", "A" * length) for i, length in enumerate(lengths)]
 
 
 @pytest.fixture
@@ -43,83 +33,6 @@ def digests(folder):
         for path in folder.rglob("*")
         if path.is_file()
     }
-
-
-@pytest.mark.parametrize(
-    ("length", "bucket"), [(1, 32), (32, 32), (33, 64), (251, 256), (256, 256), (257, 320), (320, 320), (1999, 2048)]
-)
-def test_bucket_is_the_next_step(length, bucket):
-    assert bucket_length(length) == bucket
-
-
-def test_padding_is_bounded():
-    assert max(bucket_length(n) - n for n in range(1, 257)) == 31
-    assert max(bucket_length(n) - n for n in range(257, 3000)) == 63
-
-
-APART = Settings(compilation_cost=0)
-
-
-def test_a_batch_holds_one_bucket():
-    assigned = assign_batches(targets(20, 37, 30, 64), APART, {})
-    assert assigned == {"t0": "0032-001", "t2": "0032-001", "t1": "0064-001", "t3": "0064-001"}
-
-
-def test_few_targets_join_the_next_bucket():
-    lengths = [36, 58, 76, 100, 110]
-    assert shared_buckets(lengths, Settings()) == {64: 128, 96: 128, 128: 128}
-    assert shared_buckets(lengths, APART) == {64: 64, 96: 96, 128: 128}
-
-
-def test_many_targets_are_worth_a_compilation():
-    one = 128**2 - 64**2
-    assert shared_buckets([60] * 7 + [120], Settings(compilation_cost=7 * one)) == {64: 128, 128: 128}
-    assert shared_buckets([60] * 8 + [120], Settings(compilation_cost=7 * one)) == {64: 64, 128: 128}
-
-
-def test_padding_adds_up_over_the_buckets_that_join():
-    to_96, both_to_128 = 96**2 - 64**2, (128**2 - 64**2) + (128**2 - 96**2)
-    assert shared_buckets([60, 90, 120], Settings(compilation_cost=both_to_128)) == {64: 128, 96: 128, 128: 128}
-    assert shared_buckets([60, 90, 120], Settings(compilation_cost=to_96)) == {64: 96, 96: 96, 128: 128}
-
-
-def test_short_targets_do_not_join_a_giant():
-    assert shared_buckets([30, 1000], Settings()) == {32: 32, 1024: 1024}
-
-
-def test_no_target_no_bucket():
-    assert shared_buckets([], Settings()) == {}
-
-
-def test_batches_are_bounded_by_number():
-    assigned = assign_batches(targets(*[30] * 7), Settings(batch_targets=3), {})
-    assert list(assigned.values()) == ["0032-001"] * 3 + ["0032-002"] * 3 + ["0032-003"]
-
-
-def test_batches_are_bounded_by_cost():
-    assigned = assign_batches(targets(*[30] * 5), Settings(batch_cost=2 * 32**2), {})
-    assert list(assigned.values()) == ["0032-001"] * 2 + ["0032-002"] * 2 + ["0032-003"]
-
-
-def test_a_target_dearer_than_the_bound_is_a_batch():
-    assert assign_batches(targets(700, 701), Settings(batch_cost=1), {}) == {"t0": "0704-001", "t1": "0704-002"}
-
-
-def test_earlier_batches_stay():
-    earlier = assign_batches(targets(20, 37), APART, {})
-    assigned = assign_batches(targets(20, 37, 21, 22), APART, earlier)
-    assert assigned == {**earlier, "t2": "0032-002", "t3": "0032-002"}
-
-
-def test_a_target_that_grew_moves():
-    earlier = {"t0": "0032-001", "gone": "0064-004"}
-    assert assign_batches(targets(32), Settings(), earlier) == {"t0": "0032-001"}
-    assert assign_batches(targets(33), Settings(), earlier) == {"t0": "0064-005"}
-
-
-def test_names_of_earlier_batches_are_not_used_again():
-    earlier = {"gone": "0032-001"}
-    assert assign_batches(targets(20), Settings(), earlier)["t0"] == "0032-002"
 
 
 def test_plan_writes_targets(config, tmp_path):
@@ -140,14 +53,6 @@ def test_plan_writes_targets(config, tmp_path):
         "notes": [],
     }
     assert (tmp_path / "out/targets.txt").read_text() == "a\nb\nc\n"
-
-
-def test_searches_are_bounded_by_number_and_stay():
-    settings = Settings(search_targets=2)
-    earlier = assign_searches(targets(20, 37, 30), settings, {})
-    assert earlier == {"t0": "0001", "t1": "0001", "t2": "0002"}
-    assert assign_searches(targets(20, 37, 30, 31, 31), settings, earlier) == {**earlier, "t3": "0003", "t4": "0003"}
-    assert assign_searches(targets(20), settings, {"gone": "0007"}) == {"t0": "0008"}
 
 
 def test_a_plan_of_earlier_versions_gets_searches(config, tmp_path):
@@ -219,6 +124,13 @@ def test_a_bad_record_writes_nothing(config, tmp_path):
 def test_a_damaged_plan_is_named(config, tmp_path):
     plan_run(config)
     (tmp_path / "out/plan.json").write_text('{"schema": "foldline.plan/1"}')
+    with pytest.raises(RecordError, match=r"plan\.json: expected the batches of an earlier plan; delete it"):
+        plan_run(config)
+
+
+def test_a_plan_with_other_searches_is_named(config, tmp_path):
+    plan_run(config)
+    (tmp_path / "out/plan.json").write_text('{"schema": "foldline.plan/1", "batches": {}, "searches": {"a": "first"}}')
     with pytest.raises(RecordError, match=r"plan\.json: expected the batches of an earlier plan; delete it"):
         plan_run(config)
 
