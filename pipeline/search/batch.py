@@ -2,10 +2,11 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "foldline.search/1"
 MSA, TEMPLATES, RECORD = "msa.a3m", "templates.json", "search.json"
-_OF_A_TARGET = (FoldlineError, OSError, MemoryError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,13 +141,13 @@ def _outcomes(jobs: Sequence[Job], searcher: Searcher) -> Iterator[tuple[Job, Ou
     of_sequence = collections.defaultdict(list)
     for job, target in targets.items():
         if target.name in own:
-            yield job, _from_own(job, target, own[target.name], searcher)
+            yield job, _finished(job, target, functools.partial(_of_own, own[target.name], target), searcher)
         else:
             of_sequence[target.sequence].append(job)
     for sequence, found in gather(list(of_sequence), searcher.searches, searcher.place):
         for job in of_sequence[sequence]:
             if isinstance(found, list):
-                yield job, _finished(job, targets[job], _of_databases(found), searcher)
+                yield job, _finished(job, targets[job], functools.partial(_of_databases, found), searcher)
             else:
                 yield job, Outcome(targets[job], found)
 
@@ -169,7 +169,7 @@ def _facts_of(found: Gathered) -> dict[str, Any]:
     made = found.entry.facts
     return {
         **found.database,
-        "hits": made.get("hits", len(found.alignment) - 1),
+        "hits": made.get("hits", 0),
         "hits_at_least": made.get("hits_at_least", False),
         "rounds": made["rounds"],
         "converged": made["converged"],
@@ -180,52 +180,50 @@ def _facts_of(found: Gathered) -> dict[str, Any]:
     }
 
 
-def _from_own(job: Job, target: Target, path: Path, searcher: Searcher) -> Outcome:
+def _of_own(path: Path, target: Target) -> Evidence:
     """Take an alignment that the user made in the place of a search."""
     start = time.perf_counter()
-    try:
-        rows = Rows(read_own(path, target), {})
-        version = version_of(path)
-    except _OF_A_TARGET as error:
-        return Outcome(target, error)
-    seconds = time.perf_counter() - start
-    fact = {
-        **{"name": "own", "version": version, "engine": "", "hits": len(rows.alignment) - 1, "hits_at_least": False},
-        **{"rounds": 0, "converged": True, "timed_out": False, "seconds": round(seconds, 3), "cached": False},
-        "facts": {},
+    alignment = read_own(path, target)
+    fact: dict[str, Any] = {
+        **{"name": "own", "version": version_of(path), "engine": "", "hits": len(alignment) - 1},
+        **{"hits_at_least": False, "rounds": 0, "converged": True, "timed_out": False},
+        **{"seconds": round(time.perf_counter() - start, 3), "cached": False, "facts": {}},
     }
-    return _finished(job, target, Evidence([rows], [fact], str(path), seconds), searcher)
+    return Evidence([Rows(alignment, {})], [fact], str(path), fact["seconds"])
 
 
-def _finished(job: Job, target: Target, evidence: Evidence, searcher: Searcher) -> Outcome:
+def _finished(job: Job, target: Target, evidence: Callable[[], Evidence], searcher: Searcher) -> Outcome:
+    """Write the files of a target, or return why there are none."""
+    try:
+        return Outcome(target, record=_written(job, target, evidence(), searcher))
+    except (FoldlineError, OSError, MemoryError) as error:
+        return Outcome(target, error)
+
+
+def _written(job: Job, target: Target, evidence: Evidence, searcher: Searcher) -> dict[str, Any]:
     """Put the rows together, find templates and write the target's files, the record last."""
     start = time.perf_counter()
-    try:
-        coverage = searcher.settings.min_row_coverage
-        alignment, counts = combined(target.name, target.sequence, evidence.sources, coverage)
-        templates, template_facts = _templates(target, alignment, searcher)
-        databases = [{**fact, **count} for fact, count in zip(evidence.facts, counts, strict=True)]
-        cached = all(facts["cached"] for facts in [*evidence.facts, template_facts])
-        record = {
-            "databases": databases,
-            "own": evidence.own,
-            "rounds": max((fact["rounds"] for fact in evidence.facts), default=0),
-            "converged": all(fact["converged"] for fact in evidence.facts),
-            "timed_out": any(fact["timed_out"] for fact in evidence.facts),
-            **worth(alignment),
-            "seconds": round(evidence.seconds + time.perf_counter() - start, 3),
-            "cached": cached,
-            "templates": template_facts,
-            "settings": dataclasses.asdict(searcher.settings),
-        }
-        write_a3m(job.folder / MSA, alignment)
-        write_templates(job.folder / TEMPLATES, templates)
-        write_json(job.folder / RECORD, record, SCHEMA)
-    except _OF_A_TARGET as error:
-        return Outcome(target, error)
+    coverage = searcher.settings.min_row_coverage
+    alignment, counts = combined(target.name, target.sequence, evidence.sources, coverage)
+    templates, template_facts = _templates(target, alignment, searcher)
+    record = {
+        "databases": [{**fact, **count} for fact, count in zip(evidence.facts, counts, strict=True)],
+        "own": evidence.own,
+        "rounds": max((fact["rounds"] for fact in evidence.facts), default=0),
+        "converged": all(fact["converged"] for fact in evidence.facts),
+        "timed_out": any(fact["timed_out"] for fact in evidence.facts),
+        **worth(alignment),
+        "seconds": round(evidence.seconds + time.perf_counter() - start, 3),
+        "cached": all(facts["cached"] for facts in [*evidence.facts, template_facts]),
+        "templates": template_facts,
+        "settings": dataclasses.asdict(searcher.settings),
+    }
+    write_a3m(job.folder / MSA, alignment)
+    write_templates(job.folder / TEMPLATES, templates)
+    write_json(job.folder / RECORD, record, SCHEMA)
     kept = template_facts["kept"]
     log.info("%s: %d rows, %d templates, %.1f s", target.name, len(alignment), kept, record["seconds"])
-    return Outcome(target, record=record)
+    return record
 
 
 def _templates(target: Target, alignment: Alignment, searcher: Searcher) -> tuple[TemplateHits, dict[str, Any]]:

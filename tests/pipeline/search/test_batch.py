@@ -135,6 +135,18 @@ def test_a_failure_costs_one_target(tmp_path, cached, caplog):
     assert "a failed: " in caplog.text
 
 
+def test_a_result_that_cannot_be_used_costs_its_target(tmp_path):
+    class Broken(Counting):
+        def search(self, queries, source, options):
+            for index, found in super().search(queries, source, options):
+                odd = dataclasses.replace(found, alignment=Alignment(("query", "hit"), (queries[index].sequence, "MK")))
+                yield index, odd if queries[index].sequence == SEQUENCES["b"] else found
+
+    outcomes = run_batch(jobs_of(tmp_path), searcher(Broken()))
+    failed = {job.name: str(outcome.failure) for job, outcome in outcomes.items() if outcome.failure}
+    assert failed == {"b": "db-1:3: expected 31 aligned positions as in the query, found 2"}
+
+
 def test_a_changed_database_or_setting_is_another_search(tmp_path):
     engine = Counting()
     jobs = jobs_of(tmp_path, {"a": SEQUENCES["a"]})
