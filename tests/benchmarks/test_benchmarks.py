@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import ROOT
 
-SCRIPTS = ("library", "network", "parity", "precision", "predict", "training_step", "relax", "templates")
+SCRIPTS = ("library", "network", "parity", "precision", "predict", "training_step", "relax", "search", "templates")
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +67,24 @@ def test_a_library_of_one_s_own_is_measured(scripts, capsys, words):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert {line.count("|") for line in lines} <= {7, 10}
     assert len(lines) == (6 if "--entries" in words else 3)
+
+
+def test_engines_are_measured(scripts, tmp_path, capsys):
+    letters = "MKVLAWGTRSQDNEPHIFYCMKVLAWGTRSQDNEPHIFYC"
+    (tmp_path / "db.fasta").write_text(f">PF1|a\n{letters}\n>PF1|b\n{letters[3:]}\n>tr|X1|X1_Y\n{'GP' * 20}\n")
+    (tmp_path / "q.fasta").write_text(f">PF1|q\n{letters}\n")
+    words = ["--database", tmp_path / "db.fasta", "--queries", tmp_path / "q.fasta", "--batch", "1", "--times", "2"]
+    words += ["--engines", "jackhmmer", "--repeats", "1", "--work", tmp_path]
+    assert scripts["search"].main([str(word) for word in words]) == 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row.startswith("| 2x | 1 | jackhmmer | none |")
+    assert row.endswith("| 2 | 1.0000 | 1.0000 |")
+
+
+def test_decoys_are_shuffled_copies(scripts, tmp_path):
+    (tmp_path / "db.fasta").write_text(">PF1|a\nMKVLAWGT\n>b\nRSQDNE\n")
+    scripts["search"].enlarge(tmp_path / "db.fasta", tmp_path / "four.fasta", 4)
+    records = dict(scripts["search"].read_fasta(tmp_path / "four.fasta"))
+    assert len(records) == 8
+    assert records["PF1|a"] == "MKVLAWGT"
+    assert {"".join(sorted(letters)) for letters in records.values()} == {"AGKLMTVW", "DENQRS"}

@@ -68,7 +68,7 @@ def _found(query: str, options: Options, work: Path, timed_out: bool) -> Found:
     headers = {row.name.rpartition("/")[0]: _header(row.description or "") or row.name for row in rows}
     alignment = query_alignment(query, msa, headers, options.max_rows)
     converged = not timed_out and _CONVERGED in (work / "said").read_text(encoding="utf-8", errors="replace")
-    facts = {"rows_beyond_cap": max(0, len(rows) - options.max_rows), "hits_at_least": False}
+    facts = {"dropped": {"cap": max(0, len(rows) - options.max_rows)}, "hits_at_least": False}
     return Found(alignment, len(whole), converged, timed_out, len(headers), facts)
 
 

@@ -127,8 +127,10 @@ class Iteration:
             return self._builder.build_msa(self._msa, self._background)[0]
         return self._hmm or self._builder.build(self._query, self._background)[0]
 
-    def take(self, hits: plan7.TopHits) -> None:
+    def take(self, scan: Scan) -> None:
         """Make the alignment of a round's hits; the search has converged when they are none but the round before's."""
+        hits = scan.hits()
+        self.skipped, self.hits = scan.skipped, scan.included
         rows_before = len(self._msa.sequences) if self._msa is not None else 1
         new = hits.compare_ranking(self._ranking)
         shape = {"all_consensus_cols": True, "digitize": True}
@@ -137,18 +139,17 @@ class Iteration:
         made.name = f"query-i{self.rounds + 1}"  # the next profile must have a name
         self._msa = made
         self.headers = {hit.name: hit.description or hit.name for hit in hits.included}
-        self.hits = len(self.headers)
         self.converged = new == 0 and len(made.sequences) <= rows_before
         self.rounds += 1
 
     def found(self, max_rows: int, timed_out: bool) -> Found:
         """Return the alignment of the last full round."""
         rows = Alignment(("query",), (self._letters,))
-        dropped = 0
+        dropped = self.hits - len(self.headers)
         if self._msa is not None:
             rows = query_alignment(self._letters, self._msa, self.headers, max_rows)
-            dropped = max(0, len(self._msa.sequences) - 1 - max_rows)
-        facts = {"rows_beyond_cap": dropped, "hits_at_least": self.skipped and self.hits >= max_rows}
+            dropped += max(0, len(self._msa.sequences) - 1 - max_rows)
+        facts = {"dropped": {"cap": dropped}, "hits_at_least": self.skipped and self.hits >= max_rows}
         return Found(rows, self.rounds, self.converged, timed_out, self.hits, facts)
 
 
@@ -247,8 +248,7 @@ def end_round(iteration: Iteration, scan: Scan) -> bool:
     """Give a round's hits to its query; return whether the time ran out before they were complete."""
     iteration.seconds += scan.seconds
     if not scan.timed_out:
-        iteration.skipped = scan.skipped
-        iteration.take(scan.hits())
+        iteration.take(scan)
     return scan.timed_out
 
 

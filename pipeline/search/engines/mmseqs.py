@@ -138,7 +138,7 @@ class _Rounds:
         best = sorted((row for row in rows if row.e_value <= self._options.e_value), key=lambda row: row.e_value)
         kept = best[: self._options.max_rows]
         alignment = Alignment(("query", *(row.name for row in kept)), (query, *(row.row for row in kept)))
-        facts = {"rows_beyond_cap": len(best) - len(kept), "hits_at_least": False}
+        facts = {"dropped": {"cap": len(best) - len(kept)}, "hits_at_least": False}
         hits = len({row.target for row in best})
         return Found(alignment, self.done, self.done > 0 and self.converged(index), self.timed_out, hits, facts)
 

@@ -62,12 +62,17 @@ class Scan:
         hmm: The profile.
         limits: What joins the alignment.
         seconds: Time after which no further part is searched; 0 is none.
+
+    Attributes:
+        seconds: Time that was used, as if the threads had searched for nothing else.
+        skipped: Whether sequences were left unaligned because the cap left no place for them.
+        included: Hits before the cap; where some were skipped, at least so many.
     """
 
     def __init__(self, hmm: plan7.HMM, limits: Limits, seconds: float = 0.0) -> None:
         self.hmm, self.limits = hmm, limits
         self.seconds = 0.0
-        self.skipped = False
+        self.skipped, self.included = False, 0
         self._budget = seconds or math.inf
         self._found: list[plan7.TopHits] = []
         self._best: list[float] = []
@@ -82,6 +87,7 @@ class Scan:
         first, *others = self._found
         hits = first.merge(*others)
         hits.sort(by="key")
+        self.included = len(hits.included)
         self._keep_best(hits)
         return hits
 
