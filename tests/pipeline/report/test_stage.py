@@ -234,7 +234,15 @@ def test_a_whole_target_has_every_figure_and_number(tmp_path):
         *("pae", "distances", "ramachandran", "timing", "recycles"),
     }
     for words in (
-        *("Predicted and relaxed.", "61.2", "0.43", "2XYZ_B", "41 % identity", "left out: identity above 0.95"),
+        *(
+            "Predicted and relaxed.",
+            "61.2",
+            "0.43",
+            "2XYZ_B",
+            "41 % identity",
+            "2001-02-28",
+            "left out: identity above 0.95",
+        ),
         *("1 234", "\u22122 346", "7 \u2192 0", "ab" * 32, "amber14", "doi:10.1038/s41586-021-03819-2"),
         *("Low confidence: the mean pLDDT is 61.2 (low)", "only 13 sequences", "lower case read as upper case"),
     ):
