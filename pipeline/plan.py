@@ -82,15 +82,15 @@ def data_of(config: Mapping[str, Any], source: Path | None = None) -> Data:
 def predict_memory(config: Mapping[str, Any], bucket: int) -> int:
     """Return the memory to ask for when targets are predicted, MB: generous, since not enough ends the job.
 
-    AlphaFold 2's models with full alignments need about 1.3 GB at 64 padded residues, 4 at 256, 8 at 512 and 18 at 1024
-    by XLA's plan, and the process about 1.2 GB besides.
+    AlphaFold 2's five models in one program, with full alignments, need about 0.6 GB at 64 padded residues, 1.7 at 256,
+    3.6 at 512 and 9.4 at 1024 by XLA's plan, and the process about 1.2 GB besides.
 
     Args:
         config: The run's.
         bucket: Padded length, residues.
     """
     published = any(model.evoformer.extra_msa for model in from_section(config["predict"]).configs)
-    return 2000 + 15 * bucket + bucket**2 // 300 if published else _SMALL_NETWORK_MB
+    return 2000 + 4 * bucket + bucket**2 // 120 if published else _SMALL_NETWORK_MB
 
 
 def cache_flag(config: Mapping[str, Any]) -> str:
