@@ -18,6 +18,8 @@ COMMANDS = {
     "featurize": "make the network's raw features of an alignment and templates",
     "predict": "predict structures from features, with confidences",
     "relax": "relieve strain and clashes of a structure by bounded minimisation",
+    "quality": "measure the quality of structure files: geometry, clashes, torsions, folds",
+    "evaluate": "compare a model with a reference: lDDT, TM-score, GDT-TS, RMSD",
     "report": "write the offline page of a target or of a run",
     "weights": "fetch, list, verify or import the parameters of the networks",
     "databases": "list and fetch public databases, check those of a config",
@@ -27,6 +29,8 @@ COMMANDS = {
 MODULES = {
     "run": "pipeline.run",
     "featurize": "pipeline.featurize",
+    "quality": "pipeline.quality.command",
+    "evaluate": "pipeline.evaluate.command",
     "weights": "pipeline.weights.command",
     "databases": "pipeline.databases.command",
     "cache": "pipeline.search.cache_command",

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.errors import FoldlineError
+from pipeline.quality.geometry import pairs_within
 
 LDDT_RADIUS = 15.0  # angstrom
 LDDT_THRESHOLDS = (0.5, 1.0, 2.0, 4.0)  # angstrom
 GDT_THRESHOLDS = (1.0, 2.0, 4.0, 8.0)  # angstrom
 _ROUNDS = 20
+_HALVINGS, _FRAGMENT = 5, 4  # fragments that superpositions start from: all, half ... a sixteenth, four residues
 _SMALLEST = 3  # atoms that define a superposition
 
 
@@ -44,21 +46,9 @@ def superpose(mobile: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.nd
     Source: Kabsch 1976, Acta Cryst. A32, 922.
     """
     _check(mobile, target)
-    rotation, translation = _weighted_superpose(mobile[None], target[None], np.ones((1, len(mobile))))
-    return rotation[0], translation[0]
-
-
-def _weighted_superpose(mobile: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Superpose many times at once; mobile and target (b or 1, n, 3), weight (b, n)."""
-    total = weight.sum(axis=1)[:, None]
-    from_centre = np.einsum("bn,bnk->bk", weight, np.broadcast_to(mobile, (*weight.shape, 3))) / total
-    to_centre = np.einsum("bn,bnk->bk", weight, np.broadcast_to(target, (*weight.shape, 3))) / total
-    a, b = mobile - from_centre[:, None], target - to_centre[:, None]
-    u, _, vt = np.linalg.svd(np.swapaxes(a * weight[..., None], 1, 2) @ b)
-    flip = np.ones((len(weight), 3))
-    flip[:, 2] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
-    rotation = np.swapaxes((u * flip[:, None]) @ vt, 1, 2)
-    return rotation, to_centre - np.einsum("bij,bj->bi", rotation, from_centre)
+    from_centre, to_centre = mobile.mean(axis=0), target.mean(axis=0)
+    rotation = _rotations(((mobile - from_centre).T @ (target - to_centre))[None])[0]
+    return rotation, to_centre - rotation @ from_centre
 
 
 def rmsd(mobile: np.ndarray, target: np.ndarray, *, superposed: bool = True) -> float:
@@ -74,38 +64,69 @@ def rmsd(mobile: np.ndarray, target: np.ndarray, *, superposed: bool = True) -> 
     return float(np.sqrt(np.mean(np.sum((mobile - target) ** 2, axis=1))))
 
 
-def lddt(model: np.ndarray, reference: np.ndarray, residue: np.ndarray | None = None) -> Lddt:
+def lddt(
+    model: np.ndarray,
+    reference: np.ndarray,
+    residue: np.ndarray | None = None,
+    alternative: np.ndarray | None = None,
+) -> Lddt:
     """Compare the distances of a model with those of the reference that are shorter than 15 angstrom.
 
     Args:
-        model: Coordinates, shape (atoms, 3), angstrom: CA atoms, or all atoms present in both structures.
+        model: Coordinates, shape (atoms, 3), angstrom: CA atoms, or all atoms of the reference; nan where the model has
+            none, whose distances count as lost.
         reference: The same atoms in the same order.
         residue: The residue that each atom belongs to, counted from 0, shape (atoms,); distances within a residue are
             left out. Without it every atom is a residue of its own (CA-lDDT).
+        alternative: Where the model has each atom under the other of two names (OD1 and OD2, say), the same as `model`
+            for atoms of one name, shape (atoms, 3). A residue is renamed where that keeps more of its distances to
+            atoms of one name. Without it atoms are taken as named.
 
     Raises:
         ShapeMismatchError: The two arrays differ in shape.
 
-    Source: Mariani et al. 2013, Bioinformatics 29, 2722. Atoms with two names (OD1 and OD2) are taken as named.
+    Source: Mariani et al. 2013, Bioinformatics 29, 2722.
     """
     _check(model, reference)
     residue = np.arange(len(model)) if residue is None else np.asarray(residue)
-    expected = _distances(reference)
-    counted = (expected < LDDT_RADIUS) & (residue[:, None] != residue[None])
-    change = np.abs(_distances(model) - expected)
-    kept = sum(((change < threshold) & counted).sum(axis=1) for threshold in LDDT_THRESHOLDS) / len(LDDT_THRESHOLDS)
+    i, j = pairs_within(reference, LDDT_RADIUS)
+    apart = residue[i] != residue[j]
+    i, j = i[apart], j[apart]
+    expected = _distance(reference[i], reference[j])
+    if alternative is not None:
+        model = _renamed(model, alternative, residue, (i, j, expected))
+    kept = _kept(model[i], model[j], expected)
     groups = int(residue.max(initial=-1)) + 1
-    kept_by_residue = np.bincount(residue, kept, groups)
-    pairs_by_residue = np.bincount(residue, counted.sum(axis=1), groups)
+    kept_by_residue = np.bincount(residue[i], kept, groups) + np.bincount(residue[j], kept, groups)
+    pairs_by_residue = np.bincount(residue[i], minlength=groups) + np.bincount(residue[j], minlength=groups)
     per_residue = np.full(groups, np.nan)
     np.divide(kept_by_residue, pairs_by_residue, out=per_residue, where=pairs_by_residue > 0)
-    pairs = pairs_by_residue.sum()
-    return Lddt(float(kept_by_residue.sum() / pairs) if pairs else 0.0, per_residue)
+    return Lddt(float(kept.mean()) if len(kept) else 0.0, per_residue)
 
 
-def _distances(x: np.ndarray) -> np.ndarray:
-    """Return all distances; by differences, since products lose digits, shape (n, n)."""
-    return np.sqrt(sum((x[:, None, k].astype(np.float64) - x[None, :, k]) ** 2 for k in range(3)))
+def _renamed(
+    model: np.ndarray, alternative: np.ndarray, residue: np.ndarray, pairs: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Return the model with the atoms of each residue under those names that keep more distances."""
+    absent = np.isnan(model).any(axis=1) & np.isnan(alternative).any(axis=1)
+    two_names = np.any(model != alternative, axis=1) & ~absent
+    i, j, expected = (np.concatenate(both) for both in zip(pairs, (pairs[1], pairs[0], pairs[2]), strict=True))
+    judged = two_names[i] & ~two_names[j]
+    i, j, expected = i[judged], j[judged], expected[judged]
+    gain = _kept(alternative[i], model[j], expected) - _kept(model[i], model[j], expected)
+    better = np.bincount(residue[i], gain, int(residue.max(initial=-1)) + 1) > 1e-9
+    return np.where(better[residue][:, None], alternative, model)
+
+
+def _kept(a: np.ndarray, b: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return the share of the thresholds that the distance of each pair keeps, shape (pairs,)."""
+    change = np.abs(_distance(a, b) - expected)
+    return sum((change <= threshold).astype(np.float64) for threshold in LDDT_THRESHOLDS) / len(LDDT_THRESHOLDS)
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the distances of points (n, 3), by differences, since products lose digits, shape (n,)."""
+    return np.sqrt(sum((a[:, k].astype(np.float64) - b[:, k]) ** 2 for k in range(3)))
 
 
 def tm_score(model: np.ndarray, reference: np.ndarray, length: int | None = None) -> float:
@@ -163,24 +184,67 @@ def _superpositions(
     n = len(model)
     if n < _SMALLEST:
         return
-    for size in sorted({max(n >> k, min(4, n)) for k in range(6)}, reverse=True):
+    pair = _Pair(model, reference)
+    for size in sorted({*(n >> k for k in range(_HALVINGS) if n >> k > _FRAGMENT), min(_FRAGMENT, n)}, reverse=True):
         starts = np.arange(n - size + 1)[:, None]
         chosen = (np.arange(n) >= starts) & (np.arange(n) < starts + size)
         limit = first_cutoff
         for _ in range(_ROUNDS):
-            rotation, translation = _weighted_superpose(model[None], reference[None], chosen.astype(np.float64))
-            moved = np.einsum("bij,nj->bni", rotation, model) + translation[:, None]
-            squared = np.sum((moved - reference) ** 2, axis=2)
+            squared = pair.superposed(chosen)
             yield squared
             selected = _nearest(squared, limit)
             changed = np.any(selected != chosen, axis=1)
             if not changed.any():
                 break
-            chosen, limit = np.unique(selected[changed], axis=0), cutoff
+            chosen, limit = _unique(selected[changed]), cutoff
+
+
+class _Pair:
+    """Two sets of points, of which many selections are superposed at once by products of matrices."""
+
+    def __init__(self, model: np.ndarray, reference: np.ndarray) -> None:
+        a, b = (x.astype(np.float64) - x.mean(axis=0, dtype=np.float64) for x in (model, reference))
+        self._products = np.einsum("ni,nj->nij", a, b).reshape(-1, 9)
+        self._moments = np.concatenate([a, b, self._products, np.ones((len(a), 1))], axis=1)
+        self._coordinates = np.concatenate([a, b], axis=1)
+        self._squares = np.sum(a**2, axis=1) + np.sum(b**2, axis=1)
+
+    def superposed(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the squared distances of all points after superposing those chosen (b, n), shape (b, n)."""
+        sums = chosen.astype(np.float64) @ self._moments
+        count = sums[:, 15:]
+        p, q = sums[:, :3] / count, sums[:, 3:6] / count
+        covariance = sums[:, 6:15].reshape(-1, 3, 3) - count[..., None] * p[:, :, None] * q[:, None]
+        rotation = _rotations(covariance)
+        shift = q - np.einsum("bij,bj->bi", rotation, p)
+        # |R a + t - b|^2 = |a|^2 + |b|^2 + |t|^2 - 2 b.R a + 2 t.R a - 2 t.b
+        squared = -2 * np.swapaxes(rotation, 1, 2).reshape(-1, 9) @ self._products.T
+        squared += 2 * np.concatenate([np.einsum("bij,bi->bj", rotation, shift), -shift], axis=1) @ self._coordinates.T
+        squared += self._squares + np.sum(shift**2, axis=1)[:, None]
+        return np.maximum(squared, 0.0)
+
+
+def _rotations(covariance: np.ndarray) -> np.ndarray:
+    """Return the rotations that best turn the first points of each covariance (b, 3, 3) onto the second."""
+    u, _, vt = np.linalg.svd(covariance)
+    flip = np.ones((len(covariance), 3))
+    flip[:, 2] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
+    return np.swapaxes((u * flip[:, None]) @ vt, 1, 2)
+
+
+def _unique(selected: np.ndarray) -> np.ndarray:
+    """Return the different rows of flags (b, n)."""
+    packed = np.packbits(selected, axis=1)
+    rows = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
+    return selected[np.unique(rows, return_index=True)[1]]
 
 
 def _nearest(squared: np.ndarray, cutoff: float) -> np.ndarray:
     """Return the atoms nearer than the cutoff, which grows by halves until three are, shape (b, n)."""
-    third = np.sqrt(np.partition(squared, 2, axis=1)[:, 2])
-    steps = np.ceil(np.maximum(third - cutoff, 0) / 0.5)
-    return squared <= ((cutoff + 0.5 * steps)[:, None]) ** 2
+    selected = squared < cutoff**2
+    few = np.flatnonzero(selected.sum(axis=1) < _SMALLEST)
+    if len(few):
+        third = np.sqrt(np.partition(squared[few], 2, axis=1)[:, 2])
+        steps = np.floor(np.maximum(third - cutoff, 0) / 0.5) + 1
+        selected[few] = squared[few] < ((cutoff + 0.5 * steps)[:, None]) ** 2
+    return selected

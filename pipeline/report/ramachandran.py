@@ -3,18 +3,15 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 
+from pipeline.quality.ramachandran import ALLOWED, FAVOURED, KINDS, OUTLIER, levels, scores
 from pipeline.report.ribbon import band_runs
 from pipeline.report.svg import Frame, Scale, element, figure, number, text
 
-REFERENCE = Path(__file__).with_name("ramachandran.txt")
-CELLS, CELL = 72, 5.0  # cells along each axis, degrees of each
-KINDS = ("general", "glycine", "proline", "pre-proline")
-OUTSIDE, ALLOWED, FAVOURED = 0, 1, 2
+CELLS, CELL = 72, 5.0  # cells along each axis of the drawn regions, degrees of each
 SIDE, LEFT, TOP, GAP = 330, 64, 30, 84
 NAMED = 8  # outliers that get their name in the plot
 
@@ -25,7 +22,7 @@ class Torsions:
 
     Args:
         phi, psi: Degrees, shape (residues,).
-        kind: Index into KINDS, shape (residues,).
+        kind: Index into the kinds of `pipeline.quality.ramachandran`, shape (residues,).
         names: For people, such as "Lys 17".
     """
 
@@ -36,26 +33,23 @@ class Torsions:
 
     @property
     def levels(self) -> np.ndarray:
-        """Return OUTSIDE, ALLOWED or FAVOURED for each residue."""
-        at = [np.clip((angle + 180) // CELL, 0, CELLS - 1).astype(int) for angle in (self.phi, self.psi)]
-        return regions()[self.kind, at[0], at[1]]
+        """Return OUTLIER, ALLOWED or FAVOURED for each residue."""
+        return levels(self.kind, scores(self.kind, self.phi, self.psi))
 
 
-def torsions(phi: np.ndarray, psi: np.ndarray, sequence: str, names: Sequence[str]) -> Torsions:
-    """Keep the residues with both torsions and say of which kind they are."""
-    following = sequence[1:] + "-"
-    kinds = [_kind(residue, after) for residue, after in zip(sequence, following, strict=True)]
+def torsions(phi: np.ndarray, psi: np.ndarray, kind: np.ndarray, names: Sequence[str]) -> Torsions:
+    """Keep the residues with both torsions."""
     real = np.flatnonzero(np.isfinite(phi) & np.isfinite(psi))
-    return Torsions(phi[real], psi[real], np.array(kinds, int)[real], tuple(names[int(i)] for i in real))
+    return Torsions(phi[real], psi[real], kind[real], tuple(names[int(i)] for i in real))
 
 
 def shares(found: Torsions) -> dict[str, float]:
     """Return the share of residues, 0-1, that are favoured, allowed and outside."""
-    levels = found.levels
-    total = max(len(levels), 1)
+    reached = found.levels
+    total = max(len(reached), 1)
     return {
-        name: float((levels == level).sum()) / total
-        for name, level in (("favoured", FAVOURED), ("allowed", ALLOWED), ("outside", OUTSIDE))
+        name: float((reached == level).sum()) / total
+        for name, level in (("favoured", FAVOURED), ("allowed", ALLOWED), ("outside", OUTLIER))
     }
 
 
@@ -71,21 +65,11 @@ def ramachandran_figure(panels: Sequence[tuple[str, Torsions]]) -> Markup:
 
 @functools.cache
 def regions() -> np.ndarray:
-    """Read the reference, shape (kinds, phi cells, psi cells)."""
-    lines = [line for line in REFERENCE.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
-    grids = []
-    for kind in KINDS:
-        rows = lines[lines.index(kind) + 1 :][:CELLS]
-        grids.append([[".o#".index(letter) for letter in row] for row in reversed(rows)])
-    return np.array(grids, np.int8).transpose(0, 2, 1)
-
-
-def _kind(residue: str, after: str) -> int:
-    if residue == "G":
-        return 1
-    if residue == "P":
-        return 2
-    return 3 if after == "P" else 0
+    """Return the level at the middle of each cell for the general kind, shape (phi cells, psi cells)."""
+    middle = (np.arange(CELLS) + 0.5) * CELL - 180
+    phi, psi = (grid.ravel() for grid in np.meshgrid(middle, middle, indexing="ij"))
+    general = np.zeros(phi.shape, int)
+    return levels(general, scores(general, phi, psi)).reshape(CELLS, CELLS)
 
 
 def _in_words(found: Torsions) -> str:
@@ -101,14 +85,14 @@ def _panel(frame: Frame, title: str, found: Torsions) -> list[Markup]:
     parts += frame.y_axis("psi (°)", ticks)
     parts += frame.x_axis("phi (°)", ticks)
     parts.append(element("rect", class_="border", x=left, y=top, width=right - left, height=bottom - top))
-    levels = found.levels
-    order = np.argsort(-levels, kind="stable")  # outliers last, so that they lie on top
-    return [*parts, *(_mark(frame, found, int(i), bool(levels[i] == OUTSIDE)) for i in order), *_names(frame, found)]
+    reached = found.levels
+    order = np.argsort(-reached, kind="stable")  # outliers last, so that they lie on top
+    return [*parts, *(_mark(frame, found, int(i), bool(reached[i] == OUTLIER)) for i in order), *_names(frame, found)]
 
 
 def _region(frame: Frame, level: int) -> str:
     """Return the general region of at least that level as rows of rectangles."""
-    inside = regions()[0] >= level
+    inside = regions() >= level
     width, height = frame.x(CELL) - frame.x(0), frame.y(0) - frame.y(CELL)
     parts = []
     for row in range(CELLS):
@@ -122,15 +106,15 @@ def _region(frame: Frame, level: int) -> str:
 def _mark(frame: Frame, found: Torsions, i: int, outlier: bool) -> Markup:
     x, y = frame.x(float(found.phi[i])), frame.y(float(found.psi[i]))
     css = "mark outlier" if outlier else "mark"
-    if found.kind[i] == 1:
+    if found.kind[i] == KINDS.index("glycine"):
         return element("path", class_=css, d=f"M{number(x)} {number(y - 4)}l3.6 6.4h-7.2z")
-    if found.kind[i] == 2:
+    if KINDS[found.kind[i]] in ("trans proline", "cis proline"):
         return element("rect", class_=css, x=x - 2.8, y=y - 2.8, width=5.6, height=5.6)
     return element("circle", class_=css, cx=x, cy=y, r=2.8)
 
 
 def _names(frame: Frame, found: Torsions) -> list[Markup]:
-    outside = np.flatnonzero(found.levels == OUTSIDE)[:NAMED]
+    outside = np.flatnonzero(found.levels == OUTLIER)[:NAMED]
     names = []
     for i in outside:
         x, y = frame.x(float(found.phi[i])), frame.y(float(found.psi[i]))

@@ -18,8 +18,13 @@ QUALITY = {
     "within_violations": "Distorted within, residues",
     "clashes": "Clashing pairs of residues",
     "ca_clashes": "CA atoms closer than 3.5 Å, pairs",
+    "clash_score": "Clash score, with hydrogens, of 1,000 atoms",
     "bond_outliers": "Bonds beyond 4 deviations",
     "angle_outliers": "Angles beyond 4 deviations",
+    "plane_outliers": "Groups out of plane, residues",
+    "cb_outliers": "CB atoms off by 0.25 Å or more",
+    "ramachandran_outliers": "Ramachandran outliers",
+    "rotamer_outliers": "Rotamer outliers",
     "chain_breaks": "Chain breaks",
     "cis_peptides": "Cis peptide bonds",
     "twisted_peptides": "Twisted peptide bonds",
@@ -28,7 +33,12 @@ QUALITY = {
     "atoms_not_finite": "Atoms without coordinates",
     "unknown_residues": "Unknown residues",
 }
-DESCRIPTIVE = ("residues",)  # of the record of quality: no fault
+DESCRIPTIVE = (  # of the record of quality: no fault, or in another table
+    "residues",
+    "ramachandran_favoured",
+    "ramachandran_allowed",
+    "radius_of_gyration",
+)
 ALWAYS = ("violating_residues", "violation_fraction", "clashes", "d_residues", "cis_peptides")  # shown when zero too
 
 
@@ -60,6 +70,11 @@ def comparison_rows(evidence: Evidence) -> list[tuple[str, str, str]]:
     for level in ("favoured", "allowed", "outside"):
         if before or after:
             rows.append((f"Ramachandran {level}", percent(before.get(level)), percent(after.get(level))))
+    size = [
+        record.get("radius_of_gyration") for record in (evidence.violations_before, relax.get("violations_after") or {})
+    ]
+    if any(value is not None for value in size):
+        rows.append(("Radius of gyration (Å)", plain_number(size[0]), plain_number(size[1])))
     if evidence.status == "relaxed":
         for key, words in (("rmsd", "Moved, heavy atoms (Å, RMSD)"), ("ca_rmsd", "Moved, CA (Å, RMSD)")):
             rows.append((words, MISSING, plain_number(relax.get(key))))

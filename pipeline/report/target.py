@@ -7,7 +7,9 @@ import numpy as np
 from markupsafe import Markup
 
 from pipeline.protein import Protein
-from pipeline.quality import backbone
+from pipeline.quality.assessment import ramachandran_of
+from pipeline.quality.backbone import backbone
+from pipeline.quality.secondary import secondary_structure, three_states
 from pipeline.report import chain, figures, maps, ramachandran
 from pipeline.report.bands import band_of
 from pipeline.report.evidence import Evidence
@@ -54,7 +56,7 @@ def fold(evidence: Evidence) -> Fold | None:
     if model is None or not known_atoms(model)[:, chain.CA].any():
         return None
     mask = known_atoms(model)
-    structure = chain.secondary_structure(model.atom37_positions, mask)
+    structure = three_states(secondary_structure(model))
     drawn = Fold(model.atom37_positions, mask, band_of(_plddt(evidence, model)), structure)
     return drawn.turned(chain.principal_view(model.atom37_positions[mask[:, chain.CA], chain.CA]))
 
@@ -105,8 +107,9 @@ def found_torsions(model: Protein) -> ramachandran.Torsions:
     """Return the torsions of a structure with names for people."""
     with np.errstate(invalid="ignore", over="ignore"):  # the coordinates may be anything
         shape = backbone(model)
+        kind, _ = ramachandran_of(model, shape)
     names = [f"{model.residue_name(i).capitalize()} {model.author_number[i]}" for i in range(len(model))]
-    return ramachandran.torsions(shape.phi, shape.psi, model.sequence, names)
+    return ramachandran.torsions(shape.phi, shape.psi, kind, names)
 
 
 def known_atoms(model: Protein) -> np.ndarray:
@@ -124,7 +127,7 @@ def _structure(evidence: Evidence) -> str:
     model = evidence.model
     if model is None or len(model.aatype) != len(evidence.sequence):
         return ""
-    return chain.secondary_structure(model.atom37_positions, known_atoms(model))
+    return three_states(secondary_structure(model))
 
 
 def _pictures(evidence: Evidence) -> dict[str, Markup]:

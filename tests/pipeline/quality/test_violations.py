@@ -13,7 +13,7 @@ from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import read_structure
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 STRUCTURES = ("1l2y_A", "1bpi_A")
 
 

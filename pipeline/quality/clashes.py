@@ -1,0 +1,214 @@
+"""MolProbity-style clash score: overlaps of 0.4 angstrom and more between atoms not bonded, hydrogens included.
+
+Radii, the overlap, the allowance for hydrogen bonds and the score for each 1,000 atoms follow Word et al. 1999 (J. Mol.
+Biol. 285, 1711) and Chen et al. 2010. Theirs turns hydroxyls and flips amides before it counts: `docs/quality.md`.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from models import residue_constants as rc
+from pipeline.protein import Protein
+from pipeline.quality.geometry import pairs_within
+from pipeline.quality.hydrogens import place_hydrogens
+
+OVERLAP = 0.4  # angstrom
+HYDROGEN_BOND = 0.6  # angstrom more, between a polar hydrogen and what accepts it
+SALT_BRIDGE = 0.8  # angstrom more, where both are charged
+DISULFIDE = 3.0  # angstrom between sulphurs that are taken to be bonded
+
+_RADIUS = {"C": 1.70, "N": 1.55, "O": 1.40, "S": 1.80}  # angstrom
+_CARBONYL, _H, _H_SMALL = 1.65, 1.22, 1.05
+_CARBONYLS = {("N", "CG"), ("D", "CG"), ("Q", "CD"), ("E", "CD")}
+_CHARGED_NITROGENS = {("K", "NZ"), ("R", "NE"), ("R", "NH1"), ("R", "NH2")}
+_CHARGED_OXYGENS = {("D", "OD1"), ("D", "OD2"), ("E", "OE1"), ("E", "OE2")}
+_HEAVY_BONDS, _HYDROGEN_BONDS = 3, 4  # atoms that many bonds apart, or nearer, do not clash
+_MOST_BONDS = 5  # of an atom, itself included; a bent disulphide may seem to have one more
+_CHUNK = 40_000  # pairs
+
+_N, _C, _SG, _OXT = (rc.ATOM37_ID[name] for name in ("N", "C", "SG", "OXT"))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clashes:
+    """Overlapping pairs of atoms.
+
+    Args:
+        residues: Of the two atoms, shape (clashes, 2).
+        overlap: Angstrom, the allowance for hydrogen bonds taken off, shape (clashes,).
+        atoms: How many atoms there are, hydrogens included.
+        pairs: Names of the two atoms; a hydrogen is named H and its atom.
+    """
+
+    residues: np.ndarray
+    overlap: np.ndarray
+    atoms: int
+    pairs: tuple[tuple[str, str], ...]
+
+    @property
+    def score(self) -> float:
+        """Clashes for each 1,000 atoms."""
+        return 1000 * len(self.residues) / self.atoms if self.atoms else 0.0
+
+    def of_residues(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many clashes each residue is in, and its worst overlap in angstrom (0 where none), two (n,)."""
+        worst = np.zeros(n)
+        for side in (0, 1):
+            np.maximum.at(worst, self.residues[:, side], self.overlap)
+        within = self.residues[:, 0] == self.residues[:, 1]
+        count = np.bincount(self.residues[:, 0], minlength=n)
+        return count + np.bincount(self.residues[~within, 1], minlength=n), worst
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Atoms:
+    """Heavy atoms, then hydrogens; `carrier` is the heavy atom of each (itself for a heavy one)."""
+
+    positions: np.ndarray
+    residue: np.ndarray
+    column: np.ndarray
+    carrier: np.ndarray
+    radius: np.ndarray
+    hydrogen: np.ndarray
+    donor: np.ndarray
+    acceptor: np.ndarray
+    charged: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.residue)
+
+    def name(self, i: int) -> str:
+        return ("H " if self.hydrogen[i] else "") + rc.ATOM37[self.column[i]]
+
+
+def find_clashes(protein: Protein, bonded: np.ndarray) -> Clashes:
+    """Find overlaps between atoms more than three bonds apart (four where one is a hydrogen).
+
+    Args:
+        protein: Hydrogens that it has are not looked at: those that its heavy atoms ask for are placed.
+        bonded: Which residues have a peptide bond to the next, shape (n - 1,).
+    """
+    atoms = _atoms(protein, bonded)
+    i, j = pairs_within(atoms.positions, 2 * max(_RADIUS.values()) - OVERLAP)
+    overlap = atoms.radius[i] + atoms.radius[j] - np.linalg.norm(atoms.positions[i] - atoms.positions[j], axis=1)
+    overlap -= _allowance(atoms, i, j)
+    close = np.flatnonzero(overlap >= OVERLAP)
+    i, j, overlap = i[close], j[close], overlap[close]
+    apart = ~_near_in_bonds(atoms, _neighbours(protein, atoms, bonded), i, j)
+    i, j, overlap = i[apart], j[apart], overlap[apart]
+    names = tuple((atoms.name(a), atoms.name(b)) for a, b in zip(i, j, strict=True))
+    return Clashes(np.stack([atoms.residue[i], atoms.residue[j]], axis=1), overlap, len(atoms), names)
+
+
+def _atoms(protein: Protein, bonded: np.ndarray) -> _Atoms:
+    with np.errstate(invalid="ignore"):
+        real = protein.atom37_mask & np.isfinite(protein.atom37_positions).all(axis=-1)
+    residue, column = np.nonzero(real & (protein.aatype != rc.UNKNOWN)[:, None])
+    number = np.full(protein.atom37_mask.shape, -1)
+    number[residue, column] = np.arange(len(residue))
+    h = place_hydrogens(protein, bonded)
+    types = protein.aatype[residue]
+    heavy_radius, accepts, charged = (table[types, column] for table in _tables())
+    charged_h = _tables()[2][protein.aatype[h.residue], h.parent] & h.polar
+    parent = number[h.residue, h.parent]
+    small = h.polar | h.aromatic
+    heavy, extra = np.zeros(len(residue), bool), np.ones(len(parent), bool)
+    return _Atoms(
+        positions=np.concatenate([protein.atom37_positions[residue, column].astype(np.float64), h.positions]),
+        residue=np.concatenate([residue, h.residue]),
+        column=np.concatenate([column, h.parent]),
+        carrier=np.concatenate([np.arange(len(residue)), parent]),
+        radius=np.concatenate([heavy_radius, np.where(small, _H_SMALL, _H)]),
+        hydrogen=np.concatenate([heavy, extra]),
+        donor=np.concatenate([np.isin(column, _DONORS) & _donates(types, column), h.polar]),
+        acceptor=np.concatenate([accepts, ~extra]),
+        charged=np.concatenate([charged, charged_h]),
+    )
+
+
+@functools.cache
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return, by residue type and atom37 column, the radius, whether the atom accepts, whether it is charged."""
+    radius = np.zeros((21, 37))
+    accepts, charged = np.zeros((21, 37), bool), np.zeros((21, 37), bool)
+    for k, letter in enumerate(rc.RESTYPES_X):
+        for column, name in enumerate(rc.ATOM37):
+            carbonyl = name == "C" or (letter, name) in _CARBONYLS
+            radius[k, column] = _CARBONYL if carbonyl else _RADIUS[name[0]]
+            accepts[k, column] = name[0] in "OS" or (letter, name) in {("H", "ND1"), ("H", "NE2")}
+            charged[k, column] = (letter, name) in _CHARGED_NITROGENS | _CHARGED_OXYGENS or name == "OXT"
+    return radius, accepts, charged
+
+
+# Heavy atoms whose hydrogens are not placed but may point at an acceptor: hydroxyls, thiols, histidine's nitrogens.
+_TURNING = {("S", "OG"), ("T", "OG1"), ("Y", "OH"), ("C", "SG"), ("H", "ND1"), ("H", "NE2")}
+_DONORS = np.array(sorted({rc.ATOM37_ID[name] for _, name in _TURNING}))
+
+
+def _donates(types: np.ndarray, column: np.ndarray) -> np.ndarray:
+    table = np.zeros((21, 37), bool)
+    for letter, name in _TURNING:
+        table[rc.RESTYPE_ID[letter], rc.ATOM37_ID[name]] = True
+    return table[types, column]
+
+
+def _allowance(atoms: _Atoms, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Return how much more each pair may overlap because it is a hydrogen bond."""
+    bond = (atoms.donor[i] & atoms.acceptor[j]) | (atoms.donor[j] & atoms.acceptor[i])
+    return np.where(bond, np.where(atoms.charged[i] & atoms.charged[j], SALT_BRIDGE, HYDROGEN_BOND), 0.0)
+
+
+def _neighbours(protein: Protein, atoms: _Atoms, bonded: np.ndarray) -> np.ndarray:
+    """Return the heavy atoms bonded to each heavy atom, itself first, filled with itself, shape (heavy, bonds)."""
+    heavy = int(np.sum(~atoms.hydrogen))
+    number = np.full((len(protein), 37), -1)
+    number[atoms.residue[:heavy], atoms.column[:heavy]] = np.arange(heavy)
+    pairs = [*_bonds_within(protein, number), *_bonds_between(protein, number, atoms, bonded)]
+    a, b = np.concatenate(pairs, axis=1)
+    there = (a >= 0) & (b >= 0)
+    a, b = np.concatenate([a[there], b[there]]), np.concatenate([b[there], a[there]])
+    order = np.argsort(a, kind="stable")
+    a, b = a[order], b[order]
+    rank = np.arange(len(a)) - np.searchsorted(a, a)
+    kept = rank < _MOST_BONDS - 1
+    table = np.tile(np.arange(heavy)[:, None], (1, _MOST_BONDS))
+    table[a[kept], rank[kept] + 1] = b[kept]
+    return table
+
+
+def _bonds_within(protein: Protein, number: np.ndarray) -> list[np.ndarray]:
+    found = [np.stack([number[:, _C], number[:, _OXT]])]
+    for letter in rc.RESTYPES:
+        rows = protein.aatype == rc.RESTYPE_ID[letter]
+        for entry, _, _ in rc.BONDS[letter]:
+            first, second = (rc.ATOM37_ID[name] for name in entry.split("-"))
+            found.append(np.stack([number[rows, first], number[rows, second]]))
+    return found
+
+
+def _bonds_between(protein: Protein, number: np.ndarray, atoms: _Atoms, bonded: np.ndarray) -> list[np.ndarray]:
+    sulphur = number[(protein.aatype == rc.RESTYPE_ID["C"]) & (number[:, _SG] >= 0), _SG]
+    i, j = pairs_within(atoms.positions[sulphur], DISULFIDE)
+    rows = np.flatnonzero(bonded)
+    return [np.stack([number[rows, _C], number[rows + 1, _N]]), np.stack([sulphur[i], sulphur[j]])]
+
+
+def _near_in_bonds(atoms: _Atoms, neighbours: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Return which pairs are too few bonds apart to clash, shape (pairs,).
+
+    A hydrogen's way begins with the bond to its carrier: four bonds between two hydrogens are two between their heavy
+    atoms, between a hydrogen and a heavy atom three.
+    """
+    a, b = atoms.carrier[i], atoms.carrier[j]
+    bonds = np.where(atoms.hydrogen[i] & atoms.hydrogen[j], _HYDROGEN_BONDS - 2, _HEAVY_BONDS)
+    result = np.zeros(len(i), bool)
+    for start in range(0, len(i), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        one, two = neighbours[a[part]], neighbours[b[part]]
+        further = neighbours[two].reshape(len(two), -1)
+        within_two = (further == a[part, None]).any(axis=1)
+        within_three = (further[:, :, None] == one[:, None]).any(axis=(1, 2))
+        result[part] = np.where(bonds[part] == 2, within_two, within_three)
+    return result

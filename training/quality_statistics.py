@@ -1,0 +1,173 @@
+"""Make the statistics of torsions that `foldline quality` compares with (`pipeline/quality/statistics.npz`).
+
+    python -m training.quality_statistics --dump work/structuredb --allatom work/allatom.npz \
+        --held-out data/library/held_out.txt --output pipeline/quality/statistics.npz
+
+Ramachandran maps come from the backbones of ProMod3's StructureDB (`pipeline/library/structuredb.py` dumps it),
+side-chain densities from experimental all-atom chains (the npz that `training.train --allatom` takes). Chains that an
+evaluation leaves out are left out here too. The output holds counts, sources, licences and the sha256 of what was read.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import residue_constants as rc
+from pipeline.library.source import read_held_out
+from pipeline.quality import ramachandran, rotamers, statistics
+from pipeline.quality.geometry import torsion
+from pipeline.records import write_npz
+from training.dataset import AllAtomChains
+
+RAMACHANDRAN_CELLS, FINE = 90, 2  # cells along an axis of the map that is kept; of the histogram, that many times more
+CHI_CELLS = 72
+RAMACHANDRAN_WIDTHS = (3.0, 3.5, 4.0, 4.0, 4.0, 8.0)  # degrees, standard deviation of the smoothing of each kind
+CHI_WIDTH = 7.0  # degrees
+QUANTILES = 1001
+SOURCES = {
+    "ramachandran": {
+        "source": "ProMod3 StructureDB, Debian package promod3-data 3.2.1+ds-6",
+        "licence": "Apache-2.0; coordinates: wwPDB, CC0-1.0",
+    },
+    "rotamers": {
+        "source": "742 experimental chains with all heavy atoms, gathered from public repositories",
+        "licence": "coordinates: wwPDB, CC0-1.0",
+    },
+}
+
+log = logging.getLogger(__name__)
+
+
+def ramachandran_maps(dump: Path, held_out: frozenset[str]) -> tuple[np.ndarray, list[int]]:
+    """Return the shares (kinds, cells, cells) and how many residues of each kind they come from."""
+    arrays = {name: np.load(dump / f"{name}.npy", mmap_mode="r") for name in ("ids", "offsets", "sequence", "backbone")}
+    cells = RAMACHANDRAN_CELLS * FINE
+    counts = np.zeros((len(ramachandran.KINDS), cells, cells))
+    offsets, allowed = arrays["offsets"], ~np.isin(arrays["ids"], list(held_out))
+    for index in np.flatnonzero(allowed):
+        span = slice(int(offsets[index]), int(offsets[index + 1]))
+        _count_chain(counts, np.asarray(arrays["backbone"][span], np.float64), np.asarray(arrays["sequence"][span]))
+    counts[3] = (counts[3] + counts[3, ::-1, ::-1]) / 2  # glycine has no hand
+    pairs = zip(counts, RAMACHANDRAN_WIDTHS, strict=True)
+    shares = np.stack([_shares(count, smoothed(count, width)) for count, width in pairs])
+    return shares, [round(float(count.sum())) for count in counts]
+
+
+def _count_chain(counts: np.ndarray, backbone: np.ndarray, letters: np.ndarray) -> None:
+    """Add the inner residues of a chain without breaks to the histograms; backbone (n, 5, 3) begins N, CA, C."""
+    if len(letters) < 3:
+        return
+    n, ca, c = (backbone[:, k] for k in range(3))
+    phi, psi = torsion(c[:-2], n[1:-1], ca[1:-1], c[1:-1]), torsion(n[1:-1], ca[1:-1], c[1:-1], n[2:])
+    omega = torsion(ca[:-2], c[:-2], n[1:-1], ca[1:-1])
+    aatype = np.array([rc.RESTYPE_ID.get(chr(letter), rc.UNKNOWN) for letter in letters])
+    real = (aatype[1:-1] != rc.UNKNOWN) & (_bonded(c[:-2], n[1:-1]) & _bonded(c[1:-1], n[2:]))
+    kind = ramachandran.kinds(aatype[1:-1], omega, aatype[2:] == rc.RESTYPE_ID["P"])
+    cells = counts.shape[1]
+    at = [np.floor((value + 180) / 360 * cells).astype(int) % cells for value in (phi, psi)]
+    np.add.at(counts, (kind[real], at[0][real], at[1][real]), 1)
+
+
+def _bonded(c: np.ndarray, n: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(c - n, axis=1) < 1.6
+
+
+def smoothed(histogram: np.ndarray, width: float) -> np.ndarray:
+    """Smooth a histogram that is periodic in every direction by a Gaussian, width in degrees."""
+    spectrum = np.fft.fftn(histogram)
+    for axis, cells in enumerate(histogram.shape):
+        wave = 2 * np.pi * np.fft.fftfreq(cells)
+        decay = np.exp(-0.5 * (wave * width * cells / 360) ** 2)
+        spectrum *= decay.reshape([-1 if k == axis else 1 for k in range(histogram.ndim)])
+    return np.maximum(np.fft.ifftn(spectrum).real, 0.0)
+
+
+def _shares(counts: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Return, for each cell of the coarser map, the share of the counted residues in cells of lower density."""
+    order = np.argsort(density, axis=None)
+    below = np.empty(counts.size)
+    below[order] = np.cumsum(counts.ravel()[order]) / counts.sum()
+    coarse = counts.shape[0] // FINE
+    return below.reshape(coarse, FINE, coarse, FINE).mean(axis=(1, 3))
+
+
+def chi_tables(chains: AllAtomChains) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """Return the arrays of the side-chain densities, and how many residues of each type they come from."""
+    parts = [chains.chain(index) for index in range(len(chains))]
+    aatype = np.concatenate([part["aatype"] for part in parts])
+    positions = np.concatenate([part["positions"] for part in parts])
+    mask = np.concatenate([part["mask"] for part in parts])
+    chi = rotamers.chi_angles(aatype, positions, mask)
+    arrays: dict[str, np.ndarray] = {}
+    counts: dict[str, int] = {}
+    for letter in (letter for letter in rc.RESTYPES if rc.CHI_ATOMS[letter]):
+        torsions = len(rc.CHI_ATOMS[letter])
+        rows = chi[aatype == rc.RESTYPE_ID[letter], :torsions]
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        arrays |= _tables_of(letter, rows)
+        counts[letter] = len(rows)
+    return arrays, counts
+
+
+def _tables_of(letter: str, chi: np.ndarray) -> dict[str, np.ndarray]:
+    torsions = chi.shape[1]
+    last_turns_half = bool(rc.CHI_PI_PERIODIC[rc.RESTYPE_ID[letter], torsions - 1])
+    both = [chi, chi + 180 * (np.arange(torsions) == torsions - 1)] if last_turns_half else [chi]
+    sample = np.concatenate(both)  # two names for one conformation
+    pairs = [sample[:, k : k + 2] for k in range(torsions - 1)] or [sample]
+    tables = tuple(_log_density(pair) for pair in pairs)
+    kept = {f"chi_{letter}_{k}": np.round(-table / statistics.STEP).astype(np.uint8) for k, table in enumerate(tables)}
+    rounded = tuple(kept[name].astype(np.float64) * -statistics.STEP for name in sorted(kept))
+    scores = rotamers.log_density(statistics.ChiTables(rounded, np.zeros(0)), chi)
+    return {**kept, f"quantiles_{letter}": np.quantile(scores, np.linspace(0, 1, QUANTILES)).astype(np.float32)}
+
+
+def _log_density(sample: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the smoothed density relative to its peak, cut off where one byte ends."""
+    at = np.floor((sample + 180) / 360 * CHI_CELLS).astype(int) % CHI_CELLS
+    histogram = np.zeros((CHI_CELLS,) * sample.shape[1])
+    np.add.at(histogram, tuple(at.T), 1)
+    density = smoothed(histogram, CHI_WIDTH)
+    return np.log(np.maximum(density / density.max(), np.exp(-255 * statistics.STEP)))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read both sources and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dump", type=Path, required=True, help="folder of the StructureDB's dump")
+    parser.add_argument("--allatom", type=Path, required=True, help="npz of experimental all-atom chains")
+    parser.add_argument("--held-out", type=Path, required=True, help="ids of chains to leave out, one a line")
+    parser.add_argument("--output", type=Path, default=statistics.FILE, help="file to write (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    maps, residues = ramachandran_maps(arguments.dump, frozenset(read_held_out(arguments.held_out)))
+    chains = AllAtomChains(arguments.allatom)
+    tables, counts = chi_tables(chains)
+    facts: dict[str, Any] = {
+        "ramachandran": {
+            **SOURCES["ramachandran"],
+            "residues": dict(zip(ramachandran.KINDS, residues, strict=True)),
+            "backbone_sha256": _sha256(arguments.dump / "backbone.npy"),
+        },
+        "rotamers": {**SOURCES["rotamers"], "residues": counts, "sha256": _sha256(arguments.allatom)},
+        "letters": "".join(counts),
+    }
+    arrays = {"ramachandran": maps.astype(np.float16), **tables, "facts": np.array(json.dumps(facts))}
+    write_npz(arguments.output, arrays, statistics.SCHEMA)
+    log.info("%s: %s", arguments.output, facts)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
