@@ -20,7 +20,7 @@ from training import scores, train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a table of mean CA-lDDT per condition, for the weights and for an untrained network."""
+    """Print a table of mean CA-lDDT per condition, for the weights, an untrained network and the best template."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     train.add_data_flags(parser)
     parser.add_argument("--weights", type=Path, required=True)
@@ -45,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     out("network\tcondition\tchains\tmean CA-lDDT\tmean pLDDT\n")
     recycles = source.config.recycles if arguments.recycles is None else arguments.recycles
     predict = scores.predictor(source, recycles)
-    for name, weights in networks.items():
-        for row in scores.table(source, held.validation[: arguments.chains], functools.partial(predict, weights)):
+    ways: dict[str, scores.Way] = {name: functools.partial(predict, weights) for name, weights in networks.items()}
+    for name, way in (ways | {"best template copied": scores.copied}).items():
+        for row in scores.table(source, held.validation[: arguments.chains], way):
             out("\t".join((name, *row)) + "\n")
     return 0
 

@@ -21,12 +21,15 @@ from training import dataset
 log = logging.getLogger(__name__)
 
 CONDITIONS = {"template 30-90 %": (0.3, 0.9), "no template": None}
+_NOWHERE = 1e4  # angstrom
 _LARGEST = 208  # residues; held-back chains have at most 200
 _MSA_ROWS = 256
 _CA = rc.ATOM37_ID["CA"]
 
 
-Predictor: TypeAlias = Callable[[hk.Params, dataset.Arrays], tuple[np.ndarray, np.ndarray]]
+Answer: TypeAlias = tuple[np.ndarray, np.ndarray]  # CA positions (n, 3), angstrom, and pLDDT (n,)
+Way: TypeAlias = Callable[[dataset.Arrays], Answer]
+Predictor: TypeAlias = Callable[[hk.Params, dataset.Arrays], Answer]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,18 +54,26 @@ def predictor(source: dataset.ExampleSource, recycles: int) -> Predictor:
         outputs = network.apply(weights, None, repeated)
         return outputs["structure_module"]["final_atom_positions"][:, _CA], outputs["predicted_lddt"]["logits"]
 
-    def predict(weights: hk.Params, example: dataset.Arrays) -> tuple[np.ndarray, np.ndarray]:
+    def predict(weights: hk.Params, example: dataset.Arrays) -> Answer:
         positions, logits = run(weights, example)
         return np.asarray(positions), confidence.plddt(np.asarray(logits))
 
     return predict
 
 
+def copied(example: dataset.Arrays) -> Answer:
+    """Return the CA atoms of the best template as they are, and no confidence; what it lacks is far from everything."""
+    positions = example["template_all_atom_positions"][0, :, _CA]
+    known = example["template_all_atom_masks"][0, :, _CA, None] > 0
+    nowhere = _NOWHERE * np.arange(1, len(positions) + 1)[:, None] * np.ones(3)
+    return np.where(known, positions, nowhere), np.zeros(len(positions))
+
+
 def evaluate(
     source: dataset.ExampleSource,
     chains: np.ndarray,
     window: tuple[float, float] | None,
-    predict: Callable[[dataset.Arrays], tuple[np.ndarray, np.ndarray]],
+    predict: Way,
 ) -> list[Score]:
     """Predict every chain that has a template in the window of identities (all chains where there is none)."""
     quiet = dataclasses.replace(source.settings, wrong_template_fraction=0.0, partial_template_fraction=0.0)
@@ -92,7 +103,7 @@ def evaluate(
 def table(
     source: dataset.ExampleSource,
     chains: np.ndarray,
-    predict: Callable[[dataset.Arrays], tuple[np.ndarray, np.ndarray]],
+    predict: Way,
 ) -> Iterator[tuple[str, str, str, str]]:
     """Give condition, number of chains, mean CA-lDDT and mean pLDDT, as text."""
     for condition, window in CONDITIONS.items():

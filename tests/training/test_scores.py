@@ -1,0 +1,60 @@
+"""Scores of held-back chains: a perfect answer, a template as it is."""
+
+import numpy as np
+import pytest
+
+from models import residue_constants as rc
+from models.config import PRESETS
+from training import dataset, scores
+
+CA = rc.ATOM37_ID["CA"]
+LENGTH = 43
+COVERED = slice(7, 31)
+
+
+def example(rng: np.random.Generator, padded: int) -> dataset.Arrays:
+    """Return a chain, and itself as template, which covers a part of it."""
+    positions = np.zeros((padded, 37, 3), np.float32)
+    positions[:LENGTH, CA] = np.cumsum(rng.normal(size=(LENGTH, 3)) * 2.2, axis=0)
+    known = np.zeros((2, padded, 37), np.float32)
+    known[0, COVERED] = 1
+    return {
+        "all_atom_positions": positions,
+        "template_all_atom_positions": np.stack([positions + 5.0, positions]) * known[..., None],
+        "template_all_atom_masks": known,
+    }
+
+
+def test_a_copied_template_is_right_where_it_is():
+    drawn = example(np.random.default_rng(3), 50)
+    positions, plddt = scores.copied(drawn)
+    assert positions.shape == (50, 3)
+    assert not plddt.any()
+    truth = drawn["all_atom_positions"][:, CA]
+    np.testing.assert_allclose(positions[COVERED], truth[COVERED] + 5.0)
+    outside = np.delete(positions, np.arange(50)[COVERED], axis=0)
+    assert np.linalg.norm(outside[:, None] - outside[None], axis=-1)[~np.eye(len(outside), dtype=bool)].min() > 1e3
+
+
+@pytest.mark.parametrize(("window", "chains"), [((0.3, 0.9), 1), (None, 2)])
+def test_perfect_answers_score_one(window, chains):
+    class Database:
+        ids = np.array(["1ABC_A", "2ABC_A"])
+        lengths = np.array([LENGTH, LENGTH])
+
+        def hits(self, index: int) -> dataset.Hits:
+            identity = np.array([0.5] if index == 0 else [], np.float32)
+            none = np.zeros(len(identity), np.int32)
+            return dataset.Hits(none, identity, none, none, ())
+
+        def hit_msa(self, index: int, related: np.ndarray) -> dataset.Alignment:
+            return np.zeros((1, LENGTH), np.int8), np.zeros((1, LENGTH), np.int16)
+
+    source = dataset.ExampleSource(Database(), None, np.arange(2), PRESETS["mini"])
+    drawn = example(np.random.default_rng(3), 208)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset.ExampleSource, "example", lambda *_: drawn)
+        found = scores.evaluate(source, np.arange(2), window, lambda e: (e["all_atom_positions"][:, CA], np.ones(208)))
+    assert len(found) == chains
+    assert {score.lddt for score in found} == {1.0}
+    assert found[0].identity == (0.5 if window else 0.0)
