@@ -184,10 +184,11 @@ rule relax:
         runtime=lambda wildcards, attempt: (10 + length_of(wildcards) // 20) * attempt,
     params:
         prediction=f"{TARGET}/predicted.cif",
+        ranking=f"{TARGET}/ranking.json",
         settings=to_flags(config["relax"]),
     shell:
         "foldline relax --structure {params.prediction:q} --output {output.structure:q} --report {output.record:q}"
-        " {params.settings} 2> {log:q}"
+        " --ranking {params.ranking:q} {params.settings} 2> {log:q}"
 
 
 rule report:

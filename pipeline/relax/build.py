@@ -1,47 +1,28 @@
-"""From a protein to an OpenMM system: missing atoms, termini, disulfides, hydrogens, restraints.
+"""From a complete protein to an OpenMM system: topology, hydrogens, force field, restraints.
 
 The chain is cut where it is broken: each segment is an OpenMM chain of its own, and nothing is bonded across a gap.
 """
 
-import contextlib
 import dataclasses
-import io
-import random
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import openmm
 from openmm import app, unit
-from pdbfixer import PDBFixer
 
 from models import residue_constants as rc
 from pipeline.protein import Hydrogens, Protein
+from pipeline.relax.atoms import NANOMETRE, heavy_topology, seeded
+from pipeline.relax.machine import Machine
 
-NANOMETRE = 0.1  # nm in an angstrom
 KCAL = 4.184  # kJ in a kcal
-FORCE_FIELDS = {"amber14": "amber14/protein.ff14SB.xml"}
-RESTRAINT_GROUP, NONBONDED_GROUP = 1, 2
-_OXT = rc.ATOM37_ID["OXT"]
-_N, _CA, _C, _O, _SG = (rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O", "SG"))
-# PDBFixer starts from a file; this one is replaced by our topology.
-_PLACEHOLDER = "ATOM      1  CA  ALA A   1       0.000   0.000   0.000  1.00  0.00           C\nEND\n"
-
-
-@dataclasses.dataclass(frozen=True)
-class Machine:
-    """Where the physics runs: an OpenMM platform and its properties."""
-
-    platform: openmm.Platform
-    properties: dict[str, str]
-
-    @property
-    def name(self) -> str:
-        """The platform's name."""
-        return self.platform.getName()
-
-    def context(self, system: openmm.System) -> openmm.Context:
-        """Return a context of the system; the integrator only carries the force groups."""
-        return openmm.Context(system, openmm.VerletIntegrator(0.001), self.platform, self.properties)
+FORCE_FIELDS = {"amber14": "amber14/protein.ff14SB.xml", "amber99sb": "amber99sb.xml"}
+SOLVENTS = {"none": (), "obc2": ("implicit/obc2.xml",), "gbn2": ("implicit/gbn2.xml",)}
+RESTRAINT_GROUP, NONBONDED_GROUP, SOLVENT_GROUP = 1, 2, 3
+LARGE = 6000  # atoms, above which all pairs take too long on a CPU
+LARGE_CUTOFF = 16.0  # angstrom, for those
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,153 +31,50 @@ class Model:
 
     Args:
         topology: With hydrogens.
-        system: Force field and restraints.
-        restraint: The force of the restraints, one particle for each restrained atom.
-        restrained: Its atoms, shape (r,).
+        system: Force field, without restraints.
         positions: Nanometre, shape (atoms, 3).
         residue: Residue of the protein that each atom belongs to, shape (atoms,).
         names: The atoms' names.
         written: Their names in the output, empty for atoms that are not written (termini at breaks of the chain).
+        cutoff: Of the nonbonded forces, angstrom; 0 for none.
     """
 
     topology: app.Topology
     system: openmm.System
-    restraint: openmm.CustomExternalForce
-    restrained: np.ndarray
     positions: np.ndarray
     residue: np.ndarray
     names: tuple[str, ...]
     written: tuple[str, ...]
+    cutoff: float
+
+    @property
+    def histidines(self) -> dict[int, str]:
+        """The state of each histidine by residue: HID, HIE or HIP."""
+        names: dict[int, set[str]] = {}
+        for i, name in zip(self.residue, self.names, strict=True):
+            names.setdefault(int(i), set()).add(name)
+        kinds = {(True, False): "HID", (False, True): "HIE", (True, True): "HIP"}
+        found = {i: kinds.get(("HD1" in n, "HE2" in n)) for i, n in names.items() if {"ND1", "NE2"} <= n}
+        return {i: kind for i, kind in found.items() if kind}
 
 
-def choose_machine(platform: str, threads: int) -> Machine:
-    """Return the platform asked for; `auto` takes the first of CUDA, HIP and CPU that works.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Restrained:
+    """A model with restraints.
 
-    OpenCL is never taken unasked: drivers that crash the process are common.
-
-    Raises:
-        OpenMMException: The platform does not exist here.
+    Args:
+        model: What it is of.
+        system: Force field and restraints; atoms that must not move have no mass.
+        force: One particle for each restrained atom.
+        atoms: Those, shape (r,).
+        stiffness: Of each, kJ/mol/nm^2, shape (r,).
     """
-    if platform == "auto":
-        return next(machine for machine in map(_working, ("CUDA", "HIP", "CPU")) if machine is not None)
-    return _machine(platform, threads)
 
-
-def _working(name: str) -> Machine | None:
-    try:
-        machine = _machine(name, 1)
-        system = openmm.System()
-        system.addParticle(1.0)
-        machine.context(system)
-    except openmm.OpenMMException:
-        return None
-    return machine
-
-
-def _machine(name: str, threads: int) -> Machine:
-    platform = openmm.Platform.getPlatformByName(name)
-    if name == "CPU":
-        # Modeller and PDBFixer make contexts of their own, without properties: these are their defaults.
-        platform.setPropertyDefaultValue("Threads", str(threads))
-        platform.setPropertyDefaultValue("DeterministicForces", "true")
-        return Machine(platform, {"Threads": str(threads), "DeterministicForces": "true"})
-    return Machine(platform, {"Precision": "mixed"} if name in ("CUDA", "OpenCL", "HIP") else {})
-
-
-# Atoms ----------------------------------------------------------------------------------------------------------------
-
-
-def add_missing_atoms(protein: Protein, segments: Sequence[slice], machine: Machine) -> tuple[Protein, list[str]]:
-    """Add the heavy atoms that residues of the segments lack, and say where."""
-    incomplete = [
-        i
-        for segment in segments
-        for i in range(segment.start, segment.stop)
-        if np.any((rc.ATOM37_MASK[protein.aatype[i]] > 0) & ~protein.atom37_mask[i])
-    ]
-    if not incomplete:
-        return protein, []
-    topology, positions = _heavy_topology(protein, segments)
-    fixer = PDBFixer(pdbfile=io.StringIO(_PLACEHOLDER), platform=machine.platform)
-    fixer.topology, fixer.positions = topology, positions * unit.nanometer
-    fixer.missingResidues = {}
-    fixer.findMissingAtoms()
-    fixer.missingTerminals = {}
-    with _seeded():
-        fixer.addMissingAtoms(seed=1)
-    found = np.array(fixer.positions.value_in_unit(unit.angstrom), np.float32)
-    xyz, mask = protein.atom37_positions.copy(), protein.atom37_mask.copy()
-    for atom in fixer.topology.atoms():
-        i, column = int(atom.residue.id), rc.ATOM37_ID.get(atom.name)
-        if column is not None and not mask[i, column]:
-            xyz[i, column], mask[i, column] = found[atom.index], True
-    changes = [
-        f"{protein.label(i)} got {' '.join(rc.ATOM37[k] for k in np.flatnonzero(mask[i] & ~protein.atom37_mask[i]))}"
-        for i in incomplete
-    ]
-    return dataclasses.replace(protein, atom37_positions=xyz, atom37_mask=mask), changes
-
-
-def add_terminal_oxygens(protein: Protein, segments: Sequence[slice]) -> Protein:
-    """Add the second oxygen to the end of each segment, opposite the first, and drop it elsewhere."""
-    xyz, mask = protein.atom37_positions.copy(), protein.atom37_mask.copy()
-    ends = [segment.stop - 1 for segment in segments]
-    inside = np.ones(len(protein), bool)
-    inside[ends] = False
-    mask[inside, _OXT] = False
-    for i in ends:
-        if not mask[i, _OXT]:
-            axis = xyz[i, _C] - xyz[i, _CA]
-            axis /= np.linalg.norm(axis)
-            first = xyz[i, _O] - xyz[i, _C]
-            xyz[i, _OXT] = xyz[i, _C] + 2 * np.dot(first, axis) * axis - first
-            mask[i, _OXT] = True
-    return dataclasses.replace(protein, atom37_positions=xyz, atom37_mask=mask)
-
-
-def _heavy_topology(protein: Protein, segments: Sequence[slice]) -> tuple[app.Topology, np.ndarray]:
-    """Return a topology of the segments' heavy atoms, residues named by their index, and positions in nanometre."""
-    topology = app.Topology()
-    positions = []
-    for number, segment in enumerate(segments):
-        chain = topology.addChain(str(number))
-        for i in range(segment.start, segment.stop):
-            residue = topology.addResidue(protein.residue_name(i), chain, str(i))
-            for column in np.flatnonzero(protein.atom37_mask[i]):
-                name = rc.ATOM37[column]
-                topology.addAtom(name, app.Element.getBySymbol(name[0]), residue)
-                positions.append(protein.atom37_positions[i, column])
-    topology.createStandardBonds()
-    return topology, np.array(positions, np.float64) * NANOMETRE
-
-
-def disulfides(protein: Protein, segments: Sequence[slice], longest: float) -> list[tuple[int, int]]:
-    """Pair cysteines by the distance of their sulphurs (angstrom), the nearest first, each once."""
-    inside = [i for segment in segments for i in range(segment.start, segment.stop)]
-    cysteines = [i for i in inside if protein.aatype[i] == rc.RESTYPE_ID["C"] and protein.atom37_mask[i, _SG]]
-    sulphur = protein.atom37_positions[:, _SG]
-    distances = sorted(
-        (float(np.linalg.norm(sulphur[i] - sulphur[j])), i, j) for i in cysteines for j in cysteines if i < j
-    )
-    pairs: list[tuple[int, int]] = []
-    for distance, i, j in distances:
-        if distance <= longest and not {i, j} & {k for pair in pairs for k in pair}:
-            pairs.append((i, j))
-    return pairs
-
-
-@contextlib.contextmanager
-def _seeded() -> Iterator[None]:
-    """Give OpenMM's Python code, which draws from the global generator, the same numbers each time."""
-    state = random.getstate()
-    random.seed(1)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-
-
-# The system -----------------------------------------------------------------------------------------------------------
+    model: Model
+    system: openmm.System
+    force: openmm.CustomExternalForce
+    atoms: np.ndarray
+    stiffness: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,11 +83,15 @@ class Chemistry:
 
     Args:
         force_field: A name of `FORCE_FIELDS`.
+        solvent: A name of `SOLVENTS`.
+        constraints: Whether the lengths of bonds to hydrogens are held.
         ph: Of the protonation.
-        cutoff: Of the nonbonded forces, angstrom; 0 for none.
+        cutoff: Of the nonbonded forces, angstrom; 0 for none in a small system, `LARGE_CUTOFF` in a large one.
     """
 
     force_field: str
+    solvent: str
+    constraints: bool
     ph: float
     cutoff: float
 
@@ -218,7 +100,6 @@ def build(
     protein: Protein,
     segments: Sequence[slice],
     bridges: Sequence[tuple[int, int]],
-    stiffness: np.ndarray,
     chemistry: Chemistry,
     machine: Machine,
 ) -> Model:
@@ -228,68 +109,97 @@ def build(
         protein: With all heavy atoms of the segments, terminal oxygens too.
         segments: The residues that are in the force field.
         bridges: Pairs of cysteines.
-        stiffness: Of each heavy atom's restraint, kcal/mol/A^2, shape (n, 37); infinite for an atom that must not move.
-        chemistry: Force field, pH, cutoff.
+        chemistry: Force field, solvent, pH, cutoff.
         machine: Places the hydrogens.
 
     Raises:
         ValueError: The force field has no template for a residue.
     """
-    topology, positions = _heavy_topology(protein, segments)
+    topology, positions = heavy_topology(protein, segments)
     sulphurs = {int(atom.residue.id): atom for atom in topology.atoms() if atom.name == "SG"}
     for i, j in bridges:
         topology.addBond(sulphurs[i], sulphurs[j])
     modeller = app.Modeller(topology, positions * unit.nanometer)
-    with _seeded():
+    with seeded():
         modeller.addHydrogens(pH=chemistry.ph, platform=machine.platform)
-    method = {"nonbondedMethod": app.NoCutoff}
-    if chemistry.cutoff:
-        method = {
+    atoms = list(modeller.topology.atoms())
+    system, cutoff = _system(modeller.topology, chemistry)
+    return Model(
+        topology=modeller.topology,
+        system=system,
+        positions=np.array(modeller.positions.value_in_unit(unit.nanometer)),
+        residue=np.array([int(atom.residue.id) for atom in atoms]),
+        names=tuple(atom.name for atom in atoms),
+        written=_written_names(protein, segments, atoms),
+        cutoff=cutoff,
+    )
+
+
+@functools.cache
+def _force_field(name: str, solvent: str) -> app.ForceField:
+    return app.ForceField(FORCE_FIELDS[name], *SOLVENTS[solvent])
+
+
+def _system(topology: app.Topology, chemistry: Chemistry) -> tuple[openmm.System, float]:
+    """Return the system without restraints, its forces in groups, and the cutoff in angstrom."""
+    cutoff = chemistry.cutoff or (LARGE_CUTOFF if topology.getNumAtoms() > LARGE else 0.0)
+    method: dict[str, Any] = {"nonbondedMethod": app.NoCutoff}
+    if cutoff:
+        method |= {
             "nonbondedMethod": app.CutoffNonPeriodic,
-            "nonbondedCutoff": chemistry.cutoff * NANOMETRE * unit.nanometer,
+            "nonbondedCutoff": cutoff * NANOMETRE * unit.nanometer,
         }
-    system = app.ForceField(FORCE_FIELDS[chemistry.force_field]).createSystem(
-        modeller.topology, constraints=None, rigidWater=False, removeCMMotion=False, **method
+    if chemistry.constraints:  # flexible: a bond whose constraint is taken away is there nevertheless
+        method |= {"constraints": app.HBonds, "flexibleConstraints": True}
+    system = _force_field(chemistry.force_field, chemistry.solvent).createSystem(
+        topology,
+        rigidWater=False,
+        removeCMMotion=False,
+        **method,
     )
     for force in system.getForces():
         if isinstance(force, openmm.NonbondedForce):
             force.setForceGroup(NONBONDED_GROUP)
-    atoms = list(modeller.topology.atoms())
-    places = np.array(modeller.positions.value_in_unit(unit.nanometer))
-    residue = np.array([int(atom.residue.id) for atom in atoms])
-    restraint, restrained = _restrain(system, places, atoms, stiffness)
-    return Model(
-        topology=modeller.topology,
-        system=system,
-        restraint=restraint,
-        restrained=restrained,
-        positions=places,
-        residue=residue,
-        names=tuple(atom.name for atom in atoms),
-        written=_written_names(protein, segments, atoms),
-    )
+        elif isinstance(force, openmm.GBSAOBCForce | openmm.CustomGBForce):
+            force.setForceGroup(SOLVENT_GROUP)
+    return system, cutoff
 
 
-def _restrain(
-    system: openmm.System, positions: np.ndarray, atoms: Sequence[app.topology.Atom], stiffness: np.ndarray
-) -> tuple[openmm.CustomExternalForce, np.ndarray]:
-    """Add harmonic restraints, 0.5 k (x - x0)^2, of the heavy atoms, in a force group of their own."""
+def restrain(model: Model, stiffness: np.ndarray) -> Restrained:
+    """Add harmonic restraints, 0.5 k (x - x0)^2, of the heavy atoms, in a force group of their own.
+
+    Args:
+        model: Is not changed.
+        stiffness: kcal/mol/A^2, shape (n, 37), by residue and atom37; infinite for an atom that must not move.
+    """
+    system = openmm.XmlSerializer.clone(model.system)
     force = openmm.CustomExternalForce("0.5*k*((x-x0)^2+(y-y0)^2+(z-z0)^2)")
     for name in ("k", "x0", "y0", "z0"):
         force.addPerParticleParameter(name)
-    restrained = []
-    for atom in atoms:
-        if atom.element is app.element.hydrogen:
+    atoms, constants = [], []
+    for index, (row, name) in enumerate(zip(model.residue, model.names, strict=True)):
+        column = rc.ATOM37_ID.get(name)
+        if column is None:
             continue
-        k = float(stiffness[int(atom.residue.id), rc.ATOM37_ID[atom.name]])
+        k = float(stiffness[row, column]) * KCAL / NANOMETRE**2
         if np.isfinite(k):
-            force.addParticle(atom.index, [k * KCAL / NANOMETRE**2, *positions[atom.index]])
-            restrained.append(atom.index)
+            force.addParticle(index, [k, *model.positions[index]])
+            atoms.append(index)
+            constants.append(k)
         else:
-            system.setParticleMass(atom.index, 0)  # what has no mass does not move
+            system.setParticleMass(index, 0)  # what has no mass does not move
     force.setForceGroup(RESTRAINT_GROUP)
     system.addForce(force)
-    return force, np.array(restrained, np.int64)
+    _free_of_massless(system)
+    return Restrained(model, system, force, np.array(atoms, np.int64), np.array(constants))
+
+
+def _free_of_massless(system: openmm.System) -> None:
+    """Remove the constraints of particles without mass, which OpenMM refuses; their bonds hold them."""
+    for k in reversed(range(system.getNumConstraints())):
+        first, second, _ = system.getConstraintParameters(k)
+        if not (system.getParticleMass(first)._value and system.getParticleMass(second)._value):
+            system.removeConstraint(k)
 
 
 def _written_names(protein: Protein, segments: Sequence[slice], atoms: Sequence[app.topology.Atom]) -> tuple[str, ...]:

@@ -1,21 +1,29 @@
 """The rungs of relaxation, tried in turn until one gives a better structure, and the classes of what goes wrong."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import openmm
 
+from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import Protein
-from pipeline.relax import build
+from pipeline.relax import atoms, build
+from pipeline.relax.machine import Machine, choose_machine
 from pipeline.relax.minimise import Budget, Minimiser
 from pipeline.relax.prepare import Prepared, prepare
 from pipeline.relax.settings import RelaxFailure, Settings
 
 RELEASE = (0.1, 0.0)  # of the stiffness, round by round, for residues that stay in violation and their neighbours
 HOPELESS = 100.0  # kcal/mol for each residue; a minimum above this still overlaps
+INSIDE = 0.95  # of the seconds, for the physics; the rest is for what is written after it
+SURE, UNSURE, LEAST = 90.0, 50.0, 0.1  # pLDDT with full restraints, with the weakest, and their share
+LOCAL = 8.0  # angstrom from CA to CA of a residue in violation, within which residues move in the second rung
+SHARES = {"full": 0.75, "local": 0.7, "hydrogens": 1.0}  # of what is left of the budget
+_CA = rc.ATOM37_ID["CA"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,29 +31,74 @@ class Outcome:
     """What a rung gives.
 
     Args:
-        start: All heavy atoms in place, before minimisation.
-        protein: The same after it, with hydrogens.
+        protein: After minimisation, with hydrogens.
         energy_before: Of the force field, hydrogens placed, kcal/mol.
         energy_after: The same after minimisation.
-        platform: OpenMM's.
-        changes: What was added or left out.
-        rung: Its name.
-        iterations: All that were done.
         stopped: What ran out before the end; else empty.
     """
 
-    start: Protein
     protein: Protein
     energy_before: float
     energy_after: float
-    platform: str
-    changes: tuple[str, ...]
-    rung: str = ""
-    iterations: int = 0
     stopped: str = ""
 
 
-def descend(protein: Protein, settings: Settings, started: float) -> Outcome:
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """A rung that gave nothing: its name, the class of the failure, and why."""
+
+    rung: str
+    failure: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Descent:
+    """What the ladder gives.
+
+    Args:
+        outcome: Of the rung that succeeded, at the place of the input.
+        rung: Its name.
+        platform: OpenMM's.
+        iterations: Of all rungs.
+        changes: What was added or left out.
+        findings: What was noticed and left as it is.
+        attempts: The rungs that failed before.
+    """
+
+    outcome: Outcome
+    rung: str
+    platform: str
+    iterations: int
+    changes: tuple[str, ...]
+    findings: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """What the rungs share: one topology, hydrogens placed once.
+
+    Args:
+        prepared: The input.
+        complete: All heavy atoms in place, before minimisation.
+        model: Its system.
+        machine: The platform.
+        settings: Of the stage.
+        changes: What was added.
+        findings: What was noticed.
+    """
+
+    prepared: Prepared
+    complete: Protein
+    model: build.Model
+    machine: Machine
+    settings: Settings
+    changes: tuple[str, ...]
+    findings: tuple[str, ...]
+
+
+def descend(protein: Protein, settings: Settings, started: float) -> Descent:
     """Try the rungs in turn.
 
     Args:
@@ -54,37 +107,56 @@ def descend(protein: Protein, settings: Settings, started: float) -> Outcome:
         started: When the budget began to run, of `time.monotonic`, seconds.
 
     Raises:
-        RelaxFailure: No rung gave a better structure; the failure of the last one.
+        RelaxFailure: No rung gave a better structure; the failure of the first one.
     """
+    settings = settings.resolved()
     prepared = prepare(protein, settings.longest_bond)
-    budget = Budget(settings.iterations, started + settings.seconds)
-    failure = RelaxFailure("budget")
+    budget = Budget(settings.iterations, started + INSIDE * settings.seconds)
+    with _classified():
+        task = _task(prepared, settings)
+    attempts: list[Attempt] = []
     for name, rung in LADDER:
+        part = budget.part(SHARES[name])
         try:
-            outcome = _attempt(rung, prepared, settings, budget)
+            outcome = _attempt(name, rung, task, part)
         except RelaxFailure as error:
-            spent = f"{budget.stopped}; {error}"
-            failure = RelaxFailure("budget", spent) if budget.stopped else error
+            budget.used += part.used
+            failure = RelaxFailure("budget", f"{part.stopped}; {error}") if part.stopped else error
+            attempts.append(Attempt(name, failure.kind, str(failure)))
             continue
-        return dataclasses.replace(
-            outcome,
-            protein=prepared.restore(outcome.protein),
+        return Descent(
+            outcome=dataclasses.replace(outcome, protein=prepared.restore(outcome.protein), stopped=part.stopped),
             rung=name,
-            iterations=budget.used,
-            stopped=budget.stopped,
-            changes=(*prepared.changes, *outcome.changes),
+            platform=task.machine.name,
+            iterations=budget.used + part.used,
+            changes=task.changes,
+            findings=task.findings,
+            attempts=tuple(attempts),
         )
-    raise failure
+    raise RelaxFailure(attempts[0].failure, "; ".join(f"{a.rung}: {a.reason}" for a in attempts))
 
 
-def _attempt(rung: "Rung", prepared: Prepared, settings: Settings, budget: Budget) -> Outcome:
-    """Run a rung, name the class of what OpenMM and PDBFixer raise, and hold what comes out against what went in.
+def _attempt(name: str, rung: "Rung", task: Task, budget: Budget) -> Outcome:
+    """Run a rung, and hold what comes out against what went in.
 
     Raises:
         RelaxFailure: The rung gave nothing better.
     """
+    with _classified():
+        outcome = rung(task, budget)
+    _check(outcome, task.complete, moved=name != "hydrogens")
+    return outcome
+
+
+@contextlib.contextmanager
+def _classified() -> Iterator[None]:
+    """Name the class of what OpenMM and PDBFixer raise.
+
+    Raises:
+        RelaxFailure: Anything was raised.
+    """
     try:
-        outcome = rung(prepared, settings, budget)
+        yield
     except openmm.OpenMMException as error:
         raise RelaxFailure(_kind(str(error)), _first_line(error)) from error
     except MemoryError as error:
@@ -92,8 +164,6 @@ def _attempt(rung: "Rung", prepared: Prepared, settings: Settings, budget: Budge
     except (ValueError, KeyError, IndexError, ArithmeticError) as error:
         kind = "template" if "template" in str(error) else "topology"
         raise RelaxFailure(kind, _first_line(error)) from error
-    _check(outcome)
-    return outcome
 
 
 def _first_line(error: Exception) -> str:
@@ -107,7 +177,7 @@ def _kind(text: str) -> str:
     return next((kind for word, kind in words.items() if word in lowered), "topology")
 
 
-def _check(outcome: Outcome) -> None:
+def _check(outcome: Outcome, start: Protein, *, moved: bool) -> None:
     """Refuse a structure that is no better.
 
     Raises:
@@ -115,52 +185,112 @@ def _check(outcome: Outcome) -> None:
     """
     if not math.isfinite(outcome.energy_after) or not np.isfinite(outcome.protein.atom37_positions).all():
         raise RelaxFailure("energy", f"{outcome.energy_after}")
-    if outcome.energy_after > HOPELESS * len(outcome.protein):
+    if moved and outcome.energy_after > HOPELESS * len(outcome.protein):
         raise RelaxFailure("overlap", f"{outcome.energy_after:.3g} kcal/mol remain")
-    before, after = (int(quality.violations(p).residues.sum()) for p in (outcome.start, outcome.protein))
+    before, after = (int(quality.violations(p).residues.sum()) for p in (start, outcome.protein))
     if after > before:
         raise RelaxFailure("worse", f"{after} residues in violation instead of {before}")
     if outcome.energy_after > outcome.energy_before:
         raise RelaxFailure("worse", f"{outcome.energy_after:.6g} kcal/mol instead of {outcome.energy_before:.6g}")
 
 
+# What the rungs share -------------------------------------------------------------------------------------------------
+
+
+def _task(prepared: Prepared, settings: Settings) -> Task:
+    """Complete the protein and make its system."""
+    protein, runs = prepared.protein, prepared.runs
+    machine = choose_machine(settings.platform, settings.threads)
+    complete, added = atoms.add_missing_atoms(protein, runs, machine)
+    forced = atoms.forced_bridges(complete, runs, settings.pairs())
+    bridges = atoms.disulfides(complete, runs, settings.disulfide, forced)
+    bonds = [f"disulfide bond {complete.label(i)} {complete.label(j)}" for i, j in bridges]
+    complete = atoms.add_terminal_oxygens(complete, runs)
+    chemistry = build.Chemistry(
+        settings.force_field, settings.solvent, settings.constraints, settings.ph, settings.cutoff
+    )
+    model = build.build(complete, runs, bridges, chemistry, machine)
+    states = [f"{complete.label(i)} is {state}" for i, state in model.histidines.items()]
+    cut = [f"nonbonded forces end at {model.cutoff:g} A"] if model.cutoff else []
+    changes = (*prepared.changes, *added, *bonds, *states, *cut)
+    return Task(prepared, complete, model, machine, settings, changes, prepared.findings)
+
+
+def _stiffness(task: Task) -> np.ndarray:
+    """Return the restraint of each heavy atom, kcal/mol/A^2, shape (n, 37); what was built is free."""
+    prepared = task.prepared
+    share = np.ones(len(task.complete))
+    if task.settings.confidence and prepared.original.has_plddt:
+        share = np.interp(prepared.original.b_factor, (UNSURE, SURE), (LEAST, 1.0))
+    stiffness = np.where(prepared.given, task.settings.stiffness * share[:, None], 0.0)
+    still = prepared.immobile
+    stiffness[still] = np.where(prepared.given[still], np.inf, 0.0)
+    return np.asarray(stiffness)
+
+
+def _rounds(task: Task, stiffness: np.ndarray, budget: Budget) -> Outcome:
+    """Minimise, and again with weaker restraints where violations remain."""
+    model = build.restrain(task.model, stiffness)
+    minimiser = Minimiser(model, task.machine, task.settings.tolerance, budget)
+    before = minimiser.energy()
+    if minimiser.minimise() and task.settings.dynamics and not budget.stopped:
+        minimiser.cool(task.settings.dynamics)
+        minimiser.minimise()
+    relaxed = build.to_protein(task.model, task.complete, minimiser.positions())
+    excluded = np.zeros(len(relaxed), bool)
+    for release in RELEASE[: task.settings.rounds - 1]:
+        bad = quality.violations(relaxed).residues
+        if budget.stopped or not bad.any():
+            break
+        if task.settings.protocol == "alphafold2":
+            excluded |= bad
+            minimiser.hold_here()
+            minimiser.weaken(excluded[task.model.residue[model.atoms]], 0.0)
+        else:
+            near = np.convolve(bad, np.ones(3), "same") > 0
+            minimiser.weaken(near[task.model.residue[model.atoms]], release)
+        minimiser.minimise()
+        relaxed = build.to_protein(task.model, task.complete, minimiser.positions())
+    return Outcome(relaxed, before, minimiser.energy())
+
+
 # The rungs ------------------------------------------------------------------------------------------------------------
 
-Rung = Callable[[Prepared, Settings, Budget], Outcome]
+Rung = Callable[[Task, Budget], Outcome]
 
 
-def _restrained(prepared: Prepared, settings: Settings, budget: Budget) -> Outcome:
+def _full(task: Task, budget: Budget) -> Outcome:
     """Minimise everything under restraints, which are weakened where violations remain."""
-    machine = build.choose_machine(settings.platform, settings.threads)
-    model, complete, changes = _model(prepared, settings, machine)
-    minimiser = Minimiser(model, machine, settings.tolerance, budget)
+    return _rounds(task, _stiffness(task), budget)
+
+
+def _local(task: Task, budget: Budget) -> Outcome:
+    """Minimise around the violations alone; all else stays where it is.
+
+    Raises:
+        RelaxFailure: There are no violations, or they are everywhere, so that this would be the first rung again.
+    """
+    bad = quality.violations(task.complete).residues
+    ca = np.where(task.complete.atom37_mask[:, _CA, None], task.complete.atom37_positions[:, _CA], np.inf)
+    near = bad.copy()
+    for i in np.flatnonzero(bad):
+        near |= np.linalg.norm(ca - ca[i], axis=1) < LOCAL if np.isfinite(ca[i]).all() else False
+    near = np.convolve(near, np.ones(3), "same") > 0
+    if not bad.any() or near.all():
+        raise RelaxFailure("worse", "violations are nowhere or everywhere, so there is no smaller part to try")
+    stiffness = _stiffness(task)
+    stiffness[~near] = np.where(task.prepared.given[~near], np.inf, stiffness[~near])
+    return _rounds(task, stiffness, budget)
+
+
+def _hydrogens(task: Task, budget: Budget) -> Outcome:
+    """Minimise hydrogens, and what was built, alone."""
+    stiffness = np.where(task.prepared.given, np.inf, 0.0)
+    minimiser = Minimiser(build.restrain(task.model, stiffness), task.machine, task.settings.tolerance, budget)
     before = minimiser.energy()
-    relaxed = complete
-    for release in (*RELEASE[: max(settings.rounds, 1) - 1], None):
-        minimiser.minimise()
-        relaxed = build.to_protein(model, complete, minimiser.positions())
-        bad = quality.violations(relaxed).residues
-        if budget.stopped or release is None or not bad.any():
-            break
-        near = np.convolve(bad, np.ones(3), "same") > 0
-        minimiser.weaken(near[model.residue[model.restrained]], release)
-    return Outcome(complete, relaxed, before, minimiser.energy(), machine.name, changes)
+    minimiser.minimise()
+    relaxed = build.to_protein(task.model, task.complete, minimiser.positions())
+    return Outcome(relaxed, before, minimiser.energy())
 
 
-def _model(
-    prepared: Prepared, settings: Settings, machine: build.Machine
-) -> tuple[build.Model, Protein, tuple[str, ...]]:
-    """Return the system of a protein, the protein with the atoms that were added, and the changes."""
-    protein, runs = prepared.protein, prepared.runs
-    complete, added = build.add_missing_atoms(protein, runs, machine)
-    bridges = build.disulfides(complete, runs, settings.disulfide)
-    bonds = [f"disulfide bond {complete.label(i)} {complete.label(j)}" for i, j in bridges]
-    complete = build.add_terminal_oxygens(complete, runs)
-    stiffness = np.where(protein.atom37_mask, settings.stiffness, 0.0)  # what was added is free
-    stiffness[prepared.immobile] = np.where(protein.atom37_mask[prepared.immobile], np.inf, 0.0)
-    chemistry = build.Chemistry(settings.force_field, settings.ph, settings.cutoff)
-    model = build.build(complete, runs, bridges, stiffness, chemistry, machine)
-    return model, complete, (*added, *bonds)
-
-
-LADDER: tuple[tuple[str, Rung], ...] = (("full", _restrained),)
+LADDER: tuple[tuple[str, Rung], ...] = (("full", _full), ("local", _local), ("hydrogens", _hydrogens))

@@ -9,13 +9,18 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from pipeline.relax.build import KCAL, NANOMETRE, NONBONDED_GROUP, RESTRAINT_GROUP, Machine, Model
+from pipeline.relax.atoms import NANOMETRE
+from pipeline.relax.build import KCAL, NONBONDED_GROUP, RESTRAINT_GROUP, SOLVENT_GROUP, Restrained
+from pipeline.relax.machine import Machine
 
 ABSURD = 1e6  # kcal/mol; a start above this overlaps, and is softened first
 _SOFT_STIFFNESS = 5e4  # kJ/mol/nm^2, of spheres that overlap in the soft start
 _SOFT_RADIUS = 0.85  # of the Lennard-Jones sigma
 _SOFT_ITERATIONS = 300
 _SOFT_CUTOFF = 0.4  # nm; no sigma is larger
+_HOT, _STAGES = 400.0, 8  # kelvin at the start of dynamics; steps of the cooling
+_STEP, _FRICTION = 0.0005, 5.0  # ps; 1/ps
+_CHUNK = 20  # steps between two looks at the clock
 
 
 @dataclasses.dataclass
@@ -33,6 +38,12 @@ class Budget:
     deadline: float
     used: int = 0
     stopped: str = ""
+
+    def part(self, share: float) -> "Budget":
+        """Return a budget of a share of what is left."""
+        now = time.monotonic()
+        left = max(self.iterations - self.used, 1)
+        return Budget(max(round(share * left), 1), now + share * (self.deadline - now))
 
     def spend(self) -> bool:
         """Count one iteration; return whether to stop."""
@@ -59,7 +70,7 @@ class _Reporter(openmm.MinimizationReporter):
 class Minimiser:
     """One system, one context: minimise, weaken restraints, minimise again."""
 
-    def __init__(self, model: Model, machine: Machine, tolerance: float, budget: Budget) -> None:
+    def __init__(self, model: Restrained, machine: Machine, tolerance: float, budget: Budget) -> None:
         """Take over a model.
 
         Args:
@@ -72,10 +83,8 @@ class Minimiser:
         self._machine = machine
         self._tolerance = tolerance * KCAL / NANOMETRE
         self._budget = budget
-        force = model.restraint
-        self._stiffness = [force.getParticleParameters(k)[1][0] for k in range(force.getNumParticles())]
         self._context = machine.context(model.system)
-        self._context.setPositions(model.positions)
+        self._context.setPositions(model.model.positions)
 
     def energy(self) -> float:
         """Return the energy of the force field without restraints, kcal/mol; nan where it is no number."""
@@ -90,27 +99,60 @@ class Minimiser:
         """Return the positions in nanometre, shape (atoms, 3)."""
         return self._context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
 
-    def minimise(self) -> None:
-        """Minimise; softly first where atoms are in each other.
+    def minimise(self) -> bool:
+        """Minimise; softly first where atoms are in each other. Return whether they were.
 
         Raises:
             OpenMMException: The energy or a force is no number.
         """
-        energy = self.energy()
-        if not energy < ABSURD:
+        absurd = not self.energy() < ABSURD
+        if absurd:
             self._context.setPositions(self._softened())
-        reporter = _Reporter(self._budget.spend)
+        self._descend(self._context)
+        return absurd
+
+    def _descend(self, context: openmm.Context) -> None:
         remaining = self._budget.iterations - self._budget.used
-        openmm.LocalEnergyMinimizer.minimize(self._context, self._tolerance, max(remaining, 1), reporter)
+        if remaining > 0:
+            reporter = _Reporter(self._budget.spend)
+            openmm.LocalEnergyMinimizer.minimize(context, self._tolerance, remaining, reporter)
 
     def weaken(self, chosen: np.ndarray, factor: float) -> None:
         """Set the restraints of the chosen atoms, shape (restrained,), to a share of what the model started with."""
-        force = self._model.restraint
+        force = self._model.force
         for particle in np.flatnonzero(chosen):
             index, (_, *place) = force.getParticleParameters(int(particle))
-            k = factor * self._stiffness[particle]
-            force.setParticleParameters(int(particle), index, [k, *place])
+            force.setParticleParameters(int(particle), index, [factor * self._model.stiffness[particle], *place])
         force.updateParametersInContext(self._context)
+
+    def hold_here(self) -> None:
+        """Let the restraints pull to where the atoms are now."""
+        force, places = self._model.force, self.positions()
+        for particle in range(force.getNumParticles()):
+            index, (k, *_) = force.getParticleParameters(particle)
+            force.setParticleParameters(particle, index, [k, *places[index]])
+        force.updateParametersInContext(self._context)
+
+    def cool(self, picoseconds: float) -> None:
+        """Shake the structure by restrained molecular dynamics, from 400 K down, within the seconds of the budget.
+
+        Raises:
+            OpenMMException: A position is no number.
+        """
+        integrator = openmm.LangevinMiddleIntegrator(_HOT, _FRICTION, _STEP)
+        integrator.setRandomNumberSeed(1)
+        context = self._machine.context(self._model.system, integrator)
+        context.setPositions(self.positions())
+        context.setVelocitiesToTemperature(_HOT, 1)
+        chunks = max(round(picoseconds / _STEP / _STAGES / _CHUNK), 1)
+        for stage in range(_STAGES):
+            integrator.setTemperature(_HOT * (1 - stage / _STAGES))
+            for _ in range(chunks):
+                if time.monotonic() >= self._budget.deadline:
+                    self._budget.stopped = "seconds"
+                    return
+                integrator.step(_CHUNK)
+        self._context.setPositions(context.getState(positions=True).getPositions())
 
     def _softened(self) -> np.ndarray:
         """Return positions after soft spheres, in the place of charges and Lennard-Jones, pushed atoms apart."""
@@ -129,6 +171,9 @@ class Minimiser:
 def _soft_system(system: openmm.System) -> openmm.System:
     """Return a copy whose nonbonded force is a soft repulsion of the same atoms with the same exclusions."""
     soft = openmm.XmlSerializer.clone(system)
+    for number, force in reversed(list(enumerate(soft.getForces()))):
+        if force.getForceGroup() == SOLVENT_GROUP:
+            soft.removeForce(number)
     number = next(k for k, force in enumerate(soft.getForces()) if force.getForceGroup() == NONBONDED_GROUP)
     nonbonded = soft.getForce(number)
     spheres = openmm.CustomNonbondedForce(f"{0.5 * _SOFT_STIFFNESS}*step(s-r)*(s-r)^2; s=sigma1+sigma2")

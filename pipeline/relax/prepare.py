@@ -1,17 +1,20 @@
-"""What of a structure can be relaxed: bonded runs of known residues, centred, no two atoms in one place. NumPy only."""
+"""What of a structure can be relaxed: bonded runs of known residues, centred, complete, no two atoms in one place."""
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import Hydrogens, Protein
+from pipeline.relax.rebuild import rebuild
 from pipeline.relax.settings import RelaxFailure
 
 COINCIDENT = 0.1  # angstrom; atoms nearer than this hardly know in which direction to push each other
 _GAP = 200  # residues, as the numbering jumps at a break
+_TWIST = 30.0  # degrees from 0 (cis) and 180 (trans), beyond which a peptide bond is twisted
 _N, _CA, _C, _O, _CB = (rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O", "CB"))
 
 
@@ -20,10 +23,13 @@ class Prepared:
     """A protein for the force field, and the way back.
 
     Args:
-        protein: Centred, atoms parted, numbered by bonds, unknown residues with a backbone as alanine or glycine.
+        protein: Centred, atoms parted, numbered by bonds, unknown residues with a backbone as alanine or glycine,
+            missing atoms built where there is a CA.
         runs: The residues that go into the force field, one slice for each chain without breaks.
         immobile: Residues that are held where they are, shape (n,).
+        given: Atoms that stand where the input had them, shape (n, 37).
         changes: What was done and what is left out.
+        findings: What was noticed and left as it is.
         original: The input.
         offset: What was subtracted from all positions, angstrom, shape (3,).
     """
@@ -31,7 +37,9 @@ class Prepared:
     protein: Protein
     runs: tuple[slice, ...]
     immobile: np.ndarray
+    given: np.ndarray
     changes: tuple[str, ...]
+    findings: tuple[str, ...]
     original: Protein
     offset: np.ndarray
 
@@ -41,11 +49,10 @@ class Prepared:
         old = self.original
         xyz = np.where(still[:, None, None], old.atom37_positions, relaxed.atom37_positions + self.offset)
         mask = np.where(still[:, None], old.atom37_mask, relaxed.atom37_mask)
-        hydrogens = relaxed.hydrogens
-        if hydrogens is not None:
-            kept = ~still[hydrogens.residue]
-            names = tuple(itertools.compress(hydrogens.names, kept))
-            hydrogens = Hydrogens(hydrogens.residue[kept], names, hydrogens.positions[kept] + self.offset)
+        outside = ~still & ~_inside(self.runs, len(old))
+        hydrogens = _merged(
+            _of(old.hydrogens, still | outside), _of(relaxed.hydrogens, ~(still | outside)), self.offset
+        )
         return dataclasses.replace(
             relaxed,
             aatype=old.aatype,
@@ -74,14 +81,54 @@ def prepare(protein: Protein, longest_bond: float) -> Prepared:
     runs, cuts = segments(stand_in, longest_bond)
     if not runs:
         raise RelaxFailure("coordinates", "no two residues are bonded")
-    if protein.hydrogens is not None:
-        changes = (*changes, f"{len(protein.hydrogens.names)} hydrogens were placed anew")
+    replaced = _of(protein.hydrogens, _inside(runs, len(protein)) & ~immobile)
+    if replaced is not None and replaced.names:
+        changes = (*changes, f"{len(replaced.names)} hydrogens were placed anew")
     offset = protein.atom37_positions[protein.atom37_mask].astype(np.float64).mean(axis=0)
     xyz = np.where(protein.atom37_mask[..., None], protein.atom37_positions - offset, 0).astype(np.float32)
     index = _index_with_breaks(runs, len(protein))
     centred = dataclasses.replace(stand_in, atom37_positions=xyz, residue_index=index, hydrogens=None)
     parted, moved = _part_coincident(centred)
-    return Prepared(parted, runs, immobile, (*changes, *cuts, *moved), protein, offset)
+    built = rebuild(parted, runs)
+    findings = (*_findings(built.protein), *built.findings)
+    changes = (*changes, *cuts, *moved, *built.changes)
+    return Prepared(built.protein, runs, immobile, built.given, changes, findings, protein, offset)
+
+
+def _inside(runs: Sequence[slice], n: int) -> np.ndarray:
+    inside = np.zeros(n, bool)
+    for run in runs:
+        inside[run] = True
+    return inside
+
+
+def _of(hydrogens: Hydrogens | None, rows: np.ndarray) -> Hydrogens | None:
+    """Return the hydrogens of the residues that a mask (n,) names."""
+    if hydrogens is None:
+        return None
+    kept = rows[hydrogens.residue]
+    return Hydrogens(
+        hydrogens.residue[kept], tuple(itertools.compress(hydrogens.names, kept)), hydrogens.positions[kept]
+    )
+
+
+def _merged(old: Hydrogens | None, new: Hydrogens | None, offset: np.ndarray) -> Hydrogens | None:
+    """Return old hydrogens and new ones, which are moved by `offset`."""
+    if old is None or new is None:
+        return old if new is None else dataclasses.replace(new, positions=(new.positions + offset).astype(np.float32))
+    positions = np.concatenate([old.positions, new.positions + offset]).astype(np.float32)
+    return Hydrogens(np.concatenate([old.residue, new.residue]), old.names + new.names, positions)
+
+
+def _findings(protein: Protein) -> tuple[str, ...]:
+    """Name what relaxation does not change: residues of the wrong hand, cis and twisted peptide bonds."""
+    chain = quality.backbone(protein)
+    twist = np.abs(chain.omega)
+    found = [f"{protein.label(i)} is a D residue" for i in _places(chain.d_residue)]
+    for i in _places(twist <= 180 - _TWIST):
+        kind = "cis" if twist[i] < _TWIST else "twisted"
+        found.append(f"the peptide bond before {protein.label(i)} is {kind}")
+    return tuple(found)
 
 
 def _index_with_breaks(runs: tuple[slice, ...], n: int) -> np.ndarray:

@@ -2,25 +2,38 @@
 
 import dataclasses
 import math
-from typing import Literal
+import re
+from typing import Any, Literal
 
 from pipeline.errors import ConfigError
 from pipeline.settings import setting
+
+_BRIDGE = re.compile(r"(\w+):(-?\d+[A-Za-z]?)-(\w+):(-?\d+[A-Za-z]?)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """How a structure is relaxed."""
 
-    force_field: Literal["amber14"] = setting("amber14", "force field; amber14 is ff14SB in vacuum")
+    protocol: Literal["foldline", "alphafold2"] = setting(
+        "foldline", "alphafold2: its restraints, force field and tolerance, whatever is set below"
+    )
+    models: Literal["best", "all", "none"] = setting("best", "which of several predictions are relaxed")
+    min_plddt: float = setting(0.0, "predictions of a lower mean pLDDT (0-100) are not relaxed")
+    force_field: Literal["amber14", "amber99sb"] = setting("amber14", "force field; amber14 is ff14SB")
+    solvent: Literal["none", "obc2", "gbn2"] = setting("none", "implicit solvent; on a CPU 30 to 50 times slower")
+    constraints: bool = setting(False, "hold the lengths of bonds to hydrogens; 6 times slower")
     stiffness: float = setting(10.0, "restraint of the heavy atoms, kcal/mol/A^2")
+    confidence: bool = setting(True, "weaken the restraints where pLDDT is low, to a tenth at 50")
     tolerance: float = setting(0.239, "root mean square force that ends a minimisation, kcal/mol/A")
     rounds: int = setting(3, "minimisations, at most 3; restraints are weakened where violations remain")
+    dynamics: float = setting(0.0, "restrained molecular dynamics with cooling for bad starts, ps; 0 for none")
     iterations: int = setting(2000, "budget over all rounds, L-BFGS iterations")
     seconds: float = setting(600.0, "budget, seconds of wall time, preparation included")
-    cutoff: float = setting(0.0, "cutoff of the nonbonded forces, A; 0 for none")
+    cutoff: float = setting(0.0, "cutoff of the nonbonded forces, A; 0: none up to 6000 atoms, 16 above")
     ph: float = setting(7.0, "pH of the protonation")
     disulfide: float = setting(3.0, "longest distance of two sulphurs that are bonded, A")
+    bridges: tuple[str, ...] = setting((), "pairs of cysteines to bond whatever their distance, such as A:5-A:55")
     longest_bond: float = setting(4.0, "longest distance of C and N of consecutive residues that are bonded, A")
     platform: Literal["auto", "CPU", "CUDA", "OpenCL", "HIP", "Reference"] = setting("CPU", "OpenMM platform")
     threads: int = setting(1, "threads of the CPU platform; the result is reproducible for one number")
@@ -33,12 +46,41 @@ class Settings:
         for name in ("tolerance", "rounds", "iterations", "seconds", "longest_bond", "threads"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"expected a finite number above 0, found {getattr(self, name)}", f"relax.{name}")
-        for name in ("stiffness", "cutoff", "disulfide", "ph"):
+        for name in ("stiffness", "cutoff", "disulfide", "ph", "dynamics", "min_plddt"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(
                     f"expected a finite number of at least 0, found {getattr(self, name)}", f"relax.{name}"
                 )
+        for text in self.bridges:
+            if not _BRIDGE.fullmatch(text):
+                problem = f"expected two residues such as A:5-A:55, found {text!r}"
+                raise ConfigError(problem, "relax.bridges", "name each by chain and author's number")
 
+    def resolved(self) -> "Settings":
+        """Return the settings that the protocol stands for."""
+        return dataclasses.replace(self, **PROTOCOLS[self.protocol])
+
+    def pairs(self) -> tuple[tuple[str, str, str, str], ...]:
+        """Return chain and author's number of both residues of each bridge."""
+        matches = (_BRIDGE.fullmatch(text) for text in self.bridges)
+        return tuple((m[1], m[2], m[3], m[4]) for m in matches if m)
+
+
+# What the reference sets; beside it, it excludes residues in violation from the restraints, which move along.
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "foldline": {},
+    "alphafold2": {
+        "force_field": "amber99sb",
+        "solvent": "none",
+        "constraints": True,
+        "stiffness": 10.0,
+        "confidence": False,
+        "tolerance": 0.239,  # DeepMind's 2.39 kcal/mol/nm; ColabFold's fork stops ten times earlier
+        "rounds": 3,
+        "dynamics": 0.0,
+        "cutoff": 0.0,
+    },
+}
 
 FAILURES = {
     "coordinates": "the input has no usable coordinates",

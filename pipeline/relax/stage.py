@@ -1,6 +1,6 @@
 """Relieve the strain and the clashes of a structure by bounded minimisation; on any failure hand the structure on.
 
-The physics (OpenMM, PDBFixer) is in `relax_ladder` and what it imports, and is loaded only where it runs.
+The physics (OpenMM, PDBFixer) is in `ladder` and what it imports, and is loaded only where it runs.
 """
 
 import argparse
@@ -21,15 +21,16 @@ from pipeline import quality
 from pipeline.errors import ConfigError, StageError
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
-from pipeline.records import write_json
+from pipeline.records import read_json, write_json
 from pipeline.relax.settings import RelaxFailure, Settings
 from pipeline.settings import add_flags, from_args
 
 if TYPE_CHECKING:
-    from pipeline.relax.ladder import Outcome
+    from pipeline.relax.ladder import Descent
 
 SCHEMA = "foldline.relax/1"
-GRACE_FACTOR, GRACE_SECONDS = 1.05, 5.0  # over the budget, before the process of the physics is ended from outside
+RANKING_SCHEMA = "foldline.ranking/1"
+GRACE = 1.1  # of the budget, when the process of the physics is ended from outside
 _CA = rc.ATOM37_ID["CA"]
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,11 @@ class RelaxRecord:
         status: `relaxed` or `unrelaxed`.
         rung: Of the ladder that gave the structure; `none` where it is the input.
         reason: Why it is not relaxed, or not to the end; else empty.
-        failure: The class of the reason, one of the keys of `relax_settings.FAILURES`; else empty.
+        failure: The class of the reason, one of the keys of `settings.FAILURES`; else empty.
         platform: OpenMM's, empty where it was not reached.
         force_field: Its name.
+        solvent: Of the energies; `none` is vacuum.
+        protocol: Its name.
         iterations: L-BFGS iterations.
         energy_before: Of the force field without restraints, hydrogens placed, kcal/mol.
         energy_after: The same after minimisation.
@@ -56,11 +59,15 @@ class RelaxRecord:
         residues: Chain, name and author's number of each residue, such as "A:CYS17".
         displacement: Root mean square over the heavy atoms of each residue, A.
         changes: What was added, renamed or left out.
+        findings: What was noticed and left: D residues, cis and twisted peptide bonds, bonds through rings.
+        attempts: The rungs that failed before, each with its class and its reason.
         seconds: Wall time.
     """
 
     status: Literal["relaxed", "unrelaxed"]
     force_field: str
+    solvent: str = "none"
+    protocol: str = "foldline"
     rung: str = "none"
     reason: str = ""
     failure: str = ""
@@ -75,6 +82,8 @@ class RelaxRecord:
     residues: tuple[str, ...] = ()
     displacement: tuple[float, ...] = ()
     changes: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    attempts: tuple[dict[str, str], ...] = ()
     seconds: float = 0.0
 
 
@@ -130,27 +139,31 @@ def _send_result(sender: Connection, protein: Protein, settings: Settings) -> No
 
 
 def _received(receiver: Connection, settings: Settings) -> RelaxResult:
-    limit = GRACE_FACTOR * settings.seconds + GRACE_SECONDS
+    limit = GRACE * settings.seconds
     if not receiver.poll(limit):
         raise RelaxFailure("budget", f"ended from outside after {limit:.0f} s")
     result: RelaxResult = receiver.recv()
     return result
 
 
-def _relaxed(protein: Protein, outcome: "Outcome", settings: Settings, started: float) -> RelaxResult:
+def _relaxed(protein: Protein, descent: "Descent", settings: Settings, started: float) -> RelaxResult:
     """Make the result of a rung that succeeded."""
+    outcome = descent.outcome
     moved = np.linalg.norm(outcome.protein.atom37_positions - protein.atom37_positions, axis=-1)
     mask = protein.atom37_mask & outcome.protein.atom37_mask
     squared = np.where(mask, moved.astype(np.float64) ** 2, 0.0)
     by_residue = np.sqrt(squared.sum(axis=1) / np.maximum(mask.sum(axis=1), 1))
+    failure, reason = _shortfall(descent)
     record = RelaxRecord(
         status="relaxed",
-        rung=outcome.rung,
-        reason=f"the budget of {outcome.stopped} was spent before the end" if outcome.stopped else "",
-        failure="budget" if outcome.stopped else "",
-        platform=outcome.platform,
-        force_field=settings.force_field,
-        iterations=outcome.iterations,
+        rung=descent.rung,
+        reason=reason,
+        failure=failure,
+        platform=descent.platform,
+        force_field=settings.resolved().force_field,
+        solvent=settings.resolved().solvent,
+        protocol=settings.protocol,
+        iterations=descent.iterations,
         energy_before=_number(outcome.energy_before),
         energy_after=_number(outcome.energy_after),
         violations_before=quality.assess(protein),
@@ -159,20 +172,42 @@ def _relaxed(protein: Protein, outcome: "Outcome", settings: Settings, started: 
         ca_rmsd=round(float(np.sqrt(squared[:, _CA].sum() / max(mask[:, _CA].sum(), 1))), 4),
         residues=_labels(protein),
         displacement=tuple(round(float(value), 3) for value in by_residue),
-        changes=(*protein.notes, *outcome.changes),
+        changes=(*protein.notes, *descent.changes),
+        findings=descent.findings,
+        attempts=tuple(dataclasses.asdict(attempt) for attempt in descent.attempts),
         seconds=round(time.monotonic() - started, 3),
     )
     return RelaxResult(outcome.protein, record)
 
 
+def _shortfall(descent: "Descent") -> tuple[str, str]:
+    """Return the class and the reason of what keeps a relaxation from being full; both empty where it is."""
+    if descent.attempts:
+        return descent.attempts[0].failure, "; ".join(f"{a.rung}: {a.reason}" for a in descent.attempts)
+    if descent.outcome.stopped:
+        return "budget", f"the budget of {descent.outcome.stopped} was spent before the end"
+    return "", ""
+
+
 def unrelaxed(protein: Protein, failure: RelaxFailure, settings: Settings, started: float) -> RelaxResult:
     """Make the result that hands the structure on as it came."""
+    return _as_it_came(protein, settings, {"reason": str(failure), "failure": failure.kind}, started)
+
+
+def handed_on(protein: Protein, settings: Settings, reason: str) -> RelaxResult:
+    """Make the result of a structure that is not to be relaxed."""
+    return _as_it_came(protein, settings, {"reason": reason}, time.monotonic())
+
+
+def _as_it_came(protein: Protein, settings: Settings, why: dict[str, str], started: float) -> RelaxResult:
     found = quality.assess(protein)
     record = RelaxRecord(
         status="unrelaxed",
-        reason=str(failure),
-        failure=failure.kind,
-        force_field=settings.force_field,
+        reason=why["reason"],
+        failure=why.get("failure", ""),
+        force_field=settings.resolved().force_field,
+        solvent=settings.resolved().solvent,
+        protocol=settings.protocol,
         violations_before=found,
         violations_after=found,
         residues=_labels(protein),
@@ -191,30 +226,77 @@ def _number(energy: float) -> float | None:
     return round(energy, 2) if math.isfinite(energy) else None
 
 
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """The files of one relaxation: what is read, and the two that are written."""
+
+    structure: Path
+    output: Path
+    report: Path
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `foldline relax`: a structure in, a structure and a record out; the exit code is 0 also where it failed."""
     parser = argparse.ArgumentParser(prog="foldline relax", description=main.__doc__)
     parser.add_argument("--structure", type=Path, required=True, help="structure to relax (mmCIF or PDB)")
     parser.add_argument("--output", type=Path, required=True, help="structure to write (mmCIF)")
     parser.add_argument("--report", type=Path, required=True, help="record to write (JSON)")
+    parser.add_argument("--ranking", type=Path, help="ranking.json of a target's predictions, for --models all")
     add_flags(parser, Settings)
     arguments = parser.parse_args(argv)
     settings = from_args(Settings, arguments)
-    pdb = arguments.output.with_suffix(".pdb") if settings.pdb else None
-    _refuse_one_file_for_two(arguments.structure, arguments.output, arguments.report, pdb)
-    protein = read_structure(arguments.structure)
-    result = (relax_isolated if settings.isolate else relax)(protein, settings)
+    places = Places(arguments.structure, arguments.output, arguments.report)
+    records = [relax_file(places, settings)]
+    if arguments.ranking:
+        records += [relax_file(other, settings) for other in other_models(arguments.ranking, settings)]
+    first = next((record for record in records if record.failure), None)
+    if settings.strict and first:
+        raise StageError(f"not fully relaxed: {first.reason}", str(arguments.structure))
+    return 0
+
+
+def relax_file(places: Places, settings: Settings) -> RelaxRecord:
+    """Relax one file, or hand it on where the settings say so; write the structure and the record."""
+    pdb = places.output.with_suffix(".pdb") if settings.pdb else None
+    _refuse_one_file_for_two(places.structure, places.output, places.report, pdb)
+    protein = read_structure(places.structure)
+    unwanted = _unwanted(protein, settings)
+    if unwanted:
+        result = handed_on(protein, settings, unwanted)
+    else:
+        result = (relax_isolated if settings.isolate else relax)(protein, settings)
     record = result.record
-    log.info("%s: %s in %.1f s %s", arguments.structure, record.status, record.seconds, record.reason)
-    name = protein.name or arguments.output.stem
-    write_mmcif(arguments.output, result.protein, name=name, title=protein.title, plddt=protein.has_plddt)
+    log.info("%s: %s in %.1f s %s", places.structure, record.status, record.seconds, record.reason)
+    name = protein.name or places.output.stem
+    write_mmcif(places.output, result.protein, name=name, title=protein.title, plddt=protein.has_plddt)
     if pdb:
         write_pdb(pdb, result.protein, title=protein.title)
     written = {"target": name, **dataclasses.asdict(record), "settings": dataclasses.asdict(settings)}
-    write_json(arguments.report, written, SCHEMA)
-    if settings.strict and record.failure:
-        raise StageError(f"not fully relaxed: {record.reason}", str(arguments.structure))
-    return 0
+    write_json(places.report, written, SCHEMA)
+    return record
+
+
+def _unwanted(protein: Protein, settings: Settings) -> str:
+    """Return why the settings leave a prediction as it is; else empty."""
+    mean = float(np.mean(protein.b_factor))
+    if settings.models == "none":
+        return "not asked for (relax.models is none)"
+    if protein.has_plddt and mean < settings.min_plddt:
+        return f"the mean pLDDT of {mean:.1f} is below {settings.min_plddt:g} (relax.min_plddt)"
+    return ""
+
+
+def other_models(ranking: Path, settings: Settings) -> list[Places]:
+    """Return the files of a target's other predictions where all are relaxed; else remove what an earlier run left."""
+    if not ranking.is_file():
+        return []
+    folders = [ranking.parent / entry["folder"] for entry in read_json(ranking, RANKING_SCHEMA)["ranked"]]
+    if settings.models == "all":
+        return [Places(f / "predicted.cif", f / "relaxed.cif", f / "relax.json") for f in folders]
+    for folder in folders:
+        for name in ("relaxed.cif", "relaxed.pdb", "relax.json"):
+            (folder / name).unlink(missing_ok=True)
+    return []
 
 
 def _refuse_one_file_for_two(*paths: Path | None) -> None:
