@@ -178,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     rows, quads, planes = gather(AllAtomChains(arguments.allatom))
-    arrays, counts = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    counts: dict[str, int] = {}
     for letter, parts in rows.items():
         table = np.concatenate(parts)
         table = table[np.isfinite(table).all(axis=1)]

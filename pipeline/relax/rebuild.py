@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from models import residue_constants as rc
-from pipeline import quality
 from pipeline.protein import Protein
+from pipeline.quality.rotamers import chi_angles
 from pipeline.relax import rings, trace
 from pipeline.relax.pack import build_side_chains
 from pipeline.relax.rotamers import statistics
@@ -125,10 +125,5 @@ def _stripped(protein: Protein, rows: Sequence[int]) -> Protein:
 
 def _torsions(protein: Protein, rows: Sequence[int]) -> dict[int, np.ndarray]:
     """Return the side-chain torsions of residues as they stand, degrees."""
-    x = np.where(protein.atom37_mask[..., None], protein.atom37_positions, np.nan).astype(np.float64)
-    found = {}
-    for i in rows:
-        count = len(rc.CHI_ATOMS[rc.RESTYPES[protein.aatype[i]]])
-        atoms = x[i, rc.CHI_ATOM37[protein.aatype[i], :count]]
-        found[i] = quality.torsion(*np.moveaxis(atoms, 1, 0))
-    return found
+    chi = chi_angles(protein.aatype, protein.atom37_positions, protein.atom37_mask)
+    return {i: chi[i, : len(rc.CHI_ATOMS[rc.RESTYPES[protein.aatype[i]]])] for i in rows}

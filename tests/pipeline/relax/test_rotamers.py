@@ -8,6 +8,7 @@ import pytest
 from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import read_structure
+from pipeline.quality.rotamers import chi_angles
 from pipeline.relax import rotamers
 from pipeline.relax.pack import build_side_chains
 
@@ -15,11 +16,7 @@ BACKBONE = [rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O")]
 
 
 def chi_of(protein):
-    rows = np.arange(len(protein))[:, None, None]
-    atoms = rc.CHI_ATOM37[protein.aatype]
-    there = protein.atom37_mask[rows, atoms].all(-1) & (rc.CHI_MASK[protein.aatype] > 0)
-    points = np.moveaxis(protein.atom37_positions[rows, atoms].astype(np.float64), 2, 0)
-    return np.where(there, quality.torsion(*points), np.nan)
+    return chi_angles(protein.aatype, protein.atom37_positions, protein.atom37_mask)
 
 
 def without_side_chains(protein):
