@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
@@ -127,16 +126,13 @@ def _all_pairs(x: Float[Array, "n 3"], atoms: Atoms, softness: float | Array) ->
 
 def _listed_pairs(x: Float[Array, "n 3"], pairs: Pairs, softness: float | Array) -> tuple[Array, Array]:
     square = jnp.sum(jnp.square(x[pairs.atoms[:, 0]] - x[pairs.atoms[:, 1]]), axis=-1)
-    lennard_jones, coulomb = _pair_energies(square, pairs.charges, pairs.sigma, pairs.epsilon, softness)
+    charges, sigma, epsilon = (jnp.asarray(part) for part in pairs[1:])
+    lennard_jones, coulomb = _pair_energies(square, charges, sigma, epsilon, softness)
     return jnp.sum(lennard_jones), jnp.sum(coulomb)
 
 
 def _pair_energies(
-    square: Array,
-    charges: Array | np.ndarray,
-    sigma: Array | np.ndarray,
-    epsilon: Array | np.ndarray,
-    softness: float | Array,
+    square: Array, charges: Array, sigma: Array, epsilon: Array, softness: float | Array
 ) -> tuple[Array, Array]:
     """Return Lennard-Jones and Coulomb energies of pairs by the squares of their distances."""
     sigma_6 = sigma**6
