@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,7 +66,8 @@ def prepared(source: Source, folder: Path, with_index: bool, threads: int) -> Mm
     Args:
         source: A database of MMseqs2 itself, or any other.
         folder: Where what is made is kept.
-        with_index: Whether its k-mers are indexed too, which takes a gigabyte and more and pays with the second search.
+        with_index: Whether the k-mers of what is made here are indexed too, which takes a gigabyte and more and pays
+            with the second search. Beside the user's own database nothing is written.
         threads: Threads that make it.
 
     Raises:
@@ -80,7 +80,7 @@ def prepared(source: Source, folder: Path, with_index: bool, threads: int) -> Mm
         if not beside(path, ".dbtype").exists():
             _make(source, path)
     database = MmseqsDatabase(path)
-    if with_index and database.indexed == path and os.access(path.parent, os.W_OK):
+    if with_index and database.made_here and database.indexed == path:
         with tempfile.TemporaryDirectory(dir=path.parent) as work:
             MMSEQS.run("createindex", path, work, "--threads", threads, *QUIET)
     return database

@@ -323,7 +323,9 @@ def test_members_of_clusters_take_the_place_of_those_that_stand_for_them(planted
     MMSEQS.run("align", whole, whole, tmp_path / "clusters", tmp_path / "db_aln", "-a", *quiet)
     MMSEQS.run("createsubdb", tmp_path / "clusters", whole, tmp_path / "db", "-v", 1)
     MMSEQS.run("createsubdb", tmp_path / "clusters", f"{whole}_h", tmp_path / "db_h", "-v", 1)
-    found = run(engine("mmseqs"), planted_query, source_of(tmp_path / "db"), Options(rounds=1, max_rows=1000))
+    files, cached = sorted(tmp_path.glob("db*")), engine("mmseqs", {}, tmp_path / "cache")
+    found = run(cached, planted_query, source_of(tmp_path / "db"), Options(rounds=1, max_rows=1000))
+    assert sorted(tmp_path.glob("db*")) == files  # nothing is written beside a database of the user's
     representatives = len((tmp_path / "db.index").read_text().splitlines())
     assert representatives < 425
     assert len(found.alignment) > 15
