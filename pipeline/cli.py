@@ -14,6 +14,7 @@ from pipeline.errors import FoldlineError
 
 COMMANDS = {
     "run": "do everything: FASTA files in, relaxed structures and a report out",
+    "plan": "say what a run would do: buckets, batches, time and memory of each job",
     "search": "find homologous sequences and templates of targets",
     "featurize": "make the network's raw features of an alignment and templates",
     "predict": "predict structures from features, with confidences",
@@ -28,6 +29,7 @@ COMMANDS = {
 }
 MODULES = {
     "run": "pipeline.run",
+    "plan": "pipeline.plan_command",
     "featurize": "pipeline.featurize",
     "quality": "pipeline.quality.command",
     "evaluate": "pipeline.evaluate.command",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline import costs
 from pipeline.batches import Batch, Settings, assign_batches, assign_searches, batches_of, members_of
 from pipeline.config import ROOT, find
 from pipeline.databases.places import located
@@ -24,7 +25,7 @@ from pipeline.target import TARGET_SCHEMA
 
 PLAN_SCHEMA = "foldline.plan/1"
 BATCH_SCHEMA = "foldline.batch/1"
-_SMALL_NETWORK_MB = 3000
+_LEAST_MB = 3000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,15 +83,16 @@ def data_of(config: Mapping[str, Any], source: Path | None = None) -> Data:
 def predict_memory(config: Mapping[str, Any], bucket: int) -> int:
     """Return the memory to ask for when targets are predicted, MB: generous, since not enough ends the job.
 
-    AlphaFold 2's five models in one program, with full alignments, need about 0.6 GB at 64 padded residues, 1.7 at 256,
-    3.6 at 512 and 9.4 at 1024 by XLA's plan, and the process about 1.2 GB besides.
+    `pipeline/costs.py` estimates what is needed, and says from which measurements.
 
     Args:
         config: The run's.
         bucket: Padded length, residues.
     """
-    published = any(model.evoformer.extra_msa for model in from_section(config["predict"]).configs)
-    return 2000 + 4 * bucket + bucket**2 // 120 if published else _SMALL_NETWORK_MB
+    settings = from_section(config["predict"])
+    if any(model.evoformer.extra_msa for model in settings.configs):
+        return 2000 + 4 * bucket + bucket**2 // 120
+    return max(_LEAST_MB, costs.predict_memory(settings, bucket) * 3 // 2)
 
 
 def cache_flag(config: Mapping[str, Any]) -> str:
@@ -134,20 +136,38 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
         ConfigError: A pattern of the config matches no file, or an alignment of the user's own belongs to no target.
         RecordError: The plan of an earlier run is damaged.
     """
-    out, targets, settings = Path(config["outdir"]), targets_of(config), Settings(**config["plan"])
+    plan, record = _planned(config)
+    out = Path(config["outdir"])
+    for target in plan.targets.values():
+        _write_target(out / "targets" / target.name, target)
+    _write_if_changed(out / "plan.json", record, PLAN_SCHEMA)
+    _write_names(out / "targets.txt", list(plan.targets))
+    return plan
+
+
+def plan_of(config: Mapping[str, Any]) -> Plan:
+    """Plan as `plan_run` does, and write nothing.
+
+    Raises:
+        FastaError: A FASTA file or record cannot be used.
+        ConfigError: A pattern of the config matches no file, or an alignment of the user's own belongs to no target.
+        RecordError: The plan of an earlier run is damaged.
+    """
+    return _planned(config)[0]
+
+
+def _planned(config: Mapping[str, Any]) -> tuple[Plan, dict[str, dict[str, str]]]:
+    """Return the plan, and the record of it and of the earlier ones."""
+    targets, settings = targets_of(config), Settings(**config["plan"])
     names = [target.name for target in targets]
     msas = check_entries(config["search"]["own_msas"], names)
     _check_templates(config["search"]["own_templates"], names)
-    batches, searches = _earlier(out / "plan.json")
+    batches, searches = _earlier(Path(config["outdir"]) / "plan.json")
     batch_of = assign_batches(targets, settings, batches)
     search_of = assign_searches(targets, settings, searches)
-    for target in targets:
-        _write_target(out / "targets" / target.name, target)
-    plan = {"batches": {**batches, **batch_of}, "searches": {**searches, **search_of}}
-    _write_if_changed(out / "plan.json", plan, PLAN_SCHEMA)
-    _write_names(out / "targets.txt", [target.name for target in targets])
     by_name = {target.name: target for target in targets}
-    return Plan(by_name, batches_of(batch_of), batch_of, members_of(search_of), search_of, msas)
+    plan = Plan(by_name, batches_of(batch_of), batch_of, members_of(search_of), search_of, msas)
+    return plan, {"batches": {**batches, **batch_of}, "searches": {**searches, **search_of}}
 
 
 def fasta_files(patterns: Iterable[str]) -> list[Path]:

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("fasta", nargs="*", type=Path, metavar="FASTA", help="files to read (default: the config's)")
     result.add_argument("--outdir", type=Path, help="folder of all results (default: that of the config, results)")
     result.add_argument("--model", help="network: mini, alphafold2 or a preset (default: that of the config)")
-    result.add_argument("--cores", type=_positive, help="CPU cores to use (default: all)")
+    result.add_argument("--cores", type=positive, help="CPU cores to use (default: all)")
     result.add_argument("--config", type=Path, help="YAML file with settings that differ from config/config.yaml")
     return result
 
@@ -119,6 +119,21 @@ def snakemake_command(out: Path, cores: int | None, passed_on: Sequence[str]) ->
     if cores:
         command += ["--cores", str(cores)]
     return [*command, *passed_on]
+
+
+def positive(text: str) -> int:
+    """Read a number of cores.
+
+    Raises:
+        ConfigError: It is no whole number above 0.
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ConfigError(f"--cores must be a whole number above 0, found '{text}'")
+    return value
 
 
 def use_own_commands() -> None:
@@ -199,16 +214,6 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
         return words, []
     place = words.index("--")
     return words[:place], words[place + 1 :]
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise ConfigError(f"--cores must be a whole number above 0, found '{text}'")
-    return value
 
 
 def _only_looks(passed_on: Sequence[str]) -> bool:

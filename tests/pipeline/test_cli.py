@@ -53,7 +53,7 @@ def test_no_command_is_a_usage_error(capsys):
 
 def test_an_unknown_command(capsys):
     assert cli.main(["predikt"]) == 2
-    assert capsys.readouterr().err.startswith("error: 'predikt' is no command of foldline; known are run, search")
+    assert capsys.readouterr().err.startswith("error: 'predikt' is no command of foldline; known are run, plan")
 
 
 @pytest.mark.parametrize(

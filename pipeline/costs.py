@@ -1,0 +1,122 @@
+"""What a job will cost: CPU time and memory, from what was measured. Every constant of these estimates is here.
+
+The measurements are in docs/performance.md, with their commands: an AMD EPYC, two cores, JAX 0.10. On another processor
+the times differ by its speed. Nothing here depends on JAX.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from models.config import ModelConfig
+from pipeline.predict.settings import Settings, from_section
+
+SOURCE = "figures of docs/performance.md, measured on two cores of an AMD EPYC without a GPU"
+
+_START_S = 5.0  # of `foldline predict` without its predictions: Python, JAX, parameters, files
+_COMPILE_S, _COMPILE_FULL_S = 10.0, 16.0  # of one program: `mini`, AlphaFold 2
+# `mini`, benchmarks/predict.py, all its recycles: 0.21, 0.49, 1.39, 8.6 and 19.6 CPU s, and 717, 715, 788, 877 and
+# 1251 MB, at 64, 128, 224, 448 and 640 padded residues.
+_MINI_S, _MINI_SQUARE_S, _MINI_CUBE_S = 0.1, 2.6e-5, 2.0e-8
+_MINI_MB, _MINI_SQUARE_MB = 750.0, 0.0012
+# `model_1_ptm`, 128 clustered and 1024 extra rows, an iteration: 19.1 and 58.0 CPU s at 64 and 128 padded residues. The
+# part that grows with the residues is shared out over the rows that the 48 and the 4 blocks work on.
+_ROW_S, _PAIR_S = 0.144 / (48 * 128 + 4 * 1024), 0.00242
+# AlphaFold 2's five models in one program, with full alignments, by XLA's plan: 0.6 GB at 64 padded residues, 1.7 at
+# 256, 3.6 at 512, 9.4 at 1024; the process needs about 1.2 GB besides.
+_FULL_MB, _FULL_LENGTH_MB, _FULL_SQUARE_MB = 1670.0, 3.5, 0.0051
+_SEARCH_S = 1.0  # of a target in the embedded library
+_RESIDUE_S = (
+    3.7e-7  # of a target and a residue of another database: 21 CPU s for 4 targets with 3,000 relatives in 14e6
+)
+_SEARCH_MB, _QUERY_MB = 100, 130  # a batch of four such targets needs 615 MB
+_FEATURIZE_S, _FEATURIZE_MB = 0.5, 80
+# The example: 1.0 CPU s at 36 residues, 5.5 at 110; no cutoff, so the square of the atoms.
+_RELAX_S, _RELAX_SQUARE_S, _RELAX_MB = 0.5, 4.1e-4, 155
+_REPORT_S, _REPORT_MB = 0.5, 61
+_PACKED = 1.6  # residues in a byte of packed FASTA: the embedded library
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a job needs.
+
+    Args:
+        cpu_seconds: CPU time.
+        memory_mb: Largest memory of its process.
+    """
+
+    cpu_seconds: float
+    memory_mb: int
+
+
+def predict_cost(section: Mapping[str, Any], bucket: int, targets: int) -> Cost:
+    """Estimate the prediction of a batch in a process of its own, with nothing in the cache of compiled programs.
+
+    Args:
+        section: The config's section of predict.
+        bucket: Padded length, residues.
+        targets: Of the batch.
+    """
+    settings = from_section(section)
+    full = any(config.evoformer.extra_msa for config in settings.configs)
+    once = _START_S + (_COMPILE_FULL_S if full else _COMPILE_S)
+    one = settings.seeds * sum(_prediction(config, settings, bucket) for config in settings.configs)
+    return Cost(once + targets * one, predict_memory(settings, bucket))
+
+
+def predict_memory(settings: Settings, bucket: int) -> int:
+    """Estimate the memory of a prediction, MB.
+
+    Args:
+        settings: Of predict.
+        bucket: Padded length, residues.
+    """
+    if any(config.evoformer.extra_msa for config in settings.configs):
+        return round(_FULL_MB + _FULL_LENGTH_MB * bucket + _FULL_SQUARE_MB * bucket**2)
+    return round(_MINI_MB + _MINI_SQUARE_MB * bucket**2)
+
+
+def search_cost(targets: int, bytes_of_databases: Mapping[str, int], *, library: bool) -> Cost:
+    """Estimate the search of a batch of targets that the cache does not hold; thousands of relatives are assumed.
+
+    Args:
+        targets: Of the batch.
+        bytes_of_databases: Size of each database beside the library, by the name of its file.
+        library: Whether the embedded library is searched.
+    """
+    residues = sum(
+        size * (_PACKED if name.endswith((".gz", ".zst")) else 1) for name, size in bytes_of_databases.items()
+    )
+    one = _SEARCH_S * library + _RESIDUE_S * residues
+    return Cost(targets * one, _SEARCH_MB + (_QUERY_MB * targets if residues else 0))
+
+
+def featurize_cost(targets: int = 1) -> Cost:
+    """Estimate the features of targets."""
+    return Cost(_FEATURIZE_S * targets, _FEATURIZE_MB)
+
+
+def relax_cost(lengths: Sequence[int]) -> Cost:
+    """Estimate the relaxation of targets one after the other, with the default settings.
+
+    Args:
+        lengths: Of the targets, residues.
+    """
+    return Cost(sum(_RELAX_S + _RELAX_SQUARE_S * length**2 for length in lengths), _RELAX_MB)
+
+
+def report_cost(targets: int = 1) -> Cost:
+    """Estimate the pages of targets."""
+    return Cost(_REPORT_S * targets, _REPORT_MB)
+
+
+def _prediction(config: ModelConfig, settings: Settings, bucket: int) -> float:
+    """Return the CPU seconds of one prediction with one model."""
+    recycles = config.recycles if settings.recycles is None else settings.recycles
+    iterations = (recycles + 1) * settings.ensemble
+    trunk, rows = config.evoformer, config.input
+    if trunk.extra_msa is None:
+        return (_MINI_S + _MINI_SQUARE_S * bucket**2 + _MINI_CUBE_S * bucket**3) * iterations / (config.recycles + 1)
+    worked_on = trunk.blocks * rows.max_msa_clusters + trunk.extra_msa.blocks * rows.max_extra_msa
+    return iterations * (_ROW_S * worked_on * bucket + _PAIR_S * bucket**2)

@@ -1,0 +1,82 @@
+"""The estimates against the measurements that docs/performance.md names, and laws that they must keep."""
+
+import dataclasses
+
+import pytest
+
+from pipeline import costs
+from pipeline.config import load_config
+from pipeline.predict.settings import from_section
+
+
+def section(**values):
+    return {**load_config()["predict"], **values}
+
+
+MINI = [(64, 10.29, 0.21), (128, 9.72, 0.49), (224, 10.43, 1.39), (448, 10.49, 8.60), (640, 10, 19.63)]
+
+
+@pytest.mark.parametrize(("bucket", "compiling", "running"), MINI)
+def test_predictions_of_mini_cost_what_was_measured(bucket, compiling, running):
+    first, third = (costs.predict_cost(section(), bucket, targets).cpu_seconds for targets in (1, 3))
+    assert (third - first) / 2 == pytest.approx(running, rel=0.25)
+    assert first - (third - first) / 2 - 5.0 == pytest.approx(compiling, rel=0.1)
+
+
+@pytest.mark.parametrize(("bucket", "megabytes"), [(64, 717), (128, 715), (224, 788), (448, 877), (640, 1251)])
+def test_mini_needs_the_memory_that_was_measured(bucket, megabytes):
+    assert costs.predict_memory(from_section(section()), bucket) == pytest.approx(megabytes, rel=0.15)
+
+
+def test_the_batch_of_the_example_costs_what_was_measured():
+    cost = costs.predict_cost(section(), 128, 5)
+    assert cost.cpu_seconds == pytest.approx(17.6, rel=0.15)
+    assert cost.memory_mb == pytest.approx(860, rel=0.15)
+
+
+@pytest.mark.parametrize(("length", "seconds"), [(64, 19.1), (128, 58.0)])
+def test_the_full_network_costs_what_was_measured(length, seconds):
+    settings = section(model="model_1_ptm", recycles=0, max_msa=128, max_extra_msa=1024)
+    one, two = (costs.predict_cost(settings, length, targets).cpu_seconds for targets in (1, 2))
+    assert two - one == pytest.approx(seconds, rel=0.02)
+
+
+@pytest.mark.parametrize(("bucket", "gigabytes"), [(64, 0.6), (256, 1.7), (512, 3.6), (1024, 9.4)])
+def test_the_full_network_needs_the_memory_that_was_measured(bucket, gigabytes):
+    settings = from_section(section(model="alphafold2"))
+    assert costs.predict_memory(settings, bucket) == pytest.approx(1200 + 1000 * gigabytes, rel=0.07)
+
+
+def test_models_seeds_and_recycles_multiply():
+    def of_a_target(**values):
+        one, two = (costs.predict_cost(section(**values), 96, targets).cpu_seconds for targets in (1, 2))
+        return two - one
+
+    plain = of_a_target(recycles=1)
+    assert of_a_target(recycles=1, seeds=3) == pytest.approx(3 * plain)
+    assert of_a_target(recycles=3) == pytest.approx(2 * plain)
+    assert of_a_target(recycles=1, ensemble=2) == pytest.approx(2 * plain)
+
+
+def test_searches_grow_with_the_databases():
+    own = costs.search_cost(4, {"db.fasta": 14_000_000}, library=False)
+    assert own.cpu_seconds == pytest.approx(21, rel=0.05)
+    assert own.memory_mb == pytest.approx(615, rel=0.05)
+    assert costs.search_cost(5, {}, library=True).cpu_seconds == pytest.approx(5)
+    assert costs.search_cost(4, {"db.fasta.gz": 14_000_000}, library=False).cpu_seconds > own.cpu_seconds
+
+
+def test_relaxations_cost_what_the_example_took():
+    assert costs.relax_cost([36]).cpu_seconds == pytest.approx(1.0, abs=0.1)
+    assert costs.relax_cost([110]).cpu_seconds == pytest.approx(5.5, abs=0.1)
+    assert costs.relax_cost([36, 110]).cpu_seconds == pytest.approx(6.5, abs=0.2)
+
+
+def test_nothing_is_free():
+    found = [
+        costs.featurize_cost(2),
+        costs.report_cost(2),
+        costs.relax_cost([20]),
+        costs.predict_cost(section(), 32, 1),
+    ]
+    assert all(value > 0 for cost in found for value in dataclasses.astuple(cost))
