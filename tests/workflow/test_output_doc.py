@@ -84,5 +84,5 @@ def test_the_ranking_has_the_fields_of_its_table(documented, tmp_path):
 def test_the_schemas_are_those_of_the_code(documented):
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "pipeline").rglob("*.py"))
     named = set(re.findall(r"`(foldline\.\w+/\d+)`", documented.text))
-    assert len(named) == 12
+    assert len(named) == 13
     assert all(f'"{schema}"' in code for schema in named)
