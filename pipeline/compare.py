@@ -148,8 +148,7 @@ def tm_score(model: np.ndarray, reference: np.ndarray, length: int | None = None
     _check(model, reference)
     length = length or len(model)
     d0 = tm_scale(length)
-    near = min(max(d0, 4.5), 8.0)
-    rounds = _superpositions(model, reference, near - 1, near + 1)
+    rounds = _superpositions(model, reference, *_tm_cutoffs(d0))
     return max((float(np.max(np.sum(1 / (1 + squared / d0**2), axis=1))) for squared in rounds), default=0.0) / length
 
 
@@ -161,7 +160,8 @@ def tm_scale(length: int) -> float:
 def gdt_ts(model: np.ndarray, reference: np.ndarray) -> float:
     """Return the mean share of CA atoms that a superposition brings within 1, 2, 4 and 8 angstrom, 0 to 1.
 
-    Each threshold has its own superposition, found by the search of the TM-score: it may lie a little below LGA's.
+    Each threshold has its own superposition, the best of all that searches like that of the TM-score find, one for each
+    threshold and its own: it may lie a little below LGA's.
 
     Raises:
         ShapeMismatchError: The two arrays differ in shape.
@@ -169,12 +169,18 @@ def gdt_ts(model: np.ndarray, reference: np.ndarray) -> float:
     Source: Zemla 2003, Nucleic Acids Res. 31, 3370.
     """
     _check(model, reference)
-    shares = []
-    for threshold in GDT_THRESHOLDS:
-        rounds = _superpositions(model, reference, threshold, threshold)
-        within = (float(np.max(np.mean(squared <= threshold**2, axis=1))) for squared in rounds)
-        shares.append(max(within, default=0.0))
-    return float(np.mean(shares))
+    best = np.zeros(len(GDT_THRESHOLDS))
+    limits = np.array(GDT_THRESHOLDS)[:, None, None] ** 2
+    for first, cutoff in (_tm_cutoffs(tm_scale(len(model))), *((value, value) for value in GDT_THRESHOLDS)):
+        for squared in _superpositions(model, reference, first, cutoff):
+            best = np.maximum(best, np.max(np.mean(squared <= limits, axis=2), axis=1))
+    return float(best.mean())
+
+
+def _tm_cutoffs(d0: float) -> tuple[float, float]:
+    """Return within which distance atoms are superposed again, at first and then, angstrom."""
+    near = min(max(d0, 4.5), 8.0)
+    return near - 1, near + 1
 
 
 def _superpositions(

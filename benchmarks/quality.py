@@ -1,0 +1,174 @@
+"""`foldline quality` beside other programs, residue by residue: secondary structure, surface, torsions, CB.
+
+    .venv/bin/python benchmarks/quality.py --structures shared/validation/structures/*.pdb
+
+mkdssp, freesasa and ProMod3 are compared where they are installed, MolProbity's Ramachandran maps and CB deviations
+where `--cctbx` names a Python with cctbx-base. `--seconds` times 100 to 2,000 residues.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import structure_references as references
+from machine import described, print_table
+
+from models import residue_constants as rc
+from pipeline import quality
+from pipeline.protein import Protein, read_structure
+from pipeline.protein_writer import write_pdb
+from pipeline.quality.accessibility import accessible_surface
+from pipeline.quality.assessment import Findings, find
+from pipeline.quality.measure import measure
+from pipeline.quality.ramachandran import LEVELS
+from pipeline.quality.rotamers import OUTLIER_SHARE
+from pipeline.quality.secondary import secondary_structure, three_states
+
+GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "pipeline" / "golden"
+STRUCTURES = (GOLDEN / "1l2y_A.pdb", GOLDEN / "1bpi_A.pdb")
+HEAD = ("what", "reference", "residues", "agreement")
+LEAST_PROBABILITY, NEAR = 0.003, 40.0  # of a rotamer that counts; degrees of its worst torsion
+LENGTHS = (100, 500, 1000, 2000)
+Row = tuple[str, str, int, str]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--structures", type=Path, nargs="+", default=STRUCTURES, help="mmCIF or PDB files")
+    parser.add_argument("--cctbx", type=Path, help="Python of an environment with cctbx-base")
+    parser.add_argument("--seconds", action="store_true", help="time chains of several lengths instead")
+    arguments = parser.parse_args(argv)
+    proteins = [read_structure(path) for path in arguments.structures]
+    print(described(), end="\n\n")
+    if arguments.seconds:
+        print_table(("residues", "all CPU s", "for records CPU s"), [timed(proteins[0], n) for n in LENGTHS])
+        return 0
+    with tempfile.TemporaryDirectory() as temporary:
+        print_table(HEAD, compared(proteins, Path(temporary), arguments.cctbx))
+    return 0
+
+
+def compared(proteins: Sequence[Protein], folder: Path, cctbx: Path | None) -> list[Row]:
+    """Compare with whatever is installed."""
+    rows: list[Row] = []
+    found = [find(protein) for protein in proteins]
+    for program, compare in (("mkdssp", dssp_rows), ("freesasa", surface_rows)):
+        rows += compare(proteins, folder) if references.here(program) else []
+    rows += rotamer_rows(found, folder) if references.here("promod3") else []
+    return rows + (molprobity_rows(found, folder, cctbx) if cctbx else [])
+
+
+def dssp_rows(proteins: Sequence[Protein], folder: Path) -> list[Row]:
+    """Compare secondary structure, in all letters and in three states."""
+    ours, theirs = "", ""
+    for protein in proteins:
+        wanted = references.mkdssp(protein, folder)
+        pairs = zip(protein.author_number, secondary_structure(protein), strict=True)
+        for number, letter in pairs:
+            if number in wanted:
+                ours, theirs = ours + letter, theirs + wanted[number]
+    rows = (("secondary structure", ours, theirs), ("helix, strand, none", three_states(ours), three_states(theirs)))
+    return [(what, "mkdssp", len(a), f"{_same(a, b):.2%} equal") for what, a, b in rows]
+
+
+def _same(ours: Sequence[object], theirs: Sequence[object]) -> float:
+    return float(np.mean([a == b for a, b in zip(ours, theirs, strict=True)]))
+
+
+def surface_rows(proteins: Sequence[Protein], folder: Path) -> list[Row]:
+    """Compare the accessible surface of residues and of whole structures."""
+    pairs = [(accessible_surface(protein), references.freesasa(protein, folder)) for protein in proteins]
+    ours, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    off = np.sqrt(np.mean((ours - theirs) ** 2))
+    whole = max(abs(a.sum() / b.sum() - 1) for a, b in pairs)
+    text = f"correlation {np.corrcoef(ours, theirs)[0, 1]:.4f}, RMS {off:.1f} A^2, totals within {whole:.1%}"
+    return [("accessible surface", "freesasa, Lee & Richards", len(ours), text)]
+
+
+def molprobity_rows(found: Sequence[Findings], folder: Path, python: Path) -> list[Row]:
+    """Compare Ramachandran levels and CB deviations with cctbx."""
+    paths = []
+    for k, one in enumerate(found):
+        paths.append(folder / f"{k}.pdb")
+        write_pdb(paths[-1], one.protein)
+    levels, deviations = [], []
+    for one, theirs in zip(found, references.cctbx(paths, python), strict=True):
+        for i, number in enumerate(one.protein.author_number):
+            if number in theirs["ramachandran"] and one.level[i] >= 0:
+                levels.append((LEVELS[one.level[i]], theirs["ramachandran"][number][0]))
+            if number in theirs["cb"] and np.isfinite(one.cb[i]):
+                deviations.append((one.cb[i], theirs["cb"][number]))
+    cb = np.array(deviations)
+    text = f"largest difference {np.abs(cb[:, 0] - cb[:, 1]).max():.3f} A; {_counts(cb >= 0.25)}"
+    equal = _same(*zip(*levels, strict=True))
+    return [
+        ("Ramachandran level", "cctbx (Top8000)", len(levels), f"{equal:.2%} equal"),
+        *(
+            (f"Ramachandran {level}", "cctbx (Top8000)", len(levels), _counts(np.array(levels) == level))
+            for level in ("favoured", "outlier")
+        ),
+        ("CB deviation", "cctbx", len(cb), text),
+    ]
+
+
+def _counts(flags: np.ndarray) -> str:
+    """Say how many of ours and theirs, shape (n, 2), and how many in both."""
+    return f"ours {flags[:, 0].sum()}, theirs {flags[:, 1].sum()}, both {flags.all(axis=1).sum()}"
+
+
+def rotamer_rows(found: Sequence[Findings], folder: Path) -> list[Row]:
+    """Compare unusual side chains with those far from every rotamer of the backbone-dependent library."""
+    rows, flags = [], []
+    for one in found:
+        chain, protein = one.chain, one.protein
+        for i in np.flatnonzero(np.isfinite(one.rotamer) & np.isfinite(chain.phi) & np.isfinite(chain.psi)):
+            count = int(rc.CHI_MASK[protein.aatype[i]].sum())
+            if protein.residue_name(i) != "PRO":
+                rows.append(
+                    (protein.residue_name(i), float(chain.phi[i]), float(chain.psi[i]), one.chi[i, :count].tolist())
+                )
+                flags.append(one.rotamer[i] < OUTLIER_SHARE)
+    off = np.array(references.dunbrack(rows, folder, LEAST_PROBABILITY))
+    text = _counts(np.stack([flags, off > NEAR], axis=1))
+    near = float(np.mean(off[np.array(flags)] > NEAR / 2)) if any(flags) else 0.0
+    return [
+        ("rotamer outlier", f"Dunbrack 2010, {NEAR:.0f} degrees", len(rows), f"{text}; {near:.0%} of ours > 20 degrees")
+    ]
+
+
+def timed(protein: Protein, length: int) -> tuple[int, str, str]:
+    """Return residues and CPU seconds of `measure` and `assess` for copies of a protein side by side."""
+    copies = stacked(protein, length)
+    return (length, *(f"{_cpu(function, copies):.2f}" for function in (measure, quality.assess)))
+
+
+def stacked(protein: Protein, length: int) -> Protein:
+    """Return `length` residues: copies of a protein, each a chain, 60 angstrom apart on a grid."""
+    count = -(-length // len(protein))
+    side = int(np.ceil(count ** (1 / 3)))
+    places = np.stack(np.unravel_index(np.arange(count), (side, side, side)), axis=1) * 60.0
+    x = np.concatenate([protein.atom37_positions + place for place in places]).astype(np.float32)[:length]
+    names = ("aatype", "atom37_mask", "residue_index", "b_factor")
+    arrays = {name: np.concatenate([getattr(protein, name)] * count)[:length] for name in names}
+    return dataclasses.replace(
+        protein,
+        **arrays,
+        atom37_positions=x,
+        chain_id=np.repeat([f"A{k}" for k in range(count)], len(protein))[:length],
+        author_number=(protein.author_number * count)[:length],
+    )
+
+
+def _cpu(function: Callable[[Protein], object], protein: Protein) -> float:
+    began = time.process_time()
+    function(protein)
+    return time.process_time() - began
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
