@@ -92,7 +92,7 @@ def _shares(counts: np.ndarray, density: np.ndarray) -> np.ndarray:
     """Return, for each cell of the coarser map, the share of the counted residues in cells of lower density."""
     order = np.argsort(density, axis=None)
     below = np.empty(counts.size)
-    below[order] = np.cumsum(counts.ravel()[order]) / counts.sum()
+    below[order] = np.cumsum(counts.ravel()[order]) / max(counts.sum(), 1)
     coarse = counts.shape[0] // FINE
     return below.reshape(coarse, FINE, coarse, FINE).mean(axis=(1, 3))
 
