@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from models.geometry import safe_norm
+from models.geometry import dihedral_angle, safe_norm
 from models.molecule import Angles, Atoms, Bonds, Molecule, Pairs, Torsions
 
 COULOMB = 332.0637130  # kcal/mol A/e^2: 1 / (4 pi epsilon_0)
@@ -82,20 +82,8 @@ def _angles(x: Float[Array, "n 3"], angles: Angles) -> Float[Array, ""]:
 
 
 def _torsions(x: Float[Array, "n 3"], torsions: Torsions) -> Float[Array, ""]:
-    angle = _dihedral(*(x[torsions.atoms[:, k]] for k in range(4)))
+    angle = dihedral_angle(x[torsions.atoms])
     return jnp.sum(torsions.stiffness * (1 + jnp.cos(torsions.periodicity * angle - torsions.phase)))
-
-
-def _dihedral(
-    a: Float[Array, "t 3"], b: Float[Array, "t 3"], c: Float[Array, "t 3"], d: Float[Array, "t 3"]
-) -> Float[Array, " t"]:
-    """Return dihedral angles in radian; 0, with no gradient, where three atoms are in line."""
-    axis = c - b
-    left, right = jnp.cross(b - a, axis), jnp.cross(axis, d - c)
-    sine = safe_norm(axis) * jnp.sum((b - a) * right, axis=-1)
-    cosine = jnp.sum(left * right, axis=-1)
-    undefined = jnp.square(sine) + jnp.square(cosine) < _EPSILON_2
-    return jnp.arctan2(jnp.where(undefined, 0, sine), jnp.where(undefined, 1, cosine))
 
 
 def _all_pairs(x: Float[Array, "n 3"], atoms: Atoms, softness: float | Array) -> tuple[Array, Array]:

@@ -169,6 +169,17 @@ def dihedral(points: Float[Array, "*batch 4 3"]) -> Float[Array, "*batch 2"]:
     return normalized(fourth[..., :0:-1])  # z is the sine, y the cosine
 
 
+def dihedral_angle(points: Float[Array, "*batch 4 3"]) -> Float[Array, "*batch"]:
+    """Return the dihedral of four points in radian; 0, without a gradient, where it is undefined."""
+    a, b, c, d = (points[..., k, :] for k in range(4))
+    axis = c - b
+    left, right = jnp.cross(b - a, axis), jnp.cross(axis, d - c)
+    sine = safe_norm(axis) * jnp.sum((b - a) * right, axis=-1)
+    cosine = jnp.sum(left * right, axis=-1)
+    undefined = jnp.square(sine) + jnp.square(cosine) < _EPSILON
+    return jnp.arctan2(jnp.where(undefined, 0, sine), jnp.where(undefined, 1, cosine))
+
+
 def _shifted(x: Array, axis: int) -> Array:
     """Move everything one residue on; the first residue gets zeros."""
     start = jnp.zeros_like(jnp.take(x, jnp.array([0]), axis=axis))

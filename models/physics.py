@@ -1,4 +1,7 @@
-"""Differentiable stereochemistry: AlphaFold 2's violation terms, and harmonic terms of the backbone.
+"""AlphaFold 2's structural violations, differentiable: bonds between residues, clashes, distances within residues.
+
+`stereochemistry` has harmonic terms of bonds, angles, planes and chirality, `torsion_density` log densities of
+torsions, `force_field` the energy of a molecular mechanics force field.
 
 Positions are atom14 in angstrom. Every term is a function of positions and float masks, and its gradient is finite
 wherever atoms coincide. Violation terms are zero inside their tolerance.
@@ -10,7 +13,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -20,7 +22,7 @@ from models.shapes import Aatype, Atom14, Atom14Mask, ResidueIndex
 
 TOLERANCE_FACTOR = 12.0  # standard deviations that bonds and angles may be off
 OVERLAP_TOLERANCE = 1.5  # angstrom that van der Waals spheres may overlap
-_N, _CA, _C, _O, _CB = range(5)  # columns of atom14
+_N, _CA, _C = range(3)  # columns of atom14
 _SG = rc.RESIDUE_ATOMS["C"].index("SG")
 _BOND_EPSILON = 1e-6  # square angstrom
 _PAIR_EPSILON = 1e-10  # square angstrom
@@ -219,79 +221,3 @@ def extreme_ca_fraction(
     distance = safe_norm(positions[1:, _CA] - positions[:-1, _CA], _BOND_EPSILON)
     there = mask[1:, _CA] * mask[:-1, _CA] * (residue_index[1:] - residue_index[:-1] == 1)
     return jnp.sum(there * (distance - rc.CA_CA_TRANS > tolerance)) / (jnp.sum(there) + 1e-10)
-
-
-# Harmonic terms of the backbone --------------------------------------------------------------------------------------
-
-_BACKBONE_BONDS = (("N", "CA"), ("CA", "C"), ("C", "O"), ("CA", "CB"))
-_BACKBONE_ANGLES = (("N", "CA", "C"), ("CA", "C", "O"), ("N", "CA", "CB"), ("CB", "CA", "C"))
-_VOLUME_SIGMA = 0.15  # cubic angstrom; about what the deviations of the three angles at CA amount to
-
-
-def _reference(
-    entries: dict[str, tuple[tuple[str, float, float], ...]], wanted: tuple[tuple[str, ...], ...]
-) -> np.ndarray:
-    """Return mean and standard deviation of the wanted bonds or angles; deviation 0 where a residue has none."""
-    values = np.zeros((21, len(wanted), 2))
-    for i, letter in enumerate(rc.RESTYPES):
-        known = {atoms: (mean, sigma) for atoms, mean, sigma in entries[letter]}
-        for j, atoms in enumerate(wanted):
-            values[i, j] = known.get("-".join(atoms), (0.0, 0.0))
-    return values
-
-
-def _ideal_volumes() -> np.ndarray:
-    """Return the signed volume of N, C and CB about CA in each ideal residue, cubic angstrom; 0 without CB."""
-    local = rc.ATOM14_LOCAL.astype(float)
-    return np.sum(local[:, _N] * np.cross(local[:, _C], local[:, _CB]), axis=-1) * rc.ATOM14_MASK[:, _CB]
-
-
-_BOND_REFERENCE = _reference(rc.BONDS, _BACKBONE_BONDS)
-_ANGLE_REFERENCE = _reference(rc.ANGLES, _BACKBONE_ANGLES) * (np.pi / 180)
-_VOLUME_REFERENCE = _ideal_volumes()
-
-
-class BackboneEnergy(NamedTuple):
-    """Harmonic energies of each residue: half the square of each deviation in standard deviations.
-
-    Args:
-        bond: Bonds among N, CA, C, O, CB, shape (n,).
-        angle: Angles among them, shape (n,).
-        chirality: Signed volume at CA, which has the wrong sign in D-amino acids, shape (n,).
-    """
-
-    bond: Float[Array, " n"]
-    angle: Float[Array, " n"]
-    chirality: Float[Array, " n"]
-
-
-def backbone_energy(positions: Atom14, mask: Atom14Mask, aatype: Aatype) -> BackboneEnergy:
-    """Return harmonic energies of bonds, angles and chirality of each residue's backbone and CB."""
-    bonds, angles = _columns(_BACKBONE_BONDS), _columns(_BACKBONE_ANGLES)
-    length = safe_norm(positions[:, bonds[:, 0]] - positions[:, bonds[:, 1]])
-    left = positions[:, angles[:, 0]] - positions[:, angles[:, 1]]
-    right = positions[:, angles[:, 2]] - positions[:, angles[:, 1]]
-    # atan2 of |a x b| and a.b is well behaved at 0 and 180 degrees, where the arc cosine is not
-    angle = jnp.arctan2(safe_norm(jnp.cross(left, right)), jnp.sum(left * right, axis=-1))
-    n, c, cb = (positions[:, column] - positions[:, _CA] for column in (_N, _C, _CB))
-    volume = jnp.sum(n * jnp.cross(c, cb), axis=-1)
-    ideal = table(_VOLUME_REFERENCE, aatype, positions.dtype)
-    has_volume = mask[:, : _CB + 1].at[:, _O].set(1).prod(axis=1) * (ideal != 0)
-    return BackboneEnergy(
-        _harmonic(length, table(_BOND_REFERENCE, aatype, positions.dtype), mask[:, bonds].prod(axis=-1)),
-        _harmonic(angle, table(_ANGLE_REFERENCE, aatype, positions.dtype), mask[:, angles].prod(axis=-1)),
-        0.5 * jnp.square((volume - ideal) / _VOLUME_SIGMA) * has_volume,
-    )
-
-
-def _columns(atoms: tuple[tuple[str, ...], ...]) -> np.ndarray:
-    """Return atom14 columns of backbone atoms, the same for all residue types."""
-    order = rc.RESIDUE_ATOMS["A"]
-    return np.array([[order.index(name) for name in group] for group in atoms], np.int32)
-
-
-def _harmonic(value: Array, reference: Array, mask: Array) -> Float[Array, " n"]:
-    """Return half the square of the deviations in units of sigma, summed over axis 1."""
-    known = mask * (reference[..., 1] > 0)
-    sigma = jnp.where(reference[..., 1] > 0, reference[..., 1], 1)
-    return 0.5 * jnp.sum(known * jnp.square((value - reference[..., 0]) / sigma), axis=-1)
