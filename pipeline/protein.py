@@ -35,7 +35,7 @@ class Hydrogens:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Protein:
-    """One or more chains of amino acids, without ligands.
+    """One or more chains of amino acids, and what the file has beside them.
 
     Args:
         aatype: Residue types in AlphaFold 2's order, 20 where unknown, shape (n,).
@@ -51,6 +51,8 @@ class Protein:
         title: The file's title, for example a FASTA header.
         has_plddt: Whether the file says that its B-factors are pLDDT.
         deposited: The whole sequence of a chain, by its name, where mmCIF gives it: `residue_index` counts in it.
+        names: What the file calls unknown residues, by their index.
+        others: Atoms that no amino acid has, as the file has them: ligands, waters, more of unknown residues.
     """
 
     aatype: np.ndarray
@@ -66,6 +68,8 @@ class Protein:
     title: str = ""
     has_plddt: bool = False
     deposited: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    names: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    others: tuple[Atom, ...] = ()
 
     def __len__(self) -> int:
         return len(self.aatype)
@@ -83,7 +87,7 @@ class Protein:
 
     def residue_name(self, i: int) -> str:
         """Return the three-letter name of residue `i`."""
-        return rc.RESNAMES[self.aatype[i]]
+        return self.names.get(i, rc.RESNAMES[self.aatype[i]])
 
     def label(self, i: int) -> str:
         """Return how a message names residue `i`, for example "A:CYS17"."""
@@ -94,7 +98,7 @@ def read_structure(path: Path) -> Protein:
     """Read the first model of an mmCIF or PDB file (gzip or not), told by content.
 
     Of alternate locations the one of the highest occupancy is kept, of equal ones the first; modified residues become
-    their parents; waters and ligands are left out.
+    their parents; waters and ligands are beside the protein (`others`).
 
     Raises:
         StructureError: The file is missing, empty, damaged, or holds no amino acid.
@@ -107,7 +111,8 @@ def _to_protein(contents: Contents, where: str) -> Protein:
     for atom in contents.atoms:
         groups.setdefault(atom.chain, {}).setdefault(atom.number, []).append(atom)
     kept: list[_Residue] = []
-    left_out: dict[str, int] = {}
+    beside: dict[str, int] = {}
+    others: list[Atom] = []
     for chain in groups.values():
         polymer = any(group[0].label_seq is not None for group in chain.values())
         for group in chain.values():
@@ -115,12 +120,14 @@ def _to_protein(contents: Contents, where: str) -> Protein:
             if residue.is_amino_acid and not (polymer and residue.first.label_seq is None):
                 kept.append(residue)
             else:
-                left_out[residue.name] = left_out.get(residue.name, 0) + 1
+                beside[residue.name] = beside.get(residue.name, 0) + 1
+                others += residue.all_atoms()
     if not kept:
         raise StructureError("expected a protein, found no amino acid", where)
-    if left_out:
-        contents.notes.append("left out: " + ", ".join(f"{count} {name}" for name, count in sorted(left_out.items())))
-    return _assemble(kept, contents)
+    if beside:
+        names = ", ".join(f"{count} {name}" for name, count in sorted(beside.items()))
+        contents.notes.append(f"not part of the protein: {names}")
+    return _assemble(kept, contents, others)
 
 
 class _Residue:
@@ -149,10 +156,20 @@ class _Residue:
         if name not in atoms or atom.occupancy > atoms[name].occupancy:
             atoms[name] = atom
 
+    def all_atoms(self) -> list[Atom]:
+        """Return its atoms under the names of the file."""
+        return [*self.heavy.values(), *self.hydrogens.values()]
+
+    def extras(self) -> list[Atom]:
+        """Take out of an unknown residue the atoms that have no place in atom37, and return them."""
+        if self.letter != "X":
+            return []
+        return [self.heavy.pop(name) for name in [*self.heavy] if name not in rc.ATOM37_ID]
+
     def finish(self, place: str) -> list[str]:
         """Drop the atoms that the parent has not and say what was done to the residue at `place`."""
         if self.letter == "X":
-            allowed = set(rc.ATOM37)
+            allowed = set(rc.ATOM37)  # its others were taken out
             changes = [] if self.name == "UNK" else [f"{place} {self.name} is read as an unknown residue"]
         else:
             parent = rc.ONE_TO_THREE[self.letter]
@@ -164,12 +181,13 @@ class _Residue:
         return changes + ([f"{place} {self.name} lost {' '.join(extra)}"] if extra else [])
 
 
-def _assemble(residues: Sequence[_Residue], contents: Contents) -> Protein:
+def _assemble(residues: Sequence[_Residue], contents: Contents, others: Sequence[Atom]) -> Protein:
     n, notes = len(residues), contents.notes
     positions = np.zeros((n, 37, 3), np.float32)
     mask = np.zeros((n, 37), bool)
     hydrogens: list[tuple[int, Atom]] = []
     for i, residue in enumerate(residues):
+        others = [*others, *residue.extras()]
         notes += residue.finish(f"{residue.first.chain}:{residue.first.number}")
         for name, atom in residue.heavy.items():
             positions[i, rc.ATOM37_ID[name]] = atom.position
@@ -190,6 +208,8 @@ def _assemble(residues: Sequence[_Residue], contents: Contents) -> Protein:
         title=contents.title,
         has_plddt=contents.has_plddt,
         deposited=contents.deposited,
+        names={i: r.name for i, r in enumerate(residues) if r.letter == "X" and r.name != "UNK"},
+        others=tuple(others),
     )
 
 

@@ -13,6 +13,7 @@ from pipeline.relax.rebuild import rebuild
 from pipeline.relax.settings import RelaxFailure
 
 COINCIDENT = 0.1  # angstrom; atoms nearer than this hardly know in which direction to push each other
+MOST_COINCIDENT = 0.25  # of the atoms; with more, any structure that comes out is made up
 _GAP = 200  # residues, as the numbering jumps at a break
 _TWIST = 30.0  # degrees from 0 (cis) and 180 (trans), beyond which a peptide bond is twisted
 _N, _CA, _C, _O, _CB = (rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O", "CB"))
@@ -56,6 +57,7 @@ class Prepared:
         return dataclasses.replace(
             relaxed,
             aatype=old.aatype,
+            names=old.names,
             residue_index=old.residue_index,
             atom37_positions=np.where(mask[..., None], xyz, 0).astype(np.float32),
             atom37_mask=mask,
@@ -71,7 +73,7 @@ def prepare(protein: Protein, longest_bond: float) -> Prepared:
         longest_bond: See `segments`.
 
     Raises:
-        RelaxFailure: A coordinate is no number, or no two residues are bonded.
+        RelaxFailure: A coordinate is no number, no two residues are bonded, or many atoms stand on others.
     """
     lost = protein.atom37_mask & ~np.isfinite(protein.atom37_positions).all(axis=-1)
     if lost.any():
@@ -84,10 +86,12 @@ def prepare(protein: Protein, longest_bond: float) -> Prepared:
     replaced = _of(protein.hydrogens, _inside(runs, len(protein)) & ~immobile)
     if replaced is not None and replaced.names:
         changes = (*changes, f"{len(replaced.names)} hydrogens were placed anew")
+    if protein.others:
+        changes = (*changes, f"{len(protein.others)} atoms that no amino acid has stay where they are, without forces")
     offset = protein.atom37_positions[protein.atom37_mask].astype(np.float64).mean(axis=0)
     xyz = np.where(protein.atom37_mask[..., None], protein.atom37_positions - offset, 0).astype(np.float32)
     index = _index_with_breaks(runs, len(protein))
-    centred = dataclasses.replace(stand_in, atom37_positions=xyz, residue_index=index, hydrogens=None)
+    centred = dataclasses.replace(stand_in, atom37_positions=xyz, residue_index=index, hydrogens=None, names={})
     parted, moved = _part_coincident(centred)
     built = rebuild(parted, runs)
     findings = (*_findings(built.protein), *built.findings)
@@ -191,7 +195,11 @@ def _gaps(protein: Protein) -> np.ndarray:
 
 
 def _part_coincident(protein: Protein) -> tuple[Protein, tuple[str, ...]]:
-    """Move atoms that stand on another one a little, the same way each time."""
+    """Move atoms that stand on another one a little, the same way each time.
+
+    Raises:
+        RelaxFailure: They are too many.
+    """
     rows, columns = np.nonzero(protein.atom37_mask)
     x = protein.atom37_positions[rows, columns].astype(np.float64)
     order = np.argsort(x[:, 0], kind="stable")
@@ -204,6 +212,8 @@ def _part_coincident(protein: Protein) -> tuple[Protein, tuple[str, ...]]:
         moved |= set(second[near].tolist())
     if not moved:
         return protein, ()
+    if len(moved) > MOST_COINCIDENT * len(x):
+        raise RelaxFailure("overlap", f"{len(moved)} of {len(x)} atoms stand on another")
     index = np.array(sorted(moved))
     direction = np.random.default_rng(1).normal(size=(len(index), 3))
     xyz = protein.atom37_positions.copy()

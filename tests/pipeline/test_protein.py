@@ -141,7 +141,7 @@ def test_reads_what_crystallographers_write(tmp_path):
     assert protein.atom37_positions[1, 1, 0] == 4.0
     assert protein.atom37_positions[0, rc.ATOM37_ID["SD"], 0] == 3.0
     assert protein.hydrogens is not None
-    assert protein.notes == ("left out: 1 HOH, 1 XYZ", "A:5 MSE is read as MET")
+    assert protein.notes == ("not part of the protein: 1 HOH, 1 XYZ", "A:5 MSE is read as MET")
 
 
 CIF = (
@@ -195,7 +195,7 @@ def test_the_whole_sequence_of_a_chain(trp_cage, tmp_path):
     protein = read_structure(tmp_path / "x.cif")
     assert protein.deposited == {"A": trp_cage.sequence}
     assert list(protein.residue_index) == [k for k in range(20) if k not in (0, 6, 19)]
-    assert protein.notes == ("left out: 1 ASN",)
+    assert protein.notes == ("not part of the protein: 1 ASN",)
     (tmp_path / "x.cif").write_text(text.replace("_struct_asym.", "_other."))
     assert read_structure(tmp_path / "x.cif").deposited == {}
 
