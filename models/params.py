@@ -148,7 +148,7 @@ def flat(params: hk.Params) -> dict[str, Any]:
     return {f"{scope}//{name}": array for scope, arrays in params.items() for name, array in arrays.items()}
 
 
-def nested(arrays: Mapping[str, np.ndarray]) -> hk.Params:
+def nested(arrays: Mapping[str, Any]) -> hk.Params:
     """Return parameters as Haiku holds them, from names `scope//name`."""
     params: dict[str, dict[str, Any]] = {}
     for key, array in arrays.items():

@@ -15,6 +15,7 @@ from pipeline.errors import FoldlineError
 COMMANDS = {
     "run": "do everything: FASTA files in, relaxed structures and a report out",
     "plan": "say what a run would do: buckets, batches, time and memory of each job",
+    "warm": "compile the programs of a run before it, into the cache that its jobs read",
     "search": "find homologous sequences and templates of targets",
     "featurize": "make the network's raw features of an alignment and templates",
     "predict": "predict structures from features, with confidences",
@@ -30,6 +31,7 @@ COMMANDS = {
 MODULES = {
     "run": "pipeline.run",
     "plan": "pipeline.plan_command",
+    "warm": "pipeline.warm_command",
     "featurize": "pipeline.featurize",
     "quality": "pipeline.quality.command",
     "evaluate": "pipeline.evaluate.command",

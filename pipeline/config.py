@@ -5,13 +5,15 @@ import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import jsonschema
 import yaml
 
 from pipeline.errors import ConfigError
 from pipeline.records import write_text
+
+if TYPE_CHECKING:
+    import jsonschema
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_CONFIG = ROOT / "config" / "config.yaml"
@@ -90,6 +92,8 @@ def check_config(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: A setting is unknown, missing, of the wrong type or out of range; the text names it.
     """
+    import jsonschema  # noqa: PLC0415 - most stages read no config, and it takes a tenth of a second
+
     validator = jsonschema.Draft202012Validator(_schema())
     errors = sorted(validator.iter_errors(dict(config)), key=lambda error: [str(key) for key in error.absolute_path])
     if errors:
@@ -141,7 +145,7 @@ def _schema() -> Config:
     return yaml.safe_load(_SCHEMA.read_text(encoding="utf-8"))
 
 
-def _explained(error: jsonschema.ValidationError) -> ConfigError:
+def _explained(error: "jsonschema.ValidationError") -> ConfigError:
     """Turn the schema's complaint into one line that names the setting and what to do."""
     place, rule, expected = ".".join(map(str, error.absolute_path)), str(error.validator), _expected(error)
     if rule == "additionalProperties":
@@ -160,11 +164,11 @@ def _explained(error: jsonschema.ValidationError) -> ConfigError:
     return ConfigError(f"'{place}' {_LIMITS.get(rule, rule)} {expected}, found {found}")
 
 
-def _expected(error: jsonschema.ValidationError) -> Any:
+def _expected(error: "jsonschema.ValidationError") -> Any:
     return error.validator_value
 
 
-def _unknown(error: jsonschema.ValidationError, place: str) -> ConfigError:
+def _unknown(error: "jsonschema.ValidationError", place: str) -> ConfigError:
     schema, found = cast("Config", error.schema), cast("Config", error.instance)
     known: list[str] = list(schema["properties"])
     wrong = next(key for key in found if key not in known)

@@ -23,6 +23,20 @@ from pipeline.protein import Protein
 Arrays = dict[str, np.ndarray]
 
 
+_SHORTEST = RawFeatures(
+    name="shortest",
+    aatype=np.zeros(1, np.int32),
+    residue_index=np.zeros(1, np.int32),
+    msa=np.zeros((1, 1), np.int8),
+    deletion_matrix=np.zeros((1, 1), np.int16),
+    template_aatype=np.zeros((0, 1), np.int8),
+    template_positions=np.zeros((0, 1, 37, 3), np.float32),
+    template_mask=np.zeros((0, 1, 37), bool),
+    template_sum_probs=np.zeros(0, np.float32),
+)
+"""Features of one residue: programs are compiled for what it is padded to."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Weights:
     """The parameters of a model: a file that is read when they are needed.
@@ -106,8 +120,7 @@ class Predictor:
         entropy = np.random.SeedSequence([run.seed, model_number(run.model)])
         sizes = self.sizes(features, bucket)
         batch = self._inputs(features, self.configs[run.model], sizes, entropy)
-        key = jax.random.key(int(entropy.spawn(1)[0].generate_state(1)[0])) if self.settings.dropout else None
-        arguments = (self._held[1], key, batch, jnp.int32(self.recycles), jnp.float32(self.settings.recycle_tolerance))
+        arguments = self._arguments(self._held[1], batch, entropy)
         seconds = {"inputs": time.monotonic() - began}
         program, seconds["compile"] = self._program(sizes, arguments)
         memory.check(program.need, free_memory(), features.name, present=_bytes(self._held[1]))
@@ -121,6 +134,26 @@ class Predictor:
             memory=None if program.need is None else program.need.total,
             device=jax.devices()[0].device_kind,
         )
+
+    def prepare(self, sizes: inputs.Sizes) -> tuple[Program, float]:
+        """Compile the program of some sizes, as `predict` does, without parameters.
+
+        Args:
+            sizes: Of the inputs.
+
+        Returns:
+            The program, and the seconds that it took.
+        """
+        shapes = params.shapes(_architecture(self.program))
+        parameters = params.nested({name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()})
+        entropy = np.random.SeedSequence(0)
+        batch = self._inputs(_SHORTEST, next(iter(self.configs.values())), sizes, entropy)
+        return self._program(sizes, self._arguments(parameters, batch, entropy))
+
+    def _arguments(self, parameters: Any, batch: Arrays, entropy: np.random.SeedSequence) -> tuple[Any, ...]:
+        """Return what a program is called with."""
+        key = jax.random.key(int(entropy.spawn(1)[0].generate_state(1)[0])) if self.settings.dropout else None
+        return parameters, key, batch, jnp.int32(self.recycles), jnp.float32(self.settings.recycle_tolerance)
 
     def _inputs(
         self, features: RawFeatures, config: ModelConfig, sizes: inputs.Sizes, entropy: np.random.SeedSequence

@@ -8,7 +8,6 @@ that fails does not stop the others.
 import argparse
 import dataclasses
 import logging
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import jax
 
 from pipeline.errors import FoldlineError, RecordError, StageError, WeightsError
 from pipeline.features import RawFeatures
+from pipeline.predict.compiled import default_cache, use_compilation_cache
 from pipeline.predict.network import Predictor, Weights
 from pipeline.predict.records import (
     STRUCTURE,
@@ -193,18 +193,6 @@ def stored_weights(settings: Settings, given: Sequence[Path] = ()) -> dict[str, 
         if not zipfile.is_zipfile(path):
             raise WeightsError("expected an archive of parameters: it is cut short, or another file", str(path))
     return {model: Weights(model, path, sha256(path)) for model, path in files.items()}
-
-
-def use_compilation_cache(folder: Path) -> None:
-    """Keep compiled programs between processes."""
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-
-
-def default_cache() -> Path:
-    """Return the folder of compiled programs: of the user, not of the run."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foldline" / "jax"
 
 
 def parser() -> argparse.ArgumentParser:
