@@ -8,7 +8,10 @@ import pytest
 
 from pipeline.config import ROOT
 
-SCRIPTS = ("library", "network", "parity", "precision", "predict", "training_step", "relax", "search", "side_chains", "templates")
+SCRIPTS = (
+    *("library", "network", "parity", "precision", "predict", "training_step"),
+    *("relax", "search", "side_chains", "templates"),
+)
 
 
 @pytest.fixture(scope="module")
