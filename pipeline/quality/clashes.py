@@ -24,6 +24,8 @@ _CARBONYL, _H, _H_SMALL = 1.65, 1.22, 1.05
 _CARBONYLS = {("N", "CG"), ("D", "CG"), ("Q", "CD"), ("E", "CD")}
 _CHARGED_NITROGENS = {("K", "NZ"), ("R", "NE"), ("R", "NH1"), ("R", "NH2")}
 _CHARGED_OXYGENS = {("D", "OD1"), ("D", "OD2"), ("E", "OE1"), ("E", "OE2")}
+# Heavy atoms whose hydrogens are not placed but may point at an acceptor: hydroxyls, thiols, histidine's nitrogens.
+_TURNING = {("S", "OG"), ("T", "OG1"), ("Y", "OH"), ("C", "SG"), ("H", "ND1"), ("H", "NE2")}
 _HEAVY_BONDS, _HYDROGEN_BONDS = 3, 4  # atoms that many bonds apart, or nearer, do not clash
 _MOST_BONDS = 5  # of an atom, itself included; a bent disulphide may seem to have one more
 _CHUNK = 40_000  # pairs
@@ -110,8 +112,8 @@ def _atoms(protein: Protein, bonded: np.ndarray) -> _Atoms:
     number[residue, column] = np.arange(len(residue))
     h = place_hydrogens(protein, bonded)
     types = protein.aatype[residue]
-    heavy_radius, accepts, charged = (table[types, column] for table in _tables())
-    charged_h = _tables()[2][protein.aatype[h.residue], h.parent] & h.polar
+    heavy_radius, donates, accepts, charged = (table[types, column] for table in _tables())
+    charged_h = _tables()[3][protein.aatype[h.residue], h.parent] & h.polar
     parent = number[h.residue, h.parent]
     small = h.polar | h.aromatic
     heavy, extra = np.zeros(len(residue), bool), np.ones(len(parent), bool)
@@ -122,36 +124,25 @@ def _atoms(protein: Protein, bonded: np.ndarray) -> _Atoms:
         carrier=np.concatenate([np.arange(len(residue)), parent]),
         radius=np.concatenate([heavy_radius, np.where(small, _H_SMALL, _H)]),
         hydrogen=np.concatenate([heavy, extra]),
-        donor=np.concatenate([np.isin(column, _DONORS) & _donates(types, column), h.polar]),
+        donor=np.concatenate([donates, h.polar]),
         acceptor=np.concatenate([accepts, ~extra]),
         charged=np.concatenate([charged, charged_h]),
     )
 
 
 @functools.cache
-def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return, by residue type and atom37 column, the radius, whether the atom accepts, whether it is charged."""
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return, by residue type and atom37 column, radius, may it donate, accept, is it charged: four (21, 37)."""
     radius = np.zeros((21, 37))
-    accepts, charged = np.zeros((21, 37), bool), np.zeros((21, 37), bool)
+    donates, accepts, charged = np.zeros((3, 21, 37), bool)
     for k, letter in enumerate(rc.RESTYPES_X):
         for column, name in enumerate(rc.ATOM37):
             carbonyl = name == "C" or (letter, name) in _CARBONYLS
             radius[k, column] = _CARBONYL if carbonyl else _RADIUS[name[0]]
+            donates[k, column] = (letter, name) in _TURNING
             accepts[k, column] = name[0] in "OS" or (letter, name) in {("H", "ND1"), ("H", "NE2")}
             charged[k, column] = (letter, name) in _CHARGED_NITROGENS | _CHARGED_OXYGENS or name == "OXT"
-    return radius, accepts, charged
-
-
-# Heavy atoms whose hydrogens are not placed but may point at an acceptor: hydroxyls, thiols, histidine's nitrogens.
-_TURNING = {("S", "OG"), ("T", "OG1"), ("Y", "OH"), ("C", "SG"), ("H", "ND1"), ("H", "NE2")}
-_DONORS = np.array(sorted({rc.ATOM37_ID[name] for _, name in _TURNING}))
-
-
-def _donates(types: np.ndarray, column: np.ndarray) -> np.ndarray:
-    table = np.zeros((21, 37), bool)
-    for letter, name in _TURNING:
-        table[rc.RESTYPE_ID[letter], rc.ATOM37_ID[name]] = True
-    return table[types, column]
+    return radius, donates, accepts, charged
 
 
 def _allowance(atoms: _Atoms, i: np.ndarray, j: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`foldline quality`: measure structure files and print a table or the record."""
 
 import argparse
+import dataclasses
 import json
 import logging
 import sys
@@ -78,7 +79,7 @@ def _measured(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[Structu
             continue
         found = measure(protein)
         record = {"file": str(path), "name": protein.name, "notes": list(protein.notes)}
-        measured.append({**record, "summary": found.summary, "residues": found.residues})
+        measured.append({**record, **dataclasses.asdict(found)})
     return measured, failures
 
 

@@ -116,7 +116,7 @@ _Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 def _amide(protein: Protein, x: np.ndarray, bonded: np.ndarray) -> _Part:
     """Place H of the peptide nitrogens."""
-    rows = np.flatnonzero(bonded & (protein.aatype[1:] != rc.RESTYPE_ID["P"])) + 1
+    rows = np.flatnonzero(bonded & ~np.isin(protein.aatype[1:], [rc.RESTYPE_ID["P"], rc.UNKNOWN])) + 1
     n, ca, c = x[rows, _COLUMN["N"]], x[rows, _COLUMN["CA"]], x[rows - 1, _COLUMN["C"]]
     return _part(rows, Rule("one of three", ("N",), POLAR), _opposite(n, [ca, c], POLAR)[:, None])
 

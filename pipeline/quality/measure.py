@@ -9,6 +9,7 @@ from pipeline.protein import Protein
 from pipeline.quality import ramachandran
 from pipeline.quality.accessibility import EXPOSED, accessible_surface, relative_surface
 from pipeline.quality.assessment import counts, find, finite
+from pipeline.quality.clashes import Clashes
 from pipeline.quality.secondary import secondary_structure
 
 SCHEMA = "foldline.quality/1"
@@ -22,10 +23,12 @@ class Quality:
     Args:
         summary: Counts, shares and sizes, by name.
         residues: One value for each residue, by the name of the column; None where there is none.
+        overlaps: Pairs of atoms that the clash score counts, the worst first: both names and the overlap in angstrom.
     """
 
     summary: dict[str, Any]
     residues: dict[str, list[Any]]
+    overlaps: list[tuple[str, str, float]]
 
 
 def measure(protein: Protein) -> Quality:
@@ -74,7 +77,15 @@ def measure(protein: Protein) -> Quality:
         "accessible_surface": numbers(surface, 1),
         "relative_surface": numbers(relative, 3),
     }
-    return Quality(summary, residues)
+    return Quality(summary, residues, _overlaps(protein, found.clashes))
+
+
+def _overlaps(protein: Protein, clashes: Clashes) -> list[tuple[str, str, float]]:
+    rows = zip(clashes.residues.tolist(), clashes.pairs, clashes.overlap.tolist(), strict=True)
+    named = [
+        (f"{protein.label(i)} {a}", f"{protein.label(j)} {b}", round(overlap, 2)) for (i, j), (a, b), overlap in rows
+    ]
+    return sorted(named, key=lambda row: (-row[2], row))
 
 
 def numbers(values: np.ndarray, digits: int) -> list[float | None]:

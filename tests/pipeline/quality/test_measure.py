@@ -196,6 +196,22 @@ def test_atoms_in_one_place_clash_and_bonded_ones_do_not(cage):
     assert found.atoms == find_clashes(cage, chain.bonded).atoms
 
 
+def test_unknown_residues_take_no_part(bpti):
+    aatype = bpti.aatype.copy()
+    aatype[20:25] = rc.UNKNOWN
+    some = dataclasses.replace(bpti, aatype=aatype)
+    found = find_clashes(some, quality.backbone(some).bonded)
+    assert not np.isin(found.residues, range(20, 25)).any()
+    assert found.atoms < find(bpti).clashes.atoms - 60
+
+
+def test_overlaps_are_listed_from_the_worst(bpti):
+    found = quality.measure(bpti)
+    assert len(found.overlaps) == found.summary["overlaps"] > 0
+    assert found.overlaps[0][2] == max(value for value in found.residues["worst_overlap"])
+    assert found.overlaps[0][0].startswith("A:")
+
+
 def test_hydrogen_bonds_and_disulfides_do_not_clash(bpti):
     chain = quality.backbone(bpti)
     names = [set(pair) for pair in find_clashes(bpti, chain.bonded).pairs]
