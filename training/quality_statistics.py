@@ -44,8 +44,8 @@ SOURCES = {
 log = logging.getLogger(__name__)
 
 
-def ramachandran_maps(dump: Path, held_out: frozenset[str]) -> tuple[np.ndarray, list[int]]:
-    """Return the shares (kinds, cells, cells) and how many residues of each kind they come from."""
+def ramachandran_maps(dump: Path, held_out: frozenset[str]) -> tuple[dict[str, np.ndarray], list[int]]:
+    """Return shares and densities, each (kinds, cells, cells), and how many residues of each kind they come from."""
     arrays = {name: np.load(dump / f"{name}.npy", mmap_mode="r") for name in ("ids", "offsets", "sequence", "backbone")}
     cells = RAMACHANDRAN_CELLS * FINE
     counts = np.zeros((len(ramachandran.KINDS), cells, cells))
@@ -54,9 +54,11 @@ def ramachandran_maps(dump: Path, held_out: frozenset[str]) -> tuple[np.ndarray,
         span = slice(int(offsets[index]), int(offsets[index + 1]))
         _count_chain(counts, np.asarray(arrays["backbone"][span], np.float64), np.asarray(arrays["sequence"][span]))
     counts[3] = (counts[3] + counts[3, ::-1, ::-1]) / 2  # glycine has no hand
-    pairs = zip(counts, RAMACHANDRAN_WIDTHS, strict=True)
-    shares = np.stack([_shares(count, smoothed(count, width)) for count, width in pairs])
-    return shares, [round(float(count.sum())) for count in counts]
+    densities = [smoothed(count, width) for count, width in zip(counts, RAMACHANDRAN_WIDTHS, strict=True)]
+    shares = np.stack([_shares(count, density) for count, density in zip(counts, densities, strict=True)])
+    logarithms = np.stack([_logarithm(_coarse(density)) for density in densities])
+    maps = {"ramachandran": shares.astype(np.float16), "ramachandran_density": _one_byte(logarithms)}
+    return maps, [round(float(count.sum())) for count in counts]
 
 
 def _count_chain(counts: np.ndarray, backbone: np.ndarray, letters: np.ndarray) -> None:
@@ -93,8 +95,13 @@ def _shares(counts: np.ndarray, density: np.ndarray) -> np.ndarray:
     order = np.argsort(density, axis=None)
     below = np.empty(counts.size)
     below[order] = np.cumsum(counts.ravel()[order]) / max(counts.sum(), 1)
-    coarse = counts.shape[0] // FINE
-    return below.reshape(coarse, FINE, coarse, FINE).mean(axis=(1, 3))
+    return _coarse(below.reshape(counts.shape))
+
+
+def _coarse(map_: np.ndarray) -> np.ndarray:
+    """Return the means of the fine cells in each cell of the map that is kept."""
+    cells = map_.shape[0] // FINE
+    return map_.reshape(cells, FINE, cells, FINE).mean(axis=(1, 3))
 
 
 def chi_tables(chains: AllAtomChains) -> tuple[dict[str, np.ndarray], dict[str, int]]:
@@ -122,19 +129,28 @@ def _tables_of(letter: str, chi: np.ndarray) -> dict[str, np.ndarray]:
     sample = np.concatenate(both)  # two names for one conformation
     pairs = [sample[:, k : k + 2] for k in range(torsions - 1)] or [sample]
     tables = tuple(_log_density(pair) for pair in pairs)
-    kept = {f"chi_{letter}_{k}": np.round(-table / statistics.STEP).astype(np.uint8) for k, table in enumerate(tables)}
+    kept = {f"chi_{letter}_{k}": _one_byte(table) for k, table in enumerate(tables)}
     rounded = tuple(kept[name].astype(np.float64) * -statistics.STEP for name in sorted(kept))
     scores = rotamers.log_density(statistics.ChiTables(rounded, np.zeros(0)), chi)
     return {**kept, f"quantiles_{letter}": np.quantile(scores, np.linspace(0, 1, QUANTILES)).astype(np.float32)}
 
 
 def _log_density(sample: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the smoothed density relative to its peak, cut off where one byte ends."""
+    """Return the logarithm of the smoothed density of torsions (n, dimensions)."""
     at = np.floor((sample + 180) / 360 * CHI_CELLS).astype(int) % CHI_CELLS
     histogram = np.zeros((CHI_CELLS,) * sample.shape[1])
     np.add.at(histogram, tuple(at.T), 1)
-    density = smoothed(histogram, CHI_WIDTH)
-    return np.log(np.maximum(density / density.max(), np.exp(-255 * statistics.STEP)))
+    return _logarithm(smoothed(histogram, CHI_WIDTH))
+
+
+def _logarithm(density: np.ndarray) -> np.ndarray:
+    """Return the logarithm of a density relative to its peak, cut off where one byte ends."""
+    peak = density.max() or 1.0
+    return np.log(np.maximum(density / peak, np.exp(-255 * statistics.STEP)))
+
+
+def _one_byte(logarithms: np.ndarray) -> np.ndarray:
+    return np.round(-logarithms / statistics.STEP).astype(np.uint8)
 
 
 def _sha256(path: Path) -> str:
@@ -163,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "rotamers": {**SOURCES["rotamers"], "residues": counts, "sha256": _sha256(arguments.allatom)},
         "letters": "".join(counts),
     }
-    arrays = {"ramachandran": maps.astype(np.float16), **tables, "facts": np.array(json.dumps(facts))}
+    arrays = {**maps, **tables, "facts": np.array(json.dumps(facts))}
     write_npz(arguments.output, arrays, statistics.SCHEMA)
     log.info("%s: %s", arguments.output, facts)
     return 0

@@ -45,11 +45,13 @@ class Statistics:
 
     Args:
         ramachandran: Share of the reference's residues in less populated places, shape (kinds, phi, psi).
+        ramachandran_density: Logarithm of the density there relative to its peak, the same shape.
         chi: Of each residue type with side-chain torsions, by its letter.
         facts: Sources, licences, sha256, counts.
     """
 
     ramachandran: np.ndarray
+    ramachandran_density: np.ndarray
     chi: Mapping[str, ChiTables]
     facts: Mapping[str, Any]
 
@@ -61,6 +63,7 @@ def statistics() -> Statistics:
     facts = json.loads(str(arrays["facts"]))
     return Statistics(
         ramachandran=arrays["ramachandran"].astype(np.float64),
+        ramachandran_density=arrays["ramachandran_density"].astype(np.float64) * -STEP,
         chi={letter: ChiTables(_tables(arrays, letter), arrays[f"quantiles_{letter}"]) for letter in facts["letters"]},
         facts=facts,
     )
