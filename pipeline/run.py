@@ -27,12 +27,12 @@ from pipeline.plan import (
     search_file,
     targets_of,
 )
+from pipeline.profiles import LOCAL, check_scheduler, find_profile, profile_flags
 from pipeline.settings import to_flags
 
 log = logging.getLogger(__name__)
 
 SNAKEFILE = ROOT / "Snakefile"
-PROFILE = ROOT / "profiles" / "local"
 _SHOWN_FAILURES = 10
 # Snakemake's options that show something and run no job.
 _LOOKS = re.compile(
@@ -45,15 +45,17 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command."""
     result = argparse.ArgumentParser(
         prog="foldline run",
-        usage="foldline run [FASTA ...] [--outdir DIR] [--model NAME] [--cores N] [--config FILE] [-- SNAKEMAKE ...]",
+        usage="foldline run [FASTA ...] [--outdir DIR] [--model NAME] [--cores N] [--config FILE] [--profile NAME]"
+        " [-- SNAKEMAKE ...]",
         description="Predict the structure of every record of the FASTA files. Without a file: the example.",
         epilog="example: foldline run targets.fasta --outdir results --cores 2 -- --dry-run",
     )
     result.add_argument("fasta", nargs="*", type=Path, metavar="FASTA", help="files to read (default: the config's)")
     result.add_argument("--outdir", type=Path, help="folder of all results (default: that of the config, results)")
     result.add_argument("--model", help="network: mini, alphafold2 or a preset (default: that of the config)")
-    result.add_argument("--cores", type=positive, help="CPU cores to use (default: all)")
+    result.add_argument("--cores", type=positive, help="CPU cores to use (default: all); on a cluster, of one job")
     result.add_argument("--config", type=Path, help="YAML file with settings that differ from config/config.yaml")
+    result.add_argument("--profile", help="where to run: local, slurm or a folder of your own (default: local)")
     return result
 
 
@@ -66,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     data_of(config, arguments.config)
     targets_of(config)  # bad input is refused before anything is written
     out = Path(config["outdir"])
-    command = snakemake_command(out, arguments.cores, passed_on)
+    profile = _profile(arguments, passed_on)
+    command = snakemake_command(out, profile, arguments.cores, passed_on)
     with alone(out) as lock:
         plan = _prepared(config, out)
         if _only_looks(passed_on):
@@ -74,6 +77,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_unfinished(out, plan)
         code = start([*command, "--nolock"], keep_open=(lock,))
     return _ended(code, out, plan)
+
+
+def _profile(arguments: argparse.Namespace, passed_on: Sequence[str]) -> Path | None:
+    """Return the folder of the profile; None where it is named to Snakemake itself."""
+    if "--profile" in passed_on:
+        return None
+    profile = find_profile(arguments.profile) if arguments.profile else LOCAL
+    if not _only_looks(passed_on):
+        check_scheduler(profile)
+    return profile
 
 
 def _prepared(config: Mapping[str, Any], out: Path) -> Plan:
@@ -110,12 +123,12 @@ def _one_spelling(folder: str) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def snakemake_command(out: Path, cores: int | None, passed_on: Sequence[str]) -> list[str]:
+def snakemake_command(out: Path, profile: Path | None, cores: int | None, passed_on: Sequence[str]) -> list[str]:
     """Return the command that starts Snakemake; what the user passes on comes last and so wins."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)]
     command += ["--configfile", str(out / "config.yaml")]
-    if "--profile" not in passed_on:
-        command += ["--profile", str(PROFILE)]
+    if profile:
+        command += profile_flags(profile, out)
     if cores:
         command += ["--cores", str(cores)]
     return [*command, *passed_on]

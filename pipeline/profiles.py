@@ -1,0 +1,86 @@
+"""Profiles: folders of Snakemake options that say on which machine, or by which scheduler, a run runs."""
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.config import ROOT
+from pipeline.errors import ConfigError
+
+FOLDER = ROOT / "profiles"
+LOCAL = FOLDER / "local"
+_NO_ACCOUNTS = "accounting_storage/none"
+
+
+def find_profile(name: str) -> Path:
+    """Return the folder of a profile: one of Foldline's own by its name, or a folder of the user's.
+
+    Raises:
+        ConfigError: There is no such profile.
+    """
+    own = FOLDER / name
+    for folder in (Path(name), own):  # a folder of the user's may have the name of ours
+        if _options_file(folder):
+            return folder
+    known = ", ".join(sorted(path.name for path in FOLDER.iterdir() if _options_file(path)))
+    raise ConfigError(f"there is no profile '{name}'", mend=f"choose {known}, or a folder with a config.yaml")
+
+
+def profile_flags(folder: Path, out: Path) -> list[str]:
+    """Return Snakemake's flags for a profile: its folder, and what depends on the run and the cluster.
+
+    Args:
+        folder: Of the profile.
+        out: Output folder of the run.
+
+    Raises:
+        ConfigError: The profile cannot be read.
+    """
+    flags = ["--profile", str(folder)]
+    options = _options(folder)
+    if options.get("executor") != "slurm":
+        return flags
+    if "slurm-logdir" not in options:
+        flags += ["--slurm-logdir", str((out / "logs" / "slurm").resolve())]
+    if "slurm-status-command" not in options and not keeps_accounts():
+        flags += ["--slurm-status-command", "squeue"]
+    return flags
+
+
+def check_scheduler(folder: Path) -> None:
+    """Refuse a profile whose scheduler is not here.
+
+    Raises:
+        ConfigError: The profile cannot be read, or needs Slurm and there is none.
+    """
+    if _options(folder).get("executor") == "slurm" and not shutil.which("sbatch"):
+        problem = f"the profile '{folder.name}' submits jobs to Slurm, and there is no sbatch here"
+        raise ConfigError(problem, mend="run on a login node of the cluster")
+
+
+def keeps_accounts() -> bool:
+    """Whether the cluster keeps a record of finished jobs. The plugin asks sacct, and waits for ever where it does not."""
+    scontrol = shutil.which("scontrol")
+    if not scontrol:
+        return True
+    done = subprocess.run([scontrol, "show", "config"], text=True, check=False, capture_output=True)
+    return _NO_ACCOUNTS not in done.stdout
+
+
+def _options_file(folder: Path) -> Path | None:
+    """Return the file with a profile's options, of which Snakemake reads the one for its own version first."""
+    names: Iterable[Path] = [*sorted(folder.glob("config.v*+.yaml"), reverse=True), folder / "config.yaml"]
+    return next((path for path in names if path.is_file()), None)
+
+
+def _options(folder: Path) -> dict[str, Any]:
+    path = _options_file(folder)
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8")) if path else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"the profile cannot be read: {' '.join(str(error).split())}", str(path)) from error
+    return options if isinstance(options, dict) else {}
