@@ -1,12 +1,14 @@
 """Run a Slurm of one node in a folder until standard input closes: `python tests/slurm/cluster.py FOLDER`.
 
 Needs root and Debian's packages slurmctld, slurmd, slurm-client and munge. It listens on 127.0.0.1 only, keeps keys, sockets,
-state and logs in FOLDER, writes nothing to /etc, and prints `ready SLURM_CONF` when jobs can be submitted. Whoever
-starts it holds its standard input: when that process ends, however it ends, the cluster cancels its jobs and ends too.
+state and logs in FOLDER, writes nothing to /etc, and prints `ready SLURM_CONF` when jobs can be submitted; FOLDER/bin must
+be first on PATH then. Whoever starts it holds its standard input: when that process ends, however it ends, the cluster
+cancels its jobs and ends too.
 """
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +18,11 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 NODE_MB = 16000  # what the node says that it has: nothing holds the jobs to it
+SRUN = """\
+#!/bin/sh
+# the plugin takes SLURM_CONF out of the environment of srun, which then reads /etc
+SLURM_CONF={conf} exec {program} "$@"
+"""
 MAIN = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 CONFIG = """\
@@ -70,7 +77,7 @@ def main(folder: Path) -> None:
 def write_config(folder: Path) -> Path:
     """Write what the daemons read, and return slurm.conf."""
     host, conf = socket.gethostname().split(".")[0], folder / "slurm.conf"
-    for name in ("munge", "key", "state", "spool"):
+    for name in ("munge", "key", "state", "spool", "bin"):
         (folder / name).mkdir(parents=True)
     folder.chmod(0o755)  # munge wants its socket within reach of everyone, and its key of nobody
     (folder / "key").chmod(0o700)
@@ -80,6 +87,9 @@ def write_config(folder: Path) -> Path:
     fields = {"host": host, "folder": folder, "ports": free_ports(2), "cpus": os.cpu_count(), "memory": NODE_MB}
     conf.write_text(CONFIG.format(**fields))
     (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu Type=fake File=/dev/null\n")
+    srun = folder / "bin" / "srun"
+    srun.write_text(SRUN.format(conf=conf, program=shutil.which("srun")))
+    srun.chmod(0o755)
     return conf
 
 
