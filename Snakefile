@@ -8,9 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(workflow.basedir))
 
+from pipeline import costs
 from pipeline.config import check_config
 from pipeline.errors import FoldlineError
 from pipeline.plan import cache_flag, data_of, plan_run, predict_memory
+from pipeline.resources import memory, minutes
 from pipeline.run import closing_commands, conda_prefix, use_own_commands
 from pipeline.settings import to_flags
 
@@ -25,6 +27,7 @@ try:
 except FoldlineError as error:
     raise WorkflowError(str(error)) from None
 
+DATABASE_BYTES = {str(path): path.stat().st_size for path in DATA.databases}
 OUT = config["outdir"]
 TARGET = f"{OUT}/targets/{{target}}"
 
@@ -52,6 +55,23 @@ def of_batch(pattern):
 def of_search(pattern):
     """Return an input function: one file for each target of a search."""
     return lambda wildcards: expand(pattern, target=PLAN.searches[wildcards.search])
+
+
+def search_cost(wildcards):
+    """Return what a search is expected to need."""
+    library = "library" in config["search"]["databases"] or config["search"]["use_templates"]
+    return costs.search_cost(len(PLAN.searches[wildcards.search]), DATABASE_BYTES, library=library)
+
+
+def predict_cost(wildcards):
+    """Return what the prediction of a batch is expected to need."""
+    batch = PLAN.batches[wildcards.batch]
+    return costs.predict_cost(config["predict"], batch.bucket, len(batch.targets))
+
+
+def relax_cost(wildcards):
+    """Return what the relaxation of a target is expected to need."""
+    return costs.relax_cost([length_of(wildcards)])
 
 
 def search_record(wildcards):
@@ -94,8 +114,8 @@ rule search:
         "envs/search.yaml"
     threads: workflow.cores or 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        mem_mb=lambda wildcards, attempt: memory(search_cost(wildcards), attempt),
+        runtime=lambda wildcards, attempt, threads: minutes(search_cost(wildcards), attempt, threads),
     params:
         folders=of_search(TARGET),
         library=lambda wildcards, input: Path(input.library).parent,
@@ -122,8 +142,8 @@ rule featurize:
         "envs/featurize.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=10,
+        mem_mb=lambda wildcards, attempt: memory(costs.featurize_cost(), attempt),
+        runtime=lambda wildcards, attempt: 5 * attempt,
     params:
         msa=f"{TARGET}/msa.a3m",
         templates=f"{TARGET}/templates.json",
@@ -155,7 +175,7 @@ rule predict:
     threads: workflow.cores or 1
     resources:
         mem_mb=lambda wildcards, attempt: predict_memory(config, PLAN.batches[wildcards.batch].bucket) * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        runtime=lambda wildcards, attempt, threads: minutes(predict_cost(wildcards), attempt, threads),
     params:
         folders=of_batch(TARGET),
         bucket=lambda wildcards: PLAN.batches[wildcards.batch].bucket,
@@ -180,8 +200,8 @@ rule relax:
         "envs/relax.yaml"
     threads: config["relax"]["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=lambda wildcards, attempt: (10 + length_of(wildcards) // 20) * attempt,
+        mem_mb=lambda wildcards, attempt: memory(relax_cost(wildcards), attempt),
+        runtime=lambda wildcards, attempt: minutes(relax_cost(wildcards), attempt),
     params:
         prediction=f"{TARGET}/predicted.cif",
         ranking=f"{TARGET}/ranking.json",
@@ -207,7 +227,8 @@ rule report:
         "envs/report.yaml"
     threads: 1
     resources:
-        runtime=10,
+        mem_mb=lambda wildcards, attempt: memory(costs.report_cost(), attempt),
+        runtime=lambda wildcards, attempt: 5 * attempt,
     params:
         folder=lambda wildcards, output: Path(output.page).parent,
         run=lambda wildcards, output: Path(output.page).parents[2],
@@ -233,7 +254,8 @@ rule report_run:
         "envs/report.yaml"
     threads: 1
     resources:
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: memory(costs.report_cost(), attempt),
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         run=lambda wildcards, output: Path(output.page).parent,
         settings=to_flags(config["report"]),

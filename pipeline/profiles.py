@@ -1,5 +1,6 @@
 """Profiles: folders of Snakemake options that say on which machine, or by which scheduler, a run runs."""
 
+import importlib.util
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from pipeline.errors import ConfigError
 
 FOLDER = ROOT / "profiles"
 LOCAL = FOLDER / "local"
+PLUGIN = "snakemake_executor_plugin_slurm"
+_INSTALL = "uv pip install --python .venv/bin/python -r requirements-slurm.lock"
 _NO_ACCOUNTS = "accounting_storage/none"
 
 
@@ -46,7 +49,7 @@ def profile_flags(folder: Path, out: Path) -> list[str]:
         return flags
     if "slurm-logdir" not in options:
         flags += ["--slurm-logdir", str((out / "logs" / "slurm").resolve())]
-    if "slurm-status-command" not in options and not keeps_accounts():
+    if "slurm-status-command" not in options and has_no_accounts():
         flags += ["--slurm-status-command", "squeue"]
     return flags
 
@@ -55,20 +58,24 @@ def check_scheduler(folder: Path) -> None:
     """Refuse a profile whose scheduler is not here.
 
     Raises:
-        ConfigError: The profile cannot be read, or needs Slurm and there is none.
+        ConfigError: The profile cannot be read, or needs Slurm and there is none, or no plugin for it.
     """
-    if _options(folder).get("executor") == "slurm" and not shutil.which("sbatch"):
+    if _options(folder).get("executor") != "slurm":
+        return
+    if not shutil.which("sbatch"):
         problem = f"the profile '{folder.name}' submits jobs to Slurm, and there is no sbatch here"
         raise ConfigError(problem, mend="run on a login node of the cluster")
+    if not importlib.util.find_spec(PLUGIN):
+        raise ConfigError("Snakemake's plugin for Slurm is not installed", mend=f"{_INSTALL} (docs/hpc.md)")
 
 
-def keeps_accounts() -> bool:
-    """Whether the cluster keeps a record of finished jobs. The plugin asks sacct, and waits for ever where it does not."""
+def has_no_accounts() -> bool:
+    """Whether Slurm is here and forgets finished jobs; the plugin would ask sacct for them, and wait for ever."""
     scontrol = shutil.which("scontrol")
     if not scontrol:
-        return True
+        return False
     done = subprocess.run([scontrol, "show", "config"], text=True, check=False, capture_output=True)
-    return _NO_ACCOUNTS not in done.stdout
+    return _NO_ACCOUNTS in done.stdout
 
 
 def _options_file(folder: Path) -> Path | None:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 SNAKEFILE = ROOT / "Snakefile"
 _SHOWN_FAILURES = 10
+_LAST_FILES = ("relax.json", "report.html")  # of a target
 # Snakemake's options that show something and run no job.
 _LOOKS = re.compile(
     r"-[a-zA-Z]*n[a-zA-Z]*|--(dry-?run|lint|unlock|touch|help|version|d3dag|filegraph)"
@@ -210,12 +211,13 @@ def conda_prefix() -> str:
 def closing_commands(config: Mapping[str, Any], plan: Plan) -> list[str]:
     """Return the commands that write the run's page, and those of targets that did not come through, after a failure.
 
-    The rules of these pages wait for every target, and so did not run.
+    The rules of these pages wait for every target, and so did not run. Pages that a scheduler gets as one job wait for
+    all of their targets, too.
     """
     out = Path(config["outdir"])
     settings = to_flags(config["report"])
     folders = [out / "targets" / name for name in plan.targets]
-    unfinished = [folder for folder in folders if not (folder / "relax.json").exists()]
+    unfinished = [folder for folder in folders if not all((folder / name).exists() for name in _LAST_FILES)]
     pages = [["--target-dir", folder, "--run", out, "--output", folder / "report.html"] for folder in unfinished]
     run = ["--run", out, "--names", out / "targets.txt", "--output", out / "report.html"]
     pages.append([*run, "--summary", out / "summary.tsv"])

@@ -1,9 +1,9 @@
 """Run a Slurm of one node in a folder until standard input closes: `python tests/slurm/cluster.py FOLDER`.
 
-Needs root and Debian's packages slurmctld, slurmd, slurm-client and munge. It listens on 127.0.0.1 only, keeps keys, sockets,
-state and logs in FOLDER, writes nothing to /etc, and prints `ready SLURM_CONF` when jobs can be submitted; FOLDER/bin must
-be first on PATH then. Whoever starts it holds its standard input: when that process ends, however it ends, the cluster
-cancels its jobs and ends too.
+Needs root and Debian's packages slurmctld, slurmd, slurm-client and munge. It listens on 127.0.0.1 only, keeps keys,
+sockets, state and logs in FOLDER, writes nothing to /etc, and prints `ready SLURM_CONF` when jobs can be submitted;
+FOLDER/bin must be first on PATH then. Whoever starts it holds its standard input: when that process ends, however it
+ends, the cluster cancels its jobs and ends too.
 """
 
 import contextlib

@@ -216,8 +216,9 @@ def test_out_of_the_way_names_survive_the_shell(tmp_path):
 
 
 def test_snakefile_is_named_by_the_command():
-    from pipeline.run import PROFILE, SNAKEFILE  # noqa: PLC0415
+    from pipeline.profiles import LOCAL  # noqa: PLC0415
+    from pipeline.run import SNAKEFILE  # noqa: PLC0415
 
     assert SNAKEFILE.is_file()
-    assert (PROFILE / "config.yaml").is_file()
+    assert (LOCAL / "config.yaml").is_file()
     assert Path(ROOT / "foldline").stat().st_mode & 0o111

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from pipeline import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
+LOCKS = ("requirements.lock", "requirements-slurm.lock", "requirements-test.lock", "requirements-parity.lock")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 STAGES = ("search", "featurize", "predict", "relax", "report")
@@ -43,12 +44,17 @@ def wanted(extra=None):
     return [Requirement(line) for line in lines if not line.startswith("foldline")]
 
 
+def all_wanted(*extras):
+    return [requirement for extra in extras for requirement in wanted(extra)]
+
+
 @pytest.mark.parametrize("python", PYTHONS)
 def test_locks_satisfy_the_project(python):
     for name, requirements in (
         ("requirements.lock", wanted()),
-        ("requirements-test.lock", [*wanted(), *wanted("test"), *wanted("training")]),
-        ("requirements-parity.lock", [*wanted(), *wanted("test"), *wanted("training"), *wanted("parity")]),
+        ("requirements-slurm.lock", [*wanted(), *wanted("slurm")]),
+        ("requirements-test.lock", [*wanted(), *all_wanted("slurm", "training", "test")]),
+        ("requirements-parity.lock", [*wanted(), *all_wanted("slurm", "training", "test", "parity")]),
     ):
         pins = locked(name, python)
         for requirement in requirements:
@@ -57,9 +63,8 @@ def test_locks_satisfy_the_project(python):
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_each_lock_holds_the_one_before(python):
-    names = ("requirements.lock", "requirements-test.lock", "requirements-parity.lock")
-    plain, test, parity = (locked(name, python).items() for name in names)
-    assert plain <= test <= parity
+    plain, slurm, test, parity = (locked(name, python).items() for name in LOCKS)
+    assert plain <= slurm <= test <= parity
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -72,7 +77,7 @@ def test_one_jax_for_every_python():
     assert len({locked("requirements.lock", python)["jax"] for python in PYTHONS}) == 1
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-test.lock", "requirements-parity.lock"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_locks_have_hashes_and_no_address(name):
     text = (ROOT / name).read_text()
     assert not re.search(r"https?:|file:| @ |^-", text, re.MULTILINE)

@@ -1,0 +1,129 @@
+"""The example through a real sbatch: who asks for a GPU, what a second attempt asks for, what is said of a lost job."""
+
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipeline.config import ROOT
+
+FASTA = """>trp_cage Trp-cage miniprotein (1L2Y)
+NLYIQWLKDGGPSSGRPPPS
+>villin_headpiece Villin headpiece subdomain HP36, chicken (1VII)
+MLSDEDFKAVFGMTRSAFANLPLWKQQNLKKEKGLF
+"""
+CONFIG = """
+input: {fasta: [in.fasta]}
+databases: {cache: cache}
+relax: {iterations: 50}
+"""
+QUICK = ("--slurm-init-seconds-before-status-checks", "1")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (ROOT / "data/weights/mini.npz").exists(), reason="no weights in data/weights"),
+]
+
+
+class Watched:
+    """A run on the cluster, and the jobs that were seen in its queue."""
+
+    def __init__(self, folder, environment):
+        self.folder = folder
+        self.environment = {**environment, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "xdg")}
+        self.jobs = {}
+        self.cancelled = set()
+
+    def start(self, *words, cancel="", cluster_words=()):
+        """Run to the end, cancel the first running job of the rule `cancel`, and return exit code and output."""
+        command = [sys.executable, "-m", "pipeline.cli", "run", "--config", "my.yaml", "--profile", "slurm"]
+        command += ["--cores", "1", *words, "--", *QUICK, *cluster_words]
+        said = self.folder / "said.txt"
+        with said.open("w") as out:
+            process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=out, stderr=out)
+            try:
+                while process.poll() is None:
+                    self.look(cancel)
+                    time.sleep(0.3)
+            finally:
+                process.terminate()
+                process.wait()
+        return process.returncode, said.read_text()
+
+    def look(self, cancel):
+        for job in self.command("squeue", "--noheader", "--states=all", "--format=%i").split():
+            fields = dict(re.findall(r"(\S+?)=(\S*)", self.command("scontrol", "--oneliner", "show", "job", job)))
+            self.jobs[int(job)] = fields
+            named = fields.get("Comment", "").startswith(f"rule_{cancel}_")
+            if cancel and named and fields["JobState"] == "RUNNING" and not self.cancelled:
+                self.cancelled.add(int(job))
+                self.command("scancel", job)
+
+    def command(self, *words):
+        done = subprocess.run(words, env=self.environment, text=True, check=False, capture_output=True)
+        return done.stdout
+
+    def of(self, rule):
+        """Return the jobs of a rule or group, in the order of their submission."""
+        return [job for _, job in sorted(self.jobs.items()) if re.match(f"(rule|group)_{rule}(_|$)", job["Comment"])]
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory, cluster):
+    """A run that is done, in which the first job of predict was cancelled."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "in.fasta").write_text(FASTA)
+    (folder / "my.yaml").write_text(CONFIG)
+    run = Watched(folder, cluster)
+    code, said = run.start(cancel="predict")
+    assert code == 0, said
+    assert "2 of 2 targets done" in said
+    return run
+
+
+def test_every_stage_is_a_job_of_the_cluster(watched):
+    jobs = {stage: len(watched.of(stage)) for stage in ("search", "featurize", "predict", "relax", "report")}
+    assert jobs == {"search": 1, "featurize": 1, "predict": 2, "relax": 2, "report": 1}
+    assert all(job["JobName"].startswith("foldline_") for job in watched.jobs.values())
+    assert {job["Comment"] for job in watched.of("relax")} == {
+        f"rule_relax_wildcards_{name}" for name in ("trp_cage", "villin_headpiece")
+    }
+    assert {job["Partition"] for job in watched.jobs.values()} == {"cpu", "gpu"}
+
+
+def test_only_predict_asks_for_a_gpu(watched):
+    asking = {
+        key for key, job in watched.jobs.items() if "gpu" in job.get("TresPerJob", "") + job.get("TresPerNode", "")
+    }
+    predicting = {key for key, job in watched.jobs.items() if job["Comment"].startswith("rule_predict_")}
+    assert asking == predicting
+    assert {job["Partition"] for job in watched.of("predict")} == {"gpu"}
+
+
+def test_a_cancelled_job_is_tried_again_with_more(watched):
+    first, second = watched.of("predict")
+    assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("3000M", "6000M")
+    assert (first["TimeLimit"], second["TimeLimit"]) == ("00:21:00", "00:42:00")
+    (number,) = watched.cancelled
+    assert (watched.folder / f"results/logs/slurm/rule_predict/0064-001/{number}.log").exists()
+
+
+def test_a_second_run_submits_nothing(watched):
+    before = len(watched.jobs)
+    code, said = watched.start()
+    assert code == 0, said
+    assert "Nothing to be done" in said
+    assert len(watched.jobs) == before
+
+
+def test_the_run_says_what_is_missing_of_a_lost_job(watched):
+    watched.cancelled.clear()
+    code, said = watched.start("--outdir", "lost", cancel="search", cluster_words=("--retries", "0"))
+    assert code == 1
+    assert "error: the workflow did not finish (Snakemake ended with 1); see lost/logs" in said
+    assert "Traceback" not in said
+    rows = (watched.folder / "lost/summary.tsv").read_text().splitlines()[1:]
+    assert {row.split("\t")[0]: "failed" in row for row in rows} == {"trp_cage": True, "villin_headpiece": True}
