@@ -18,6 +18,8 @@ def missing():
     spec = importlib.util.spec_from_file_location("cluster", CLUSTER)
     cluster = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(cluster)
+    if not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
+        return "the plugin is not installed: requirements-slurm.lock"
     if os.geteuid() != 0:
         return "a Slurm of our own needs root"
     path = f"{os.environ.get('PATH', '')}:{cluster.MAIN}"

@@ -55,6 +55,8 @@ class Watched:
     def look(self, cancel):
         for job in self.command("squeue", "--noheader", "--states=all", "--format=%i").split():
             fields = dict(re.findall(r"(\S+?)=(\S*)", self.command("scontrol", "--oneliner", "show", "job", job)))
+            if not fields:  # Slurm has forgotten it since
+                continue
             self.jobs[int(job)] = fields
             named = fields.get("Comment", "").startswith(f"rule_{cancel}_")
             if cancel and named and fields["JobState"] == "RUNNING" and not self.cancelled:
