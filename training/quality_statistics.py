@@ -46,13 +46,12 @@ log = logging.getLogger(__name__)
 
 def ramachandran_maps(dump: Path, held_out: frozenset[str]) -> tuple[dict[str, np.ndarray], list[int]]:
     """Return shares and densities, each (kinds, cells, cells), and how many residues of each kind they come from."""
-    arrays = {name: np.load(dump / f"{name}.npy", mmap_mode="r") for name in ("ids", "offsets", "sequence", "backbone")}
     cells = RAMACHANDRAN_CELLS * FINE
     counts = np.zeros((len(ramachandran.KINDS), cells, cells))
-    offsets, allowed = arrays["offsets"], ~np.isin(arrays["ids"], list(held_out))
-    for index in np.flatnonzero(allowed):
-        span = slice(int(offsets[index]), int(offsets[index + 1]))
-        _count_chain(counts, np.asarray(arrays["backbone"][span], np.float64), np.asarray(arrays["sequence"][span]))
+    allowed = ~np.isin(np.load(dump / "ids.npy"), list(held_out))
+    kind, phi, psi = chain_torsions(dump, np.flatnonzero(allowed).tolist())
+    at = [np.floor((value + 180) / 360 * cells).astype(int) % cells for value in (phi, psi)]
+    np.add.at(counts, (kind, at[0], at[1]), 1)
     counts[3] = (counts[3] + counts[3, ::-1, ::-1]) / 2  # glycine has no hand
     densities = [smoothed(count, width) for count, width in zip(counts, RAMACHANDRAN_WIDTHS, strict=True)]
     shares = np.stack([_shares(count, density) for count, density in zip(counts, densities, strict=True)])
@@ -61,19 +60,27 @@ def ramachandran_maps(dump: Path, held_out: frozenset[str]) -> tuple[dict[str, n
     return maps, [round(float(count.sum())) for count in counts]
 
 
-def _count_chain(counts: np.ndarray, backbone: np.ndarray, letters: np.ndarray) -> None:
-    """Add the inner residues of a chain without breaks to the histograms; backbone (n, 5, 3) begins N, CA, C."""
-    if len(letters) < 3:
-        return
+def chain_torsions(dump: Path, chains: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return kind, phi and psi in degrees of the inner residues of chains of the dump, three arrays (residues,)."""
+    arrays = {name: np.load(dump / f"{name}.npy", mmap_mode="r") for name in ("offsets", "sequence", "backbone")}
+    parts = []
+    for index in chains:
+        span = slice(int(arrays["offsets"][index]), int(arrays["offsets"][index + 1]))
+        if span.stop - span.start >= 3:
+            parts.append(_inner(np.asarray(arrays["backbone"][span], np.float64), np.asarray(arrays["sequence"][span])))
+    kind, phi, psi = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return kind, phi, psi
+
+
+def _inner(backbone: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return kind, phi and psi of the inner residues of a chain whose bonds are whole; backbone begins N, CA, C."""
     n, ca, c = (backbone[:, k] for k in range(3))
     phi, psi = torsion(c[:-2], n[1:-1], ca[1:-1], c[1:-1]), torsion(n[1:-1], ca[1:-1], c[1:-1], n[2:])
     omega = torsion(ca[:-2], c[:-2], n[1:-1], ca[1:-1])
     aatype = np.array([rc.RESTYPE_ID.get(chr(letter), rc.UNKNOWN) for letter in letters])
-    real = (aatype[1:-1] != rc.UNKNOWN) & (_bonded(c[:-2], n[1:-1]) & _bonded(c[1:-1], n[2:]))
+    real = (aatype[1:-1] != rc.UNKNOWN) & _bonded(c[:-2], n[1:-1]) & _bonded(c[1:-1], n[2:])
     kind = ramachandran.kinds(aatype[1:-1], omega, aatype[2:] == rc.RESTYPE_ID["P"])
-    cells = counts.shape[1]
-    at = [np.floor((value + 180) / 360 * cells).astype(int) % cells for value in (phi, psi)]
-    np.add.at(counts, (kind[real], at[0][real], at[1][real]), 1)
+    return kind[real], phi[real], psi[real]
 
 
 def _bonded(c: np.ndarray, n: np.ndarray) -> np.ndarray:
