@@ -1,27 +1,39 @@
 """The example shows the range that its README promises."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from pipeline.fasta import read_fasta
+from pipeline.a3m import Alignment, read_a3m
+from pipeline.fasta import read_fasta, write_target
 from pipeline.library.store import TemplateLibrary
-from pipeline.search import stage as search
+from pipeline.search.cache import Place
+from pipeline.search.stage import Job, Settings, open_searcher, run_batch
+from pipeline.templates import TemplateHits, read_templates
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "examples"
 TARGETS = {target.name: target for file in sorted(FOLDER.glob("*.fasta")) for target in read_fasta(file)}
 
 
-@pytest.fixture(scope="module")
-def library():
-    return TemplateLibrary.open()
+class Found(NamedTuple):
+    """What the search wrote of a target."""
+
+    alignment: Alignment
+    templates: TemplateHits
 
 
 @pytest.fixture(scope="module")
-def found(library):
-    settings = search.Settings()
-    sources = search.open_sources(settings, library)
-    return {name: search.search(target, sources, library, settings, search.Place()) for name, target in TARGETS.items()}
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    jobs = [Job(folder / name / "target.fasta", folder / name) for name in TARGETS]
+    for job, target in zip(jobs, TARGETS.values(), strict=True):
+        write_target(job.fasta, target)
+    outcomes = run_batch(jobs, open_searcher(Settings(), TemplateLibrary.open(), Place()))
+    assert not any(outcome.failure for outcome in outcomes.values())
+    return {
+        job.name: Found(read_a3m(job.folder / "msa.a3m"), read_templates(job.folder / "templates.json")) for job in jobs
+    }
 
 
 def test_at_least_four_small_proteins():
