@@ -145,10 +145,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     print()
     relax(read_structure(STRUCTURES[0]), Settings(iterations=1))  # loads OpenMM and the force field
     rows: list[list[object]] = []
+    print_table(HEAD, [])
     for name, native, noise, start in inputs(arguments):
         for done, who in _runs(start, arguments):
             rows.append(_row((name, len(start), noise, who), done, start, native))
-    print_table(HEAD, rows)
+            print(f"| {' | '.join(map(str, rows[-1]))} |", flush=True)
     if arguments.peer:
         print(f"\n{summary(rows)}")
     return 0

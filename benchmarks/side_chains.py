@@ -43,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.update(OPENMM_CPU_THREADS="1", OPENMM_DEFAULT_PLATFORM="CPU")
     print(described())
     print()
-    rows, totals = [], np.zeros(5)
+    print_table(HEAD, [])
+    totals = np.zeros(5)
     for path in arguments.structures:
         row, counts = measured(path)
-        rows.append(row)
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
         totals += counts
-    print_table(HEAD, rows)
     shares = totals[:4] / totals[4]
     print(f"\nOf {totals[4]:.0f} side chains chi-1 right: ours {shares[0]:.3f}, PDBFixer {shares[1]:.3f}; ", end="")
     print(f"chi-1 and chi-2: {shares[2]:.3f}, {shares[3]:.3f}.")

@@ -11,6 +11,7 @@ import openmm
 from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import Protein
+from pipeline.quality.clashes import find_clashes
 from pipeline.relax import atoms, build
 from pipeline.relax.machine import Machine, choose_machine
 from pipeline.relax.minimise import Budget, Minimiser
@@ -18,6 +19,8 @@ from pipeline.relax.prepare import Prepared, prepare
 from pipeline.relax.settings import RelaxFailure, Settings
 
 RELEASE = (0.1, 0.0)  # of the stiffness, round by round, for residues that stay in violation and their neighbours
+EASED = 0.3  # of the stiffness, from the second round on, for residues with atoms that overlap
+LOOSE = 5.0  # times the tolerance, in the first round: what it finds decides which restraints are weakened
 HOPELESS = 100.0  # kcal/mol for each residue; a minimum above this still overlaps
 INSIDE = 0.95  # of the seconds, for the physics; the rest is for what is written after it
 SURE, UNSURE, LEAST = 90.0, 50.0, 0.1  # pLDDT with full restraints, with the weakest, and their share
@@ -210,9 +213,9 @@ def _task(prepared: Prepared, settings: Settings) -> Task:
         settings.force_field, settings.solvent, settings.constraints, settings.ph, settings.cutoff
     )
     model = build.build(complete, runs, bridges, chemistry, machine)
-    states = [f"{complete.label(i)} is {state}" for i, state in model.histidines.items()]
+    states = ", ".join(f"{complete.label(i)} is {state}" for i, state in model.histidines.items())
     cut = [f"nonbonded forces end at {model.cutoff:g} A"] if model.cutoff else []
-    changes = (*prepared.changes, *added, *bonds, *states, *cut)
+    changes = (*prepared.changes, *added, *bonds, *filter(None, (states,)), *cut)
     return Task(prepared, complete, model, machine, settings, changes, prepared.findings)
 
 
@@ -229,29 +232,41 @@ def _stiffness(task: Task) -> np.ndarray:
 
 
 def _rounds(task: Task, stiffness: np.ndarray, budget: Budget) -> Outcome:
-    """Minimise, and again with weaker restraints where violations remain."""
+    """Minimise, and again with weaker restraints where something is still wrong."""
     model = build.restrain(task.model, stiffness)
     minimiser = Minimiser(model, task.machine, task.settings.tolerance, budget)
-    before = minimiser.energy()
-    if minimiser.minimise() and task.settings.dynamics and not budget.stopped:
+    rounds, before = task.settings.rounds, minimiser.energy()
+    published = task.settings.protocol == "alphafold2"
+    first = 1.0 if published or rounds == 1 else LOOSE
+    if minimiser.minimise(first) and task.settings.dynamics and not budget.stopped:
         minimiser.cool(task.settings.dynamics)
-        minimiser.minimise()
+        minimiser.minimise(first)
     relaxed = build.to_protein(task.model, task.complete, minimiser.positions())
-    excluded = np.zeros(len(relaxed), bool)
-    for release in RELEASE[: task.settings.rounds - 1]:
+    for number in range(rounds - 1):
         bad = quality.violations(relaxed).residues
-        if budget.stopped or not bad.any():
+        if budget.stopped or not (bad.any() or (first > 1 and number == 0)):
             break
-        if task.settings.protocol == "alphafold2":
-            excluded |= bad
+        if published:
             minimiser.hold_here()
-            minimiser.weaken(excluded[task.model.residue[model.atoms]], 0.0)
+            _weaken(minimiser, model, bad, 0.0)
         else:
-            near = np.convolve(bad, np.ones(3), "same") > 0
-            minimiser.weaken(near[task.model.residue[model.atoms]], release)
+            if number == 0:
+                _weaken(minimiser, model, _clashing(relaxed), EASED)
+            _weaken(minimiser, model, np.convolve(bad, np.ones(3), "same") > 0, RELEASE[min(number, 1)])
         minimiser.minimise()
         relaxed = build.to_protein(task.model, task.complete, minimiser.positions())
     return Outcome(relaxed, before, minimiser.energy())
+
+
+def _weaken(minimiser: Minimiser, model: build.Restrained, residues: np.ndarray, factor: float) -> None:
+    minimiser.weaken(residues[model.model.residue[model.atoms]], factor)
+
+
+def _clashing(protein: Protein) -> np.ndarray:
+    """Return the residues with atoms that overlap others, hydrogens included, shape (n,)."""
+    flags = np.zeros(len(protein), bool)
+    flags[find_clashes(protein, quality.backbone(protein).bonded).residues.ravel()] = True
+    return flags
 
 
 # The rungs ------------------------------------------------------------------------------------------------------------

@@ -99,8 +99,11 @@ class Minimiser:
         """Return the positions in nanometre, shape (atoms, 3)."""
         return self._context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
 
-    def minimise(self) -> bool:
+    def minimise(self, looseness: float = 1.0) -> bool:
         """Minimise; softly first where atoms are in each other. Return whether they were.
+
+        Args:
+            looseness: Times the tolerance, for a minimisation that is not the last.
 
         Raises:
             OpenMMException: The energy or a force is no number.
@@ -108,14 +111,14 @@ class Minimiser:
         absurd = not self.energy() < ABSURD
         if absurd:
             self._context.setPositions(self._softened())
-        self._descend(self._context)
+        self._descend(looseness)
         return absurd
 
-    def _descend(self, context: openmm.Context) -> None:
+    def _descend(self, looseness: float) -> None:
         remaining = self._budget.iterations - self._budget.used
         if remaining > 0:
             reporter = _Reporter(self._budget.spend)
-            openmm.LocalEnergyMinimizer.minimize(context, self._tolerance, remaining, reporter)
+            openmm.LocalEnergyMinimizer.minimize(self._context, looseness * self._tolerance, remaining, reporter)
 
     def weaken(self, chosen: np.ndarray, factor: float) -> None:
         """Set the restraints of the chosen atoms, shape (restrained,), to a share of what the model started with."""

@@ -10,9 +10,13 @@ from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import Hydrogens, Protein
 from pipeline.relax.rebuild import rebuild
+from pipeline.relax.rotamers import backbone_frames
 from pipeline.relax.settings import RelaxFailure
 
 COINCIDENT = 0.1  # angstrom; atoms nearer than this hardly know in which direction to push each other
+CLEARLY_D = 1.7  # cubic angstrom, of the chirality of CA; a well-formed residue has 2.6, with a sign by its hand
+MALFORMED = 0.15  # angstrom; with a bond of CA further from its mean a residue is no well-formed D residue
+_CA_BONDS = (1.459, 1.525, 1.53)  # angstrom, to N, C and CB (Engh & Huber 1991)
 MOST_COINCIDENT = 0.25  # of the atoms; with more, any structure that comes out is made up
 _GAP = 200  # residues, as the numbering jumps at a break
 _TWIST = 30.0  # degrees from 0 (cis) and 180 (trans), beyond which a peptide bond is twisted
@@ -93,10 +97,35 @@ def prepare(protein: Protein, longest_bond: float) -> Prepared:
     index = _index_with_breaks(runs, len(protein))
     centred = dataclasses.replace(stand_in, atom37_positions=xyz, residue_index=index, hydrogens=None, names={})
     parted, moved = _part_coincident(centred)
-    built = rebuild(parted, runs)
+    handed, turned = _right_hands(parted, runs)
+    built = rebuild(handed, runs)
+    given = built.given & np.all(handed.atom37_positions == parted.atom37_positions, axis=-1)
     findings = (*_findings(built.protein), *built.findings)
-    changes = (*changes, *cuts, *moved, *built.changes)
-    return Prepared(built.protein, runs, immobile, built.given, changes, findings, protein, offset)
+    changes = (*changes, *cuts, *moved, *turned, *built.changes)
+    return Prepared(built.protein, runs, immobile, given, changes, findings, protein, offset)
+
+
+def _right_hands(protein: Protein, runs: Sequence[slice]) -> tuple[Protein, tuple[str, ...]]:
+    """Put CB where an L residue has it, in residues that are D by distortion; well-formed D residues stay."""
+    x = protein.atom37_positions.astype(np.float64)
+    n, ca, c, cb = (x[:, atom] for atom in (_N, _CA, _C, _CB))
+    volume = np.einsum("ij,ij->i", np.cross(n - ca, c - ca), cb - ca)
+    known = _inside(runs, len(protein)) & protein.atom37_mask[:, [_N, _CA, _C, _CB]].all(axis=1)
+    lengths = np.stack([np.linalg.norm(atom - ca, axis=1) for atom in (n, c, cb)], axis=1)
+    distorted = (volume > -CLEARLY_D) | (np.abs(lengths - _CA_BONDS) > MALFORMED).any(axis=1)
+    rows = np.flatnonzero(known & (volume < 0) & distorted)
+    if not len(rows):
+        return protein, ()
+    rotation, origin = backbone_frames(x)
+    xyz = protein.atom37_positions.copy()
+    for i in rows:
+        aatype = protein.aatype[i]
+        local = rc.ATOM14_LOCAL[aatype, rc.RESIDUE_ATOMS[rc.RESTYPES[aatype]].index("CB")]
+        xyz[i, _CB] = rotation[i] @ local + origin[i]
+    changes = tuple(
+        f"{protein.label(int(i))} was distorted into a D residue: CB was put on the other side" for i in rows
+    )
+    return dataclasses.replace(protein, atom37_positions=xyz), changes
 
 
 def _inside(runs: Sequence[slice], n: int) -> np.ndarray:

@@ -58,6 +58,7 @@ def notes(evidence: Evidence) -> list[str]:
     return [
         *_templates(evidence),
         *(f"Relaxation: {change}." for change in evidence.relax.get("changes") or ()),
+        *(f"Before relaxation: {finding}." for finding in evidence.relax.get("findings") or ()),
         *(f"Input: {note}." for note in evidence.notes),
     ]
 

@@ -177,3 +177,16 @@ def test_modified_residues_become_their_parents(tmp_path, golden):
     assert main([*flags, "--report", str(tmp_path / "out.json"), "--no-isolate", "--iterations", "20"]) == 0
     assert "A:13 SEP is read as SER" in json.loads((tmp_path / "out.json").read_text())["changes"]
     assert read_structure(tmp_path / "out.cif").aatype[12] == rc.RESTYPE_ID["S"]
+
+
+def test_hands_lost_to_distortion_come_back(inputs, cage):
+    """A residue whose CB is on the wrong side of a bent CA was no D residue; a mirror image is."""
+    positions = cage.atom37_positions.copy()
+    n, ca, c, cb = (positions[6, rc.ATOM37_ID[name]].astype(float) for name in ("N", "CA", "C", "CB"))
+    normal = np.cross(n - ca, c - ca)
+    normal /= np.linalg.norm(normal)
+    bent = inputs.with_atom(cage, 6, "CB", cb - 1.25 * np.dot(cb - ca, normal) * normal)
+    assert quality.assess(bent)["d_residues"] == 1
+    record = relax(bent, Settings()).record
+    assert "A:LEU7 was distorted into a D residue: CB was put on the other side" in record.changes
+    assert record.violations_after["d_residues"] == 0
