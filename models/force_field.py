@@ -21,6 +21,7 @@ COULOMB = 332.0637130  # kcal/mol A/e^2: 1 / (4 pi epsilon_0)
 SOFT_LENNARD_JONES = 0.5  # of sigma^6, added to r^6 at softness 1
 SOFT_COULOMB = 4.0  # square angstrom, added to r^2 at softness 1
 _EPSILON_2, _EPSILON_6 = 1e-8, 1e-8  # A^2, A^6: gradients stay finite where atoms coincide, in single precision too
+_EPSILON_SINE = 1e-16  # A^4: a larger one would be felt at angles of almost 180 degrees
 _ROWS = 128  # atoms whose pairs with all others are held in memory at a time
 
 
@@ -77,7 +78,7 @@ def _angles(x: Float[Array, "n 3"], angles: Angles) -> Float[Array, ""]:
     first, vertex, second = (x[angles.atoms[:, k]] for k in range(3))
     left, right = first - vertex, second - vertex
     # atan2 of |a x b| and a.b is well behaved at 0 and 180 degrees, where the arc cosine is not
-    angle = jnp.arctan2(safe_norm(jnp.cross(left, right)), jnp.sum(left * right, axis=-1))
+    angle = jnp.arctan2(safe_norm(jnp.cross(left, right), _EPSILON_SINE), jnp.sum(left * right, axis=-1))
     return 0.5 * jnp.sum(angles.stiffness * jnp.square(angle - angles.angle))
 
 

@@ -1,6 +1,7 @@
 """Golden: energies and forces of `models.force_field` are OpenMM's, in double precision; what it refuses; laws."""
 
 import functools
+import random
 from pathlib import Path
 
 import jax
@@ -40,6 +41,7 @@ def with_hydrogens(path):
     file = app.PDBFile(str(path))
     modeller = app.Modeller(file.topology, file.positions)
     modeller.delete([atom for atom in modeller.topology.atoms() if atom.element is app.element.hydrogen])
+    random.seed(1)  # OpenMM's Python code draws from the global generator
     modeller.addHydrogens(platform=openmm.Platform.getPlatformByName("CPU"))
     return amber14(modeller.topology), np.array(modeller.positions.value_in_unit(unit.angstrom))
 
