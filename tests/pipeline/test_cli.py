@@ -234,11 +234,13 @@ def test_run_names_the_target_whose_prediction_was_killed(tmp_path, monkeypatch,
 
 def test_after_a_failure_the_unfinished_targets_get_pages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n>b\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    (tmp_path / "x.fasta").write_text("".join(f">{name}\nMKTAYIAKQRQISFVKSHFSRQ\n" for name in "abc"))
     config = merged(load_config(), {"input": {"fasta": ["x.fasta"]}, "outdir": "my out"})
     plan = plan_run(config)
-    (tmp_path / "my out/targets/a/relax.json").touch()
-    first, last = run.closing_commands(config, plan)
+    for done in ("a/relax.json", "a/report.html", "c/relax.json"):
+        (tmp_path / "my out/targets" / done).touch()
+    first, second, last = run.closing_commands(config, plan)
+    assert "--target-dir 'my out/targets/c'" in second
     assert first.startswith("foldline report --target-dir 'my out/targets/b' --run 'my out' --output ")
     assert last.startswith("foldline report --run 'my out' --names 'my out/targets.txt' ")
     assert "--summary 'my out/summary.tsv' --low-confidence 70.0" in last
