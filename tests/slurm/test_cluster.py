@@ -69,7 +69,8 @@ class Watched:
 
     def of(self, rule):
         """Return the jobs of a rule or group, in the order of their submission."""
-        return [job for _, job in sorted(self.jobs.items()) if re.match(f"(rule|group)_{rule}(_|$)", job["Comment"])]
+        comment = re.compile(rf"rule_{rule}(_wildcards_.*|_{rule})?")  # a group's name has its rule twice
+        return [job for _, job in sorted(self.jobs.items()) if comment.fullmatch(job["Comment"])]
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,9 @@ def watched(tmp_path_factory, cluster):
 
 
 def test_every_stage_is_a_job_of_the_cluster(watched):
-    jobs = {stage: len(watched.of(stage)) for stage in ("search", "featurize", "predict", "relax", "report")}
-    assert jobs == {"search": 1, "featurize": 1, "predict": 2, "relax": 2, "report": 1}
+    expected = {"search": 1, "featurize": 1, "predict": 2, "relax": 2, "report": 1, "report_run": 1}
+    assert {rule: len(watched.of(rule)) for rule in expected} == expected
+    assert len(watched.jobs) == sum(expected.values())
     assert all(job["JobName"].startswith("foldline_") for job in watched.jobs.values())
     assert {job["Comment"] for job in watched.of("relax")} == {
         f"rule_relax_wildcards_{name}" for name in ("trp_cage", "villin_headpiece")
