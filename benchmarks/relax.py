@@ -104,11 +104,11 @@ def theirs(start: Protein, folder: Path) -> Done:
         max_outer_iterations=3,
         use_gpu=False,
     )
-    write_pdb(folder / "start.pdb", dataclasses.replace(start, hydrogens=None))
     clock, original = Clock(), Simulation.minimizeEnergy
     Simulation.minimizeEnergy = clock.wrap(original)
     began, wall = time.process_time(), time.monotonic()
     try:
+        write_pdb(folder / "start.pdb", dataclasses.replace(start, hydrogens=None))
         prot = peer_protein.from_pdb_string((folder / "start.pdb").read_text(encoding="utf-8"))
         text, _, _ = relaxer.process(prot=prot)
         status = "relaxed"
