@@ -15,6 +15,10 @@ _UNLIMITED = 1 << 60  # cgroup v1 writes a number near 2^63 for no limit
 MEND = "lower predict.max_extra_msa or predict.max_msa, or predict fewer residues"
 
 
+class OutOfMemoryError(StageError):
+    """A prediction needs more memory than there is."""
+
+
 class Analysis(Protocol):
     """XLA's plan of a compiled program's memory, bytes."""
 
@@ -68,11 +72,11 @@ def check(need: Need | None, free: int | None, where: str, present: int = 0) -> 
         present: Part of the need that lies in memory already, as the parameters do, bytes.
 
     Raises:
-        StageError: The program needs more than there is.
+        OutOfMemoryError: The program needs more than there is.
     """
     if need is None or free is None or need.total - present <= free:
         return
-    raise StageError(
+    raise OutOfMemoryError(
         f"the network needs {need.total / GB:.1f} GB of memory, and {(free + present) / GB:.1f} GB are available",
         where,
         MEND,

@@ -60,23 +60,41 @@ class Program:
     need: memory.Need | None
 
 
+class Held:
+    """The parameters that lie on a device: those of one model at a time."""
+
+    model: str = ""
+    parameters: hk.Params | None = None
+
+
 class Predictor:
     """The chosen networks."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Prepare; nothing is read or compiled yet."""
-        self.settings = settings
+    def __init__(self, settings: Settings, device: jax.Device | None = None) -> None:
+        """Prepare; nothing is read or compiled yet.
+
+        Args:
+            settings: Choose the networks.
+            device: Where they run; where JAX runs everything if not given.
+        """
+        self.settings, self.device = settings, device
         self.precision = settings.precision if settings.precision != "auto" else default_precision(settings.configs)
         self.configs = {c.name: dataclasses.replace(c, precision=self.precision) for c in settings.configs}
         self.program = shared_program(list(self.configs.values()))
         self.recycles = self.program.recycles if settings.recycles is None else settings.recycles
         self.compiler_options: dict[str, Any] = {}
         self.programs: dict[inputs.Sizes, Program] = {}
-        self._held: tuple[str, hk.Params] | None = None
+        self._refused: dict[inputs.Sizes, str] = {}
+        self._held = Held()
 
     def hold(self, model: str, parameters: hk.Params) -> None:
         """Put the parameters of a model on the device; those of the model before are dropped."""
-        self._held = (model, jax.device_put(params.widen(parameters, _architecture(self.program))))
+        self._held.parameters = jax.device_put(params.widen(parameters, _architecture(self.program)), self.device)
+        self._held.model = model
+
+    def drop(self) -> None:
+        """Let go of the parameters on the device."""
+        self._held.model, self._held.parameters = "", None
 
     def load(self, weights: Weights) -> None:
         """Read the parameters of a model, unless they are held.
@@ -84,13 +102,30 @@ class Predictor:
         Raises:
             WeightsError: The file is missing, damaged or belongs to another network.
         """
-        if self._held is not None and self._held[0] == weights.model:
+        if self._held.model == weights.model:
             return
-        self._held = None  # its memory is free before the next model is read
+        self.drop()  # its memory is free before the next model is read
         try:
             self.hold(weights.model, params.load(weights.path, _architecture(self.configs[weights.model])))
         except params.ParameterFileError as error:
             raise WeightsError(str(error)) from error
+
+    def smaller(self, settings: Settings, platform: str) -> "Predictor":
+        """Return the same networks with fewer rows, or on another device.
+
+        Args:
+            settings: Of these networks, with fewer rows.
+            platform: Of the device; empty for the same one, whose parameters both share.
+        """
+        made = Predictor(settings, jax.devices(platform)[0] if platform else self.device)
+        if not platform:
+            made._held = self._held
+        return made
+
+    def refuse(self, sizes: inputs.Sizes, reason: str) -> None:
+        """Keep in mind that memory does not do for these sizes, and drop their program."""
+        self._refused[sizes] = reason
+        self.programs.pop(sizes, None)
 
     def sizes(self, features: RawFeatures, bucket: int | None) -> inputs.Sizes:
         """Return the sizes to which every model's inputs of a target are padded.
@@ -112,18 +147,25 @@ class Predictor:
             bucket: See `sizes`.
 
         Raises:
-            StageError: The program needs more memory than there is, or the coordinates are no numbers.
+            OutOfMemoryError: The program needs more memory than there is.
+            StageError: The coordinates are no numbers.
         """
-        if self._held is None or self._held[0] != run.model:
+        if self._held.model != run.model or self._held.parameters is None:
             raise ValueError(f"the parameters of {run.model} are not held")
+        sizes = self.sizes(features, bucket)
+        if sizes in self._refused:
+            raise memory.OutOfMemoryError(self._refused[sizes], features.name)
+        with jax.default_device(self.device):
+            return self._predict(features, run, sizes, self._held.parameters)
+
+    def _predict(self, features: RawFeatures, run: Run, sizes: inputs.Sizes, parameters: hk.Params) -> Prediction:
         began = time.monotonic()
         entropy = np.random.SeedSequence([run.seed, model_number(run.model)])
-        sizes = self.sizes(features, bucket)
         batch = self._inputs(features, self.configs[run.model], sizes, entropy)
-        arguments = self._arguments(self._held[1], batch, entropy)
+        arguments = self._arguments(parameters, batch, entropy)
         seconds = {"inputs": time.monotonic() - began}
         program, seconds["compile"] = self._program(sizes, arguments)
-        memory.check(program.need, free_memory(), features.name, present=_bytes(self._held[1]))
+        memory.check(program.need, free_memory(self.device), features.name, present=_bytes(parameters))
         began = time.monotonic()
         outputs = jax.tree.map(np.asarray, program.run(*arguments))
         seconds["run"] = time.monotonic() - began
@@ -132,7 +174,7 @@ class Predictor:
             templates=self.configs[run.model].input.max_templates,
             seconds=seconds,
             memory=None if program.need is None else program.need.total,
-            device=jax.devices()[0].device_kind,
+            device=(self.device or jax.devices()[0]).device_kind,
         )
 
     def prepare(self, sizes: inputs.Sizes) -> tuple[Program, float]:
@@ -201,11 +243,14 @@ def default_precision(configs: tuple[ModelConfig, ...]) -> Precision:
     return "float32" if scaled or jax.default_backend() == "cpu" else "bfloat16"
 
 
-def free_memory() -> int | None:
-    """Return the memory that is free on the device, bytes; None where it is not known."""
-    if jax.default_backend() == "cpu":
-        return memory.free_on_host()
-    return memory.free_on_device(jax.devices()[0].memory_stats())
+def free_memory(device: jax.Device | None = None) -> int | None:
+    """Return the memory that is free on a device, bytes; None where it is not known.
+
+    Args:
+        device: Where JAX runs everything if not given.
+    """
+    device = device or jax.devices()[0]
+    return memory.free_on_host() if device.platform == "cpu" else memory.free_on_device(device.memory_stats())
 
 
 def _architecture(config: ModelConfig) -> ModelConfig:

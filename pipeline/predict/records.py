@@ -97,6 +97,7 @@ class Prediction:
         seconds: Time of each step.
         memory: What the program needs, bytes; None where it is not known.
         device: What it ran on.
+        stepped_down: Where memory ended: why, and with what it was tried next; the last one made the prediction.
     """
 
     protein: Protein
@@ -108,6 +109,7 @@ class Prediction:
     seconds: dict[str, float]
     memory: int | None
     device: str
+    stepped_down: tuple[dict[str, Any], ...] = ()
 
 
 def runs_of(settings: Settings) -> list[Run]:
@@ -186,6 +188,7 @@ def record_of(
         "seconds": {name: round(value, 3) for name, value in prediction.seconds.items()},
         "memory_gb": None if memory is None else round(memory / 1e9, 3),
         "device": prediction.device,
+        "stepped_down": list(prediction.stepped_down),
         "settings": dataclasses.asdict(settings),
         "made_from": dict(made_from),
     }

@@ -46,6 +46,9 @@ class Settings:
     rank_by: Literal["auto", "plddt", "ptm"] = setting(
         "auto", "score of the ranking; auto: pTM where every model has it, else mean pLDDT"
     )
+    cpu_fallback: bool = setting(
+        False, "where a GPU's memory ends even with fewer MSA rows, predict on the CPU, which takes far longer"
+    )
     pdb: bool = setting(False, "write predicted.pdb beside predicted.cif")
 
     def __post_init__(self) -> None:
@@ -126,10 +129,15 @@ def _check_together(settings: Settings) -> None:
     lacking = [name for name in settings.model_names if not PRESETS[name].heads.pae_bins]
     if settings.rank_by == "ptm" and lacking:
         raise ConfigError(f"{lacking[0]} predicts no TM-score", "predict.rank_by", "set predict.ptm, or rank by plddt")
-    needed = max(_template_rows(PRESETS[name].input) + 1 for name in settings.model_names)
+    needed = fewest_rows(settings)
     if settings.max_msa is not None and settings.max_msa < needed:
         room = f"expected a number of at least {needed}, which keeps room for the templates' rows and the query"
         raise ConfigError(f"{room}; found {settings.max_msa}", "predict.max_msa")
+
+
+def fewest_rows(settings: Settings) -> int:
+    """Return the least rows of the clustered MSA: those of the templates, where they count, and the query."""
+    return max(_template_rows(PRESETS[name].input) + 1 for name in settings.model_names)
 
 
 def _template_rows(config: InputConfig) -> int:

@@ -39,6 +39,7 @@ from pipeline.predict.records import (
     write,
 )
 from pipeline.predict.settings import Settings
+from pipeline.predict.stepdown import Ladder
 from pipeline.predict.weights import weights_files
 from pipeline.records import write_json
 from pipeline.settings import add_flags, from_args
@@ -76,13 +77,13 @@ def run_batch(
     Raises:
         WeightsError: Parameters cannot be read; no target could do without them.
     """
-    runs, failed = runs_of(predictor.settings), dict[Job, str]()
+    runs, failed, ladder = runs_of(predictor.settings), dict[Job, str](), Ladder(predictor)
     for run in runs:
         for job in jobs:
             if job in failed:
                 continue
             try:
-                _make(job, run, predictor, weights[run.model], bucket)
+                _make(job, run, ladder, weights[run.model], bucket)
                 if run == runs[-1]:
                     finish(job, runs, predictor.settings)
             except WeightsError:
@@ -100,10 +101,10 @@ def _outcome(job: Job, reason: str | None) -> dict[str, str]:
     return {"name": job.name, "status": "ok", "reason": "", "predicted_sha256": sha256(job.folder / STRUCTURE)}
 
 
-def _make(job: Job, run: Run, predictor: Predictor, weights: Weights, bucket: int | None) -> None:
+def _make(job: Job, run: Run, ladder: Ladder, weights: Weights, bucket: int | None) -> None:
     """Make one prediction of a target, unless it is there."""
-    settings = predictor.settings
-    folder, made_from = run.folder(job, settings), provenance(job, run, predictor, weights, bucket)
+    settings = ladder.predictor.settings
+    folder, made_from = run.folder(job, settings), provenance(job, run, ladder.predictor, weights, bucket)
     label = label_of(job)
     if is_done(folder, made_from):
         log.info("%s: %s, seed %d: already predicted", job.name, run.model, run.seed)
@@ -115,19 +116,18 @@ def _make(job: Job, run: Run, predictor: Predictor, weights: Weights, bucket: in
     forget(folder)
     features = RawFeatures.load(job.features)
     with said_to_run(job, run):
-        predictor.load(weights)
-        prediction = _predicted(features, run, predictor, bucket)
+        prediction = _predicted(features, run, ladder, weights, bucket)
     prediction = dataclasses.replace(prediction, protein=labelled(prediction.protein, label))
     write(folder, record_of(job, features, prediction, settings, made_from), prediction, settings)
     _report(job, run, prediction)
 
 
-def _predicted(features: RawFeatures, run: Run, predictor: Predictor, bucket: int | None) -> Prediction:
+def _predicted(features: RawFeatures, run: Run, ladder: Ladder, weights: Weights, bucket: int | None) -> Prediction:
     """Predict, and let a failure name the model where there are several."""
     try:
-        return predictor.predict(features, run, bucket)
+        return ladder.predict(features, run, weights, bucket)
     except _OF_THE_NETWORK as error:
-        if not predictor.settings.several:
+        if not ladder.predictor.settings.several:
             raise
         raise StageError(f"{run.model}, seed {run.seed}: {_first_line(error)}") from error
 

@@ -378,7 +378,7 @@ def test_models_without_aligned_error_are_ranked_by_plddt(tmp_path, predictor, w
 
 
 def test_too_little_memory_is_said_before_the_run(tmp_path, predictor, weights, monkeypatch):
-    monkeypatch.setattr(network, "free_memory", lambda: 1000)
+    monkeypatch.setattr(network, "free_memory", lambda device: 1000)
     (todo,) = jobs(tmp_path, "a")
     (record,) = run([todo], predictor(models=(3, 4)), weights)
     assert record["status"] == "failed"
