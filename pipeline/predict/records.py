@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.metadata
 import logging
 import shutil
@@ -20,6 +19,8 @@ from pipeline.numbering import author_numbers, numbering_of
 from pipeline.predict.settings import Settings
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
+from pipeline.provenance import FILE as PROVENANCE
+from pipeline.provenance import processor, sha256, versions, write_provenance
 from pipeline.quality import assess
 from pipeline.records import atomic, read_json, read_npz, write_json, write_npz
 from pipeline.target import Chain, read_target_record
@@ -37,6 +38,7 @@ RECORD, STRUCTURE, ARRAYS, PDB, RANKING = (
     "predicted.pdb",
     "ranking.json",
 )
+_SOFTWARE = ("jax", "jaxlib", "dm-haiku", "numpy")
 PAE_STEP = 0.125  # angstrom per count of the stored uint8; the largest PAE, 31.75 A, is 254
 
 
@@ -117,12 +119,6 @@ def runs_of(settings: Settings) -> list[Run]:
     return [Run(model, seed) for model in settings.model_names for seed in settings.all_seeds]
 
 
-def sha256(path: Path) -> str:
-    """Return the checksum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def software() -> dict[str, str]:
     """Return the versions of what computes a prediction."""
     return {"foldline": __version__, **{name: importlib.metadata.version(name) for name in ("jax", "dm-haiku")}}
@@ -140,7 +136,7 @@ def is_done(folder: Path, made_from: Mapping[str, Any]) -> bool:
 
 def forget(folder: Path) -> None:
     """Remove results, so that nothing old stands for a prediction that fails; those of single models stay."""
-    for name in (RANKING, RECORD, ARRAYS, STRUCTURE, PDB):
+    for name in (PROVENANCE, RANKING, RECORD, ARRAYS, STRUCTURE, PDB):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -255,12 +251,36 @@ def finish(job: Job, runs: Sequence[Run], settings: Settings) -> None:
     """Rank the finished predictions of a target and make the best one's files the target's own."""
     if not settings.several:
         (job.folder / RANKING).unlink(missing_ok=True)  # of earlier settings
+        _say_where_from(job, [""], settings)
         return
     entries = ranked(job, runs, settings)
     _take(job.folder / entries[0]["folder"], job.folder)
     record = {"target": job.name, "rank_by": settings.score, "ranked": entries}
     if not _holds(job.folder / RANKING, record):
         write_json(job.folder / RANKING, record, RANKING_SCHEMA)
+    _say_where_from(job, ["", *(f"{entry['folder']}/" for entry in entries)], settings)
+
+
+def _say_where_from(job: Job, places: Sequence[str], settings: Settings) -> None:
+    """Write the record of where a target's files come from.
+
+    Args:
+        job: The target.
+        places: What the names of each prediction's files begin with; the target's own first.
+        settings: Of predict.
+    """
+    records = {place: read_json(job.folder / place / RECORD, CONFIDENCE_SCHEMA) for place in places}
+    outputs = [f"{place}{name}" for place, record in records.items() for name in (*record["files"], RECORD)]
+    made_from = [record["made_from"] for record in records.values()]
+    made = {
+        "weights": {made["model"]: made["weights_sha256"] for made in made_from if made},
+        "seeds": list(settings.all_seeds),
+        "predict_settings": dataclasses.asdict(settings),
+        "device": records[places[0]].get("device", ""),
+        "processor": processor(),
+        "software": versions(_SOFTWARE),
+    }
+    write_provenance(job.folder, [*outputs, RANKING], made)
 
 
 def ranked(job: Job, runs: Sequence[Run], settings: Settings) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from pipeline import quality
 from pipeline.errors import ConfigError, StageError
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
+from pipeline.provenance import sha256, versions
 from pipeline.records import read_json, write_json
 from pipeline.relax.settings import RelaxFailure, Settings
 from pipeline.settings import add_flags, from_args
@@ -272,8 +273,15 @@ def relax_file(places: Places, settings: Settings) -> RelaxRecord:
     if pdb:
         write_pdb(pdb, result.protein, title=protein.title)
     written = {"target": name, **dataclasses.asdict(record), "settings": dataclasses.asdict(settings)}
-    write_json(places.report, written, SCHEMA)
+    files = [path for path in (places.output, pdb) if path]
+    write_json(places.report, {**written, **_where_from(places.structure, files)}, SCHEMA)
     return record
+
+
+def _where_from(structure: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """Return what says that the files belong together: checksums of what was read and written, versions."""
+    made_from = {"structure_sha256": sha256(structure), "software": versions(("openmm", "pdbfixer", "numpy"))}
+    return {"made_from": made_from, "files": {path.name: sha256(path) for path in files}}
 
 
 def _unwanted(protein: Protein, settings: Settings) -> str:

@@ -16,6 +16,12 @@ OPAQUE = (
     "batches",
     "searches",
     "made_from.software",
+    "software",
+    "inputs",
+    "outputs",
+    "weights",
+    "predict_settings",
+    "search_settings",
     "databases[].facts",
     "own",
 )

@@ -61,7 +61,9 @@ def test_every_setting_that_adds_a_file_is_named(documented):
 
 def test_records_have_the_fields_of_their_tables(documented):
     fields = {name: set(listed) for name, listed in documented.fields.items()}
-    assert fields["relax.json"] == names(RelaxRecord) | {"schema", "target", "settings"}
+    assert fields["relax.json"] == names(RelaxRecord) | {
+        *("schema", "target", "settings", "files", "made_from.structure_sha256", "made_from.software")
+    }
     assert fields["features.npz"] == names(RawFeatures) | {"schema"}
     assert {f"hits[].{name}" for name in names(TemplateHit)} < fields["templates.json"]
     assert documented.fields["summary.tsv"] == list(summary_row(Evidence("a", "a", "A")))
@@ -84,5 +86,5 @@ def test_the_ranking_has_the_fields_of_its_table(documented, tmp_path):
 def test_the_schemas_are_those_of_the_code(documented):
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "pipeline").rglob("*.py"))
     named = set(re.findall(r"`(foldline\.\w+/\d+)`", documented.text))
-    assert len(named) == 13
+    assert len(named) == 15
     assert all(f'"{schema}"' in code for schema in named)

@@ -37,6 +37,7 @@ FILES = {
     "predicted.cif",
     "confidence.npz",
     "confidence.json",
+    "provenance.json",
     "relaxed.cif",
     "relax.json",
     "report.html",

@@ -312,7 +312,7 @@ def test_a_model_alone_is_that_of_the_five(predictor, weights):
 def test_one_model_with_one_seed_has_no_models_folder(tmp_path, predictor, weights):
     (todo,) = jobs(tmp_path, "a")
     run([todo], predictor(models=(3,)), weights)
-    assert {path.name for path in todo.folder.iterdir()} == {"features.npz", *FILES}
+    assert {path.name for path in todo.folder.iterdir()} == {"features.npz", "provenance.json", *FILES}
     run([todo], predictor(models=(3, 4)), weights)
     assert (todo.folder / "ranking.json").exists()
     run([todo], predictor(models=(3,)), weights)

@@ -1,0 +1,1 @@
+"""Verify: whether the files of a run are whole and belong together."""
