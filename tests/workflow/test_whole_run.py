@@ -165,7 +165,7 @@ def test_docs_name_every_file_and_field(folder, documented):
     assert found == documented.paths - documented.optional
     target = out / "targets/villin_headpiece"
     records = [*target.glob("*.json"), out / "plan.json", *(out / "batches").glob("*.json")]
-    assert len(records) == 8
+    assert len(records) == 9
     for path in records:
         name = path.name.replace("0064-001", "batches/batch").replace("search-0001", "batches/search-search")
         expected = documented.fields[name]
