@@ -4,12 +4,11 @@ A database lies in the folder of its name. `foldline.json` is written last: wher
 that it says, the database is complete. What is on its way lies in `incoming`.
 """
 
-import contextlib
 import dataclasses
 import datetime
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from pipeline.databases.publisher import Statement, statement, version_of
 from pipeline.databases.records import Database, check_place
 from pipeline.databases.unpack import Written, unpack_archive, unpack_file
 from pipeline.download.fetch import Patience, Received, download, in_words
-from pipeline.download.part import take_lock
 from pipeline.errors import DownloadError, LibraryError, RecordError
+from pipeline.lock import alone
 from pipeline.records import read_json, write_json
 
 SCHEMA, ARCHIVE_SCHEMA = "foldline.fetched/1", "foldline.archive/1"
@@ -70,7 +69,7 @@ def installed(offer: Offer, folder: Path) -> Installed | None:
 
 def _one(offer: Offer, folder: Path, patience: Patience) -> Installed:
     place = folder / offer.name
-    with _alone(place):
+    with alone(place, "databases", DownloadError):
         if here := installed(offer, folder):
             log.info("%s: %s is here already", here.path, here.version)
             shutil.rmtree(place / INCOMING, ignore_errors=True)  # where a command was ended at the last moment
@@ -183,17 +182,3 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size if path.is_file() else None
     except OSError:
         return None
-
-
-@contextlib.contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Hold the lock of a database's folder.
-
-    Raises:
-        DownloadError: Another process is fetching it.
-    """
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("a") as file:
-        if not take_lock(file):
-            raise DownloadError("another foldline databases is working in this folder", str(place), "wait for it")
-        yield

@@ -3,16 +3,16 @@
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import hashlib
 import io
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Self
 
 from pipeline.errors import DownloadError, RecordError
+from pipeline.lock import take_lock
 from pipeline.records import read_json, write_json
 
 SCHEMA = "foldline.download/1"
@@ -182,20 +182,6 @@ def _locked(path: Path) -> Iterator[io.FileIO]:
             if _is_same(path, file):
                 yield file
                 return
-
-
-def take_lock(file: IO[Any]) -> bool:
-    """Lock a file unless another process has; the system drops the lock when the process ends, however it ends.
-
-    Some file systems of clusters have no locks. There, it is left to the user not to do the same thing twice at once.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        log.warning("%s: this file system has no locks (%s)", file.name, (error.strerror or str(error)).lower())
-    return True
 
 
 def _is_same(path: Path, file: io.FileIO) -> bool:

@@ -5,17 +5,15 @@ that a build that was killed goes on where it stopped. What is published (index 
 replaced at the end: until then readers see the library as it was.
 """
 
-import contextlib
 import dataclasses
 import logging
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.download.part import take_lock
 from pipeline.errors import ConfigError, LibraryError
 from pipeline.library import clusters
 from pipeline.library.atom_library import Row, write_index
@@ -33,6 +31,7 @@ from pipeline.library.shards import (
     remove_others,
     write_shard,
 )
+from pipeline.lock import alone
 from pipeline.records import write_text
 
 PROBLEMS = "problems.tsv"
@@ -81,26 +80,12 @@ def build(options: Options) -> dict[str, Any]:
     _check(options)
     successors = read_obsolete(options.obsolete) if options.obsolete else {}
     files = scan(options.mirror)
-    with alone(options.library):
+    with alone(options.library, "library build", LibraryError):
         shards = _read_new(options, files)
         shards = _compacted(options.library, shards, files)
         manifest = _publish(options, shards, successors, files)
         remove_others(options.library, (shard.name for shard in shards))
     return manifest
-
-
-@contextlib.contextmanager
-def alone(library: Path) -> Iterator[None]:
-    """Hold the lock of a library's folder.
-
-    Raises:
-        LibraryError: Another process is changing the library.
-    """
-    library.mkdir(parents=True, exist_ok=True)
-    with (library / ".lock").open("a") as file:
-        if not take_lock(file):
-            raise LibraryError("another foldline library build is working in this folder", str(library), "wait for it")
-        yield
 
 
 def live(shards: Iterable[Shard], files: Mapping[str, Stamp]) -> dict[str, tuple[Shard, FileRecord]]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from models.config import PRESETS
 from pipeline.download.fetch import in_words
 from pipeline.errors import WeightsError
+from pipeline.lock import alone
 from pipeline.weights.archive import Extracted
-from pipeline.weights.install import Fetch, Import, alone, fetch, import_files, now, recorded
+from pipeline.weights.install import Fetch, Import, fetch, import_files, now, recorded
 from pipeline.weights.records import (
     LICENCE_FILE,
     SETS,
@@ -66,7 +67,7 @@ def verify(published: ParameterSet, name: str) -> None:
     read_as_network(path, name, str(path))
     if not os.access(published.folder, os.W_OK):  # of another user: what was verified is not kept
         return
-    with alone(published.folder):
+    with alone(published.folder, "weights", WeightsError):
         if entry is None:
             recorded(published, name, found, "found in its place")
             return

@@ -3,19 +3,18 @@
 A file appears under its name when it is whole and read once as the network reads it, and its checksum is recorded.
 """
 
-import contextlib
 import dataclasses
 import datetime
 import logging
 import os
 import shutil
 import urllib.parse
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.download.fetch import Expected, Patience, download, in_words
-from pipeline.download.part import take_lock
 from pipeline.errors import WeightsError
+from pipeline.lock import alone
 from pipeline.records import atomic
 from pipeline.weights.archive import Check, Extracted, extract, members
 from pipeline.weights.records import LICENCE_FILE, SETS, Entry, ParameterSet, read_record, sha256_of, write_record
@@ -69,7 +68,7 @@ def fetch(published: ParameterSet, how: Fetch, check: Check) -> None:
         DownloadError: The archive does not come, or is another one.
         WeightsError: The archive holds something else.
     """
-    with alone(published.folder):
+    with alone(published.folder, "weights", WeightsError):
         wanted = [name for name in published.models.values() if not _is_good(published, name, check)]
         if not wanted:
             log.info("%s: all %d files are here and verified", published.folder, len(published.models))
@@ -98,7 +97,7 @@ def import_files(files: Collection[Path], how: Import, check: Check) -> None:
     for path in paths:
         if _is_npz(path):
             published, name = _target(path, how)
-            with alone(published.folder):
+            with alone(published.folder, "weights", WeightsError):
                 _import_one(published, path, name, how, check)
         else:
             _import_archive(path, how, check)
@@ -115,20 +114,6 @@ def recorded(published: ParameterSet, name: str, extracted: Extracted, source: s
 def now() -> str:
     """Return the date and time in UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a set's folder.
-
-    Raises:
-        WeightsError: Another process is changing the folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        if not take_lock(file):
-            raise WeightsError("another foldline weights is working in this folder", str(folder), "wait for it")
-        yield
 
 
 def _is_good(published: ParameterSet, name: str, check: Check) -> bool:
@@ -190,7 +175,7 @@ def _import_archive(path: Path, how: Import, check: Check) -> None:
     if how.name:
         raise WeightsError(f"--as {how.name} goes with one .npz file; this is none", str(path))
     published = next(iter(SETS.values()))
-    with alone(published.folder):
+    with alone(published.folder, "weights", WeightsError):
         here = {name for name in published.models.values() if (published.folder / name).exists() and not how.replace}
         if here:
             log.info("%s: kept as they are, without --replace: %s", published.folder, ", ".join(sorted(here)))

@@ -21,6 +21,7 @@ from pipeline.databases.fetch import fetch, installed
 from pipeline.databases.formats import count_fasta
 from pipeline.download.fetch import Patience
 from pipeline.errors import ConfigError, DownloadError, LibraryError
+from pipeline.lock import alone
 
 QUICK = Patience(attempts=3, stall=0.2, pause=0.01, longest_pause=0.05)
 FASTA = b"".join(b">UniRef90_%d protein\n%s\n" % (i, b"MKTAYIAKQR" * (i % 17 + 1)) for i in range(997))
@@ -287,7 +288,7 @@ def test_two_at_once(shop):
     message = "another foldline databases is working in this folder; wait for it"
     with (
         shop.open(PACKED) as web,
-        module._alone(shop.folder / "uniref90"),
+        alone(shop.folder / "uniref90", "databases", DownloadError),
         pytest.raises(DownloadError, match=message),
     ):
         shop.fetch(web)

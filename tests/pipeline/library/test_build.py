@@ -21,6 +21,7 @@ from pipeline.library.build import PROBLEMS, Options, build
 from pipeline.library.manifest import MANIFEST
 from pipeline.library.mmcif import read_entry
 from pipeline.library.store import EMBEDDED, TemplateLibrary
+from pipeline.lock import alone
 
 
 @pytest.fixture
@@ -253,7 +254,7 @@ def make_with_killer(mirror, library):
 
 def test_two_builds_at_once_are_refused(make, tmp_path):
     with (
-        building.alone(tmp_path / "library"),
+        alone(tmp_path / "library", "library build", LibraryError),
         pytest.raises(LibraryError, match="another foldline library build is working in this folder; wait for it"),
     ):
         make()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DownloadError, WeightsError
-from pipeline.weights import install, records
+from pipeline.lock import alone
+from pipeline.weights import records
 from pipeline.weights.install import Fetch, Import, fetch, import_files
 from pipeline.weights.records import read_record
 
@@ -135,7 +136,7 @@ def test_free_disk_for_archive_and_files(tiny, misbehave, monkeypatch):
 
 def test_two_at_once(tiny, folder):
     with (
-        install.alone(folder),
+        alone(folder, "weights", WeightsError),
         pytest.raises(WeightsError, match="another foldline weights is working in this folder; wait for it"),
     ):
         fetch(tiny.published, Fetch(), tiny.check)
