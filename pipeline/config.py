@@ -94,7 +94,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     """
     import jsonschema  # noqa: PLC0415 - most stages read no config, and it takes a tenth of a second
 
-    validator = jsonschema.Draft202012Validator(_schema())
+    validator = jsonschema.Draft202012Validator(schema())
     errors = sorted(validator.iter_errors(dict(config)), key=lambda error: [str(key) for key in error.absolute_path])
     if errors:
         raise _explained(errors[0])
@@ -141,7 +141,8 @@ def _below(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
 
 
 @functools.cache
-def _schema() -> Config:
+def schema() -> Config:
+    """Return the schema of the config."""
     return yaml.safe_load(_SCHEMA.read_text(encoding="utf-8"))
 
 

@@ -66,6 +66,10 @@ class ConfigError(FoldlineError):
     """A setting is unknown, of the wrong type or out of range."""
 
 
+class UsageError(FoldlineError):
+    """A command line has a word that the command does not know, or lacks one that it needs."""
+
+
 class StageError(FoldlineError):
     """A stage ended without all of its results; what could be made was made."""
 

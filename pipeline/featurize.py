@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.residue_constants import ATOM37, GAP, RESTYPE_ID, UNKNOWN
 from pipeline.a3m import Alignment, encode, read_a3m, without_duplicates
+from pipeline.command_line import Parser
 from pipeline.errors import AlignmentError, ConfigError, RecordError
 from pipeline.fasta import Target, read_target
 from pipeline.features import RawFeatures, write_failure
@@ -134,7 +135,7 @@ def template_arrays(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `foldline featurize`."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     settings = from_args(Settings, arguments)
     target = read_target(arguments.fasta)
     if arguments.search and (reason := _why_not_searched(arguments.search, target)):
@@ -155,22 +156,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="foldline featurize", description="Make the network's raw features of one target."
+def parser() -> argparse.ArgumentParser:
+    """Describe the command."""
+    made = Parser(
+        "foldline featurize",
+        "Make the network's raw features of one target.",
+        example="foldline featurize --fasta my/target.fasta --msa my/msa.a3m --templates my/templates.json"
+        " \\\n  --library data/library --output my/features.npz",
     )
-    parser.add_argument("--fasta", type=Path, required=True, help="FASTA file with one record")
-    parser.add_argument("--msa", type=Path, required=True, help="alignment whose first row is the target, A3M")
-    parser.add_argument("--templates", type=Path, required=True, help="template hits of the search, JSON")
-    parser.add_argument(
+    made.add_argument("--fasta", type=Path, required=True, metavar="FILE", help="FASTA file with one record")
+    made.add_argument(
+        "--msa", type=Path, required=True, metavar="FILE", help="alignment whose first row is the target, A3M"
+    )
+    made.add_argument("--templates", type=Path, required=True, metavar="FILE", help="template hits of the search, JSON")
+    made.add_argument(
         "--search",
         type=Path,
+        metavar="FILE",
         help="record of the search's batch (JSON); the features of a target whose search failed say why",
     )
-    parser.add_argument("--library", type=Path, help="folder of the template library that was searched")
-    parser.add_argument("--output", type=Path, required=True, help="features to write, npz")
-    add_flags(parser, Settings)
-    return parser
+    made.add_argument("--library", type=Path, metavar="DIR", help="folder of the template library that was searched")
+    made.add_argument("--output", type=Path, required=True, metavar="FILE", help="features to write, npz")
+    add_flags(made, Settings)
+    return made
 
 
 def _why_not_searched(record: Path, target: Target) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import costs
+from pipeline.command_line import Parser, add_run, positive
 from pipeline.costs import Cost
 from pipeline.databases.places import located
 from pipeline.plan import Plan, data_of, plan_of
-from pipeline.run import effective_config, positive
+from pipeline.run import effective_config
 from pipeline.text_table import aligned
 
 SCHEMA = "foldline.costs/1"
@@ -65,14 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command."""
-    made = argparse.ArgumentParser(prog="foldline plan", description=main.__doc__)
-    made.add_argument("fasta", nargs="*", type=Path, metavar="FASTA", help="files to read (default: the config's)")
-    made.add_argument("--outdir", type=Path, help="folder of all results: an earlier plan there counts")
-    made.add_argument("--model", help="network: mini, alphafold2 or a preset (default: that of the config)")
-    made.add_argument("--config", type=Path, help="YAML file with settings that differ from config/config.yaml")
+    made = Parser("foldline plan", main.__doc__, example="foldline plan my.fasta --cores 8")
+    add_run(made, outdir="folder of all results: an earlier plan there counts")
     made.add_argument(
         "--cores",
         type=positive,
+        metavar="N",
         default=os.cpu_count() or 1,
         help="cores of the wall times (default: all, %(default)s)",
     )

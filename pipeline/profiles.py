@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError
 FOLDER = ROOT / "profiles"
 LOCAL = FOLDER / "local"
 PLUGIN = "snakemake_executor_plugin_slurm"
-_INSTALL = "uv pip install --python .venv/bin/python -r requirements-slurm.lock"
+INSTALL = "uv pip install --python .venv/bin/python -r requirements-slurm.lock"
 _NO_ACCOUNTS = "accounting_storage/none"
 
 
@@ -66,7 +66,7 @@ def check_scheduler(folder: Path) -> None:
         problem = f"the profile '{folder.name}' submits jobs to Slurm, and there is no sbatch here"
         raise ConfigError(problem, mend="run on a login node of the cluster")
     if not importlib.util.find_spec(PLUGIN):
-        raise ConfigError("Snakemake's plugin for Slurm is not installed", mend=f"{_INSTALL} (docs/hpc.md)")
+        raise ConfigError("Snakemake's plugin for Slurm is not installed", mend=f"{INSTALL} (docs/hpc.md)")
 
 
 def has_no_accounts() -> bool:

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.command_line import Parser, add_run, positive
 from pipeline.config import ROOT, check_config, load_config, merged, write_config
-from pipeline.errors import ConfigError, StageError
+from pipeline.errors import StageError
 from pipeline.plan import (
     Plan,
     batch_file,
@@ -44,20 +45,16 @@ _LOOKS = re.compile(
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command."""
-    result = argparse.ArgumentParser(
-        prog="foldline run",
-        usage="foldline run [FASTA ...] [--outdir DIR] [--model NAME] [--cores N] [--config FILE] [--profile NAME]"
-        " [-- SNAKEMAKE ...]",
-        description="Predict the structure of every record of the FASTA files. Without a file: the example.",
-        epilog="example: foldline run targets.fasta --outdir results --cores 2 -- --dry-run",
+    made = Parser(
+        "foldline run",
+        "Predict the structure of every record of the FASTA files. Without a file: the example.",
+        usage="foldline run [FASTA ...] [options] [-- SNAKEMAKE ...]",
+        example="foldline run targets.fasta --outdir results --cores 2\nfoldline run targets.fasta -- --dry-run",
     )
-    result.add_argument("fasta", nargs="*", type=Path, metavar="FASTA", help="files to read (default: the config's)")
-    result.add_argument("--outdir", type=Path, help="folder of all results (default: that of the config, results)")
-    result.add_argument("--model", help="network: mini, alphafold2 or a preset (default: that of the config)")
-    result.add_argument("--cores", type=positive, help="CPU cores to use (default: all); on a cluster, of one job")
-    result.add_argument("--config", type=Path, help="YAML file with settings that differ from config/config.yaml")
-    result.add_argument("--profile", help="where to run: local, slurm or a folder of your own (default: local)")
-    return result
+    add_run(made)
+    made.add_argument("--cores", type=positive, metavar="N", help="CPU cores (default: all); on a cluster, of one job")
+    made.add_argument("--profile", metavar="NAME", help="where to run: local, slurm or a folder of your own")
+    return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,6 +103,13 @@ def effective_config(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: A setting is wrong.
     """
+    config = merged(load_config(arguments.config), from_command_line(arguments))
+    check_config(config)
+    return {**config, "outdir": _one_spelling(config["outdir"])}
+
+
+def from_command_line(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the part of a config that the command line says."""
     over: dict[str, Any] = {}
     if arguments.fasta:
         over["input"] = {"fasta": [str(path) for path in arguments.fasta]}
@@ -113,9 +117,7 @@ def effective_config(arguments: argparse.Namespace) -> dict[str, Any]:
         over["outdir"] = str(arguments.outdir)
     if arguments.model:
         over["predict"] = {"model": arguments.model}
-    config = merged(load_config(arguments.config), over)
-    check_config(config)
-    return {**config, "outdir": _one_spelling(config["outdir"])}
+    return over
 
 
 def _one_spelling(folder: str) -> str:
@@ -133,21 +135,6 @@ def snakemake_command(out: Path, profile: Path | None, cores: int | None, passed
     if cores:
         command += ["--cores", str(cores)]
     return [*command, *passed_on]
-
-
-def positive(text: str) -> int:
-    """Read a number of cores.
-
-    Raises:
-        ConfigError: It is no whole number above 0.
-    """
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise ConfigError(f"--cores must be a whole number above 0, found '{text}'")
-    return value
 
 
 def use_own_commands() -> None:

@@ -9,7 +9,10 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from pipeline.command_line import Parser
+
 T = TypeVar("T")
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 def setting(default: Any, help_text: str) -> Any:
@@ -18,7 +21,10 @@ def setting(default: Any, help_text: str) -> Any:
 
 
 def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
-    """Add a `--flag` for each field of a `Settings` dataclass; `None` defaults are optional values."""
+    """Add a `--flag` for each field of a `Settings` dataclass; `None` defaults are optional values.
+
+    A stage's `--help` leaves them out, `--help-all` shows them.
+    """
     hints = typing.get_type_hints(settings)
     group = parser.add_argument_group("settings")
     for field in dataclasses.fields(settings):
@@ -29,12 +35,15 @@ def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
         if typing.get_origin(kind) is typing.Literal:
             options |= {"choices": typing.get_args(kind)}
         elif typing.get_origin(kind) is tuple:
-            options |= {"nargs": "*", "type": typing.get_args(kind)[0]}
+            (kind, *_) = typing.get_args(kind)
+            options |= {"nargs": "*", "type": kind, "metavar": _METAVARS[kind]}
         elif kind is bool:
             options |= {"action": argparse.BooleanOptionalAction}
         else:
-            options |= {"type": kind}
+            options |= {"type": kind, "metavar": _METAVARS[kind]}
         group.add_argument(_flag(field.name), **options)
+    if isinstance(parser, Parser):
+        parser.fold(group, f"foldline config explain {parser.prog.split()[-1]}")
 
 
 def from_args(settings: type[T], arguments: argparse.Namespace) -> T:

@@ -10,8 +10,10 @@ from typing import Any
 
 from models.inputs import Sizes, sizes_for
 from pipeline.batches import bucket_length
+from pipeline.command_line import Parser, add_run, positive
 from pipeline.plan import plan_of
-from pipeline.predict.compiled import default_cache, kept, use_compilation_cache
+from pipeline.predict.compiled import kept, use_compilation_cache
+from pipeline.predict.folders import default_cache
 from pipeline.predict.network import Predictor
 from pipeline.predict.settings import Settings, from_section
 from pipeline.run import effective_config
@@ -54,25 +56,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command."""
-    made = argparse.ArgumentParser(
-        prog="foldline warm",
-        description=main.__doc__,
+    made = Parser(
+        "foldline warm",
+        main.__doc__,
+        example="foldline warm my.fasta --config my.yaml\nfoldline warm --lengths 100 200 --model model_1_ptm",
         epilog="On a cluster, run it on a node like those that predict. Options as those of the run that follows.",
     )
-    made.add_argument("fasta", nargs="*", type=Path, metavar="FASTA", help="files of the run (default: the config's)")
-    made.add_argument("--lengths", type=_positive, nargs="+", default=[], help="residues, instead of the plan of a run")
+    add_run(made, outdir="folder of all results: an earlier plan there counts")
+    made.add_argument("--lengths", type=positive, nargs="+", default=[], help="residues, instead of the plan of a run")
     made.add_argument(
         "--msa-rows",
-        type=_positive,
+        type=positive,
         nargs="+",
         default=[_DEEPEST],
         metavar="ROWS",
         help="rows of the alignments; shallow ones have programs of their own (default: as many as the network reads)",
     )
-    made.add_argument("--outdir", type=Path, help="folder of all results: an earlier plan there counts")
-    made.add_argument("--model", help="network: mini, alphafold2 or a preset (default: that of the config)")
-    made.add_argument("--config", type=Path, help="YAML file with settings that differ from config/config.yaml")
-    made.add_argument("--compilation-cache", type=Path, default=default_cache(), help="folder of compiled programs")
+    made.add_argument(
+        "--compilation-cache", type=Path, metavar="DIR", default=default_cache(), help="folder of compiled programs"
+    )
     return made
 
 
@@ -121,10 +123,3 @@ def page_of(warmed: Sequence[Warmed]) -> str:
         numbers = map(str, (sizes.length, sizes.clusters, sizes.extra))
         rows.append([*numbers, found, f"{program.seconds:.1f}", memory])
     return aligned(rows)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("expected at least 1")
-    return value

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.command_line import Parser, add_config, said
 from pipeline.config import check_config, load_config
 from pipeline.databases.catalogue import TIERS, Offer, chosen, default_folder, read_catalogue
 from pipeline.databases.check import State, check
@@ -28,7 +29,7 @@ _LIST_HEADINGS = ("NAME", "TIERS", "FETCHED", "UNPACKED", "LICENCE", "STATE")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `foldline databases list`, `fetch` or `check`."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     actions = {"list": _list, "fetch": _fetch, "check": _check}
     actions[arguments.action](arguments)
     return 0
@@ -58,7 +59,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    folder = arguments.to or default_folder()
+    folder = arguments.folder or default_folder()
     rows = [_LIST_HEADINGS, *(_offer_row(offer, folder) for offer in read_catalogue().values())]
     sys.stdout.write(f"{table(rows)}\nfolder: {folder}\n")
 
@@ -81,7 +82,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{changes[0]} goes with one database, found {len(offers)}")
     if not offers:
         log.info("the embedded library is part of the repository: there is nothing to fetch")
-    found = fetch(offers, (arguments.to or default_folder()).expanduser().absolute()) if offers else []
+    found = fetch(offers, (arguments.folder or default_folder()).expanduser().absolute()) if offers else []
     sys.stdout.write(config_lines(found))
 
 
@@ -126,23 +127,32 @@ def _as_json(states: Sequence[State]) -> str:
     return json.dumps(record, indent=1) + "\n"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="foldline databases",
-        description="List and fetch public databases, and look at those of a config. They are fetched to"
+def parser() -> argparse.ArgumentParser:
+    """Describe the command."""
+    made = Parser(
+        "foldline databases",
+        "List and fetch public databases, and look at those of a config. They are fetched to"
         " $FOLDLINE_DATABASES, by default ~/.local/share/foldline/databases.",
+        example="foldline databases fetch uniref90 mgnify --folder /data/foldline\n"
+        "foldline databases check --config my.yaml",
     )
-    actions = parser.add_subparsers(dest="action", required=True)
-    show = actions.add_parser("list", help="show the public databases: tiers, sizes, licences, and what is here")
-    get = actions.add_parser("fetch", help="fetch, verify and unpack public databases; what is here already is kept")
+    actions = made.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = actions.add_parser("list", **said("show the public databases: tiers, sizes, licences, and what is here"))
+    get = actions.add_parser("fetch", **said("fetch, verify and unpack public databases; what is here already is kept"))
     get.add_argument("what", nargs="+", metavar="TIER", help=f"a tier ({', '.join(TIERS)}) or names of databases")
     for action in (show, get):
-        action.add_argument("--to", type=Path, metavar="DIR", help="folder of the databases")
-    get.add_argument("--url", default="", help="another address of the one database, for example a mirror")
-    get.add_argument("--checksum", default="", help="its checksum: md5:HEX, sha256:HEX, a metalink's address, or none")
-    get.add_argument("--release", default="", help="its version, where the publisher does not say it")
-    look = actions.add_parser("check", help="say of each database of a config whether it can be searched")
-    look.add_argument("--config", type=Path, help="YAML file with settings that differ from config/config.yaml")
-    look.add_argument("--json", action="store_true", help="print JSON instead of a table")
+        action.add_argument("--folder", type=Path, metavar="DIR", help="folder of the databases")
+    get.add_argument(
+        "--url", default="", metavar="URL", help="another address of the one database, for example a mirror"
+    )
+    get.add_argument(
+        "--checksum", default="", metavar="SUM", help="its checksum: md5:HEX, sha256:HEX, a metalink's address, or none"
+    )
+    get.add_argument(
+        "--release", default="", metavar="VERSION", help="its version, where the publisher does not say it"
+    )
+    look = actions.add_parser("check", **said("say of each database of a config whether it can be searched"))
+    add_config(look)
+    look.add_argument("--json", action="store_true", help=f"print the record ({CHECK_SCHEMA})")
     look.add_argument("--quick", action="store_true", help="do not read whole databases to count what is in them")
-    return parser
+    return made

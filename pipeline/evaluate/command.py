@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.command_line import Parser
 from pipeline.errors import FoldlineError
 from pipeline.evaluate.pairs import PairingError
 from pipeline.evaluate.scores import SCHEMA, Evaluation, evaluate
@@ -19,19 +20,7 @@ _HEAD = ("model", "residues", "paired", "by", "CA-lDDT", "lDDT", "TM-score", "GD
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare one or more models with a reference structure: mmCIF or PDB files, gzip or not."""
-    parser = argparse.ArgumentParser(prog="foldline evaluate", description=main.__doc__)
-    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="structure to judge")
-    parser.add_argument("reference", type=Path, metavar="REFERENCE", help="structure to compare with")
-    parser.add_argument(
-        "--match",
-        choices=("auto", "number", "sequence"),
-        default="auto",
-        help="pair residues by number or by aligning sequences; auto: by number where the sequences agree",
-    )
-    shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--residues", action="store_true", help="print a row for each residue, with tabs")
-    shape.add_argument("--json", action="store_true", help=f"print the record ({SCHEMA})")
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     reference = read_structure(arguments.reference)
     found: list[tuple[Path, Evaluation]] = []
     for path in arguments.models:
@@ -47,6 +36,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         sys.stdout.write(_residue_rows(found) if arguments.residues else aligned([_HEAD, *map(_row, found)]))
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command."""
+    made = Parser(
+        "foldline evaluate", main.__doc__, example="foldline evaluate results/targets/NAME/relaxed.cif reference.pdb"
+    )
+    made.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="structure to judge")
+    made.add_argument("reference", type=Path, metavar="REFERENCE", help="structure to compare with")
+    made.add_argument(
+        "--match",
+        choices=("auto", "number", "sequence"),
+        default="auto",
+        help="pair residues by number or by aligning sequences; auto: by number where the sequences agree",
+    )
+    shape = made.add_mutually_exclusive_group()
+    shape.add_argument("--residues", action="store_true", help="print a row for each residue, with tabs")
+    shape.add_argument("--json", action="store_true", help=f"print the record ({SCHEMA})")
+    return made
 
 
 def _row(entry: tuple[Path, Evaluation]) -> list[str]:

@@ -102,7 +102,7 @@ def _check(options: Options) -> None:
     for what, word in (("--name", options.name), ("--release", options.release or "0")):
         if not _SAFE.fullmatch(word):
             raise ConfigError(f"{what} cannot be {word!r}", mend="use letters, digits and . _ + -")
-    for flag, value in (("--processes", options.processes), ("--min-residues", options.min_residues)):
+    for flag, value in (("--cores", options.processes), ("--min-residues", options.min_residues)):
         if value < 1:
             raise ConfigError(f"{flag} must be at least 1, found {value}")
     if options.identity:

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import re
 from pathlib import Path
@@ -11,11 +10,6 @@ import jax
 
 _CPUINFO = Path("/proc/cpuinfo")
 _ENTRIES = "*-cache"  # the files in which JAX keeps programs; beside them are files with times of access
-
-
-def default_cache() -> Path:
-    """Return the folder of compiled programs: of the user, not of the run."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foldline" / "jax"
 
 
 def use_compilation_cache(folder: Path) -> Path:

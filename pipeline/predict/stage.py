@@ -15,9 +15,11 @@ from typing import Any
 
 import jax
 
+from pipeline.command_line import Parser
 from pipeline.errors import FoldlineError, RecordError, StageError, WeightsError
 from pipeline.features import RawFeatures
-from pipeline.predict.compiled import default_cache, use_compilation_cache
+from pipeline.predict.compiled import use_compilation_cache
+from pipeline.predict.folders import default_cache
 from pipeline.predict.network import Predictor, Weights
 from pipeline.predict.records import (
     STRUCTURE,
@@ -197,20 +199,30 @@ def stored_weights(settings: Settings, given: Sequence[Path] = ()) -> dict[str, 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line of the stage."""
-    made = argparse.ArgumentParser(prog="foldline predict", description="Predict the structures of a batch of targets.")
-    made.add_argument("--features", type=Path, nargs="+", required=True, help="features.npz of each target")
-    made.add_argument("--outputs", type=Path, nargs="+", required=True, help="folder of each target's files")
+    made = Parser(
+        "foldline predict",
+        "Predict the structures of a batch of targets.",
+        example="foldline predict --features my/features.npz --outputs my --model mini --seeds 5",
+    )
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "required": True}
+    made.add_argument("--features", **many, metavar="FILE", help="features.npz of each target")
+    made.add_argument("--outputs", **many, metavar="DIR", help="folder of each target's files")
     made.add_argument(
         "--weights",
         type=Path,
         nargs="+",
         default=[],
+        metavar="FILE",
         help="parameter file (.npz); for several models files or a folder of files called params_MODEL.npz or MODEL.npz"
         " (default: the installed ones)",
     )
-    made.add_argument("--batch", type=Path, help="record to write of what succeeded and what failed (JSON)")
-    made.add_argument("--bucket", type=int, help="length to pad to, residues; each target's own where not given")
-    made.add_argument("--compilation-cache", type=Path, default=default_cache(), help="folder of compiled programs")
+    made.add_argument(
+        "--batch", type=Path, metavar="FILE", help="record to write of what succeeded and what failed (JSON)"
+    )
+    made.add_argument("--bucket", type=int, metavar="N", help="length to pad to, residues (default: each target's own)")
+    made.add_argument(
+        "--compilation-cache", type=Path, metavar="DIR", default=default_cache(), help="folder of compiled programs"
+    )
     made.add_argument("--keep-going", action="store_true", help="exit with 0 although targets failed; see --batch")
     add_flags(made, Settings)
     return made

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.command_line import Parser
 from pipeline.errors import StageError, StructureError
 from pipeline.protein import read_structure
 from pipeline.quality.measure import SCHEMA, measure
@@ -42,12 +43,7 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the quality of structures, from any program or the PDB: mmCIF or PDB files, gzip or not."""
-    parser = argparse.ArgumentParser(prog="foldline quality", description=main.__doc__)
-    parser.add_argument("structures", type=Path, nargs="+", metavar="FILE", help="structure to measure")
-    shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--residues", action="store_true", help="print a row for each residue, with tabs")
-    shape.add_argument("--json", action="store_true", help=f"print the record ({SCHEMA})")
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     measured, failures = _measured(arguments.structures)
     if arguments.json:
         json.dump({"schema": SCHEMA, "structures": measured}, sys.stdout, indent=1, allow_nan=False)
@@ -60,6 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         count = f"{len(failures)} of {len(arguments.structures)}"
         raise StageError(f"{count} structures could not be read", failures[0].where, "the lines above say why")
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command."""
+    made = Parser("foldline quality", main.__doc__, example="foldline quality results/targets/*/relaxed.cif")
+    made.add_argument("structures", type=Path, nargs="+", metavar="FILE", help="structure to measure")
+    shape = made.add_mutually_exclusive_group()
+    shape.add_argument("--residues", action="store_true", help="print a row for each residue, with tabs")
+    shape.add_argument("--json", action="store_true", help=f"print the record ({SCHEMA})")
+    return made
 
 
 def _measured(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[StructureError]]:

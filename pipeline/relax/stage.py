@@ -18,6 +18,7 @@ import numpy as np
 
 from models import residue_constants as rc
 from pipeline import quality
+from pipeline.command_line import Parser
 from pipeline.errors import ConfigError, StageError
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
@@ -238,13 +239,7 @@ class Places:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `foldline relax`: a structure in, a structure and a record out; the exit code is 0 also where it failed."""
-    parser = argparse.ArgumentParser(prog="foldline relax", description=main.__doc__)
-    parser.add_argument("--structure", type=Path, required=True, help="structure to relax (mmCIF or PDB)")
-    parser.add_argument("--output", type=Path, required=True, help="structure to write (mmCIF)")
-    parser.add_argument("--report", type=Path, required=True, help="record to write (JSON)")
-    parser.add_argument("--ranking", type=Path, help="ranking.json of a target's predictions, for --models all")
-    add_flags(parser, Settings)
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     settings = from_args(Settings, arguments)
     places = Places(arguments.structure, arguments.output, arguments.report)
     records = [relax_file(places, settings)]
@@ -254,6 +249,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.strict and first:
         raise StageError(f"not fully relaxed: {first.reason}", str(arguments.structure))
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command."""
+    made = Parser(
+        "foldline relax",
+        "Relieve strain and clashes of a structure; where that fails it comes out as it was, and the exit code is 0.",
+        example="foldline relax --structure model.pdb --output relaxed.cif --report relax.json",
+    )
+    made.add_argument("--structure", type=Path, required=True, metavar="FILE", help="structure (mmCIF or PDB)")
+    made.add_argument("--output", type=Path, required=True, metavar="FILE", help="structure to write (mmCIF)")
+    made.add_argument("--report", type=Path, required=True, metavar="FILE", help="record to write (JSON)")
+    made.add_argument("--ranking", type=Path, metavar="FILE", help="ranking.json of a target, for --models all")
+    add_flags(made, Settings)
+    return made
 
 
 def relax_file(places: Places, settings: Settings) -> RelaxRecord:

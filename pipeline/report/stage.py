@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline.command_line import Parser
 from pipeline.errors import ConfigError, FoldlineError, RecordError
 from pipeline.records import write_text
 from pipeline.report.evidence import Evidence, Parts, read_evidence, read_failures, target_folders, unreadable
@@ -64,18 +65,26 @@ def _read(folder: Path, run: Path, failures: Mapping[str, str], parts: Parts) ->
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command."""
-    result = argparse.ArgumentParser(
-        prog="foldline report",
-        description="Write the offline page of one target (--target-dir) or of a whole run (--run).",
-        epilog="example: foldline report --run results --output results/report.html --summary results/summary.tsv",
+    made = Parser(
+        "foldline report",
+        "Write the offline page of one target (--target-dir) or of a whole run (--run).",
+        example="foldline report --run results --output results/report.html --summary results/summary.tsv",
     )
-    result.add_argument("--target-dir", type=Path, help="folder of one target, OUT/targets/NAME: write its page")
-    result.add_argument("--run", type=Path, help="output folder OUT: write the run's page, or say where a target's is")
-    result.add_argument("--names", type=Path, help="file with a target name per line (default: all of OUT/targets)")
-    result.add_argument("--output", type=Path, required=True, help="HTML page to write")
-    result.add_argument("--summary", type=Path, help="TSV to write, a row per target; the same as JSON beside it")
-    add_flags(result, Settings)
-    return result
+    made.add_argument(
+        "--target-dir", type=Path, metavar="DIR", help="folder of one target, OUT/targets/NAME: write its page"
+    )
+    made.add_argument(
+        "--run", type=Path, metavar="DIR", help="output folder OUT: write the run's page, or say where a target's is"
+    )
+    made.add_argument(
+        "--names", type=Path, metavar="FILE", help="file with a target name per line (default: all of OUT/targets)"
+    )
+    made.add_argument("--output", type=Path, required=True, metavar="FILE", help="HTML page to write")
+    made.add_argument(
+        "--summary", type=Path, metavar="FILE", help="TSV to write, a row per target; the same as JSON beside it"
+    )
+    add_flags(made, Settings)
+    return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:

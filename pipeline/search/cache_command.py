@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.command_line import Parser, add_config, said
 from pipeline.config import load_config
 from pipeline.download.fetch import in_words
 from pipeline.errors import ConfigError, StageError
@@ -20,8 +21,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `foldline cache list`, `verify` or `prune`."""
-    arguments = _parser().parse_args(argv)
-    root = _root(arguments.cache)
+    arguments = parser().parse_args(argv)
+    root = _root(arguments.cache, arguments.config)
     actions = {"list": _list, "verify": _verify, "prune": _prune}
     actions[arguments.action](root, arguments)
     return 0
@@ -39,14 +40,14 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
-def _root(given: Path | None) -> Path:
-    """Return the cache: the given one, or that of the default config.
+def _root(given: Path | None, config: Path | None) -> Path:
+    """Return the cache: the given one, or that of the config.
 
     Raises:
         ConfigError: There is none.
     """
-    root = (given or Path(load_config()["databases"]["cache"])).expanduser()
-    if not root.is_dir():
+    root = (given or Path(load_config(config)["databases"]["cache"] or "")).expanduser()
+    if not root.is_dir() or root == Path():
         raise ConfigError("there is no cache of searches here", str(root), "name its folder by --cache")
     return root
 
@@ -122,21 +123,23 @@ def _said(removed: Sequence[Item], everything: Sequence[Item], dry_run: bool) ->
     return "".join(f"{line}\n" for line in lines)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="foldline cache",
-        description="List, verify and prune the searches that are kept.",
-        epilog="example: foldline cache prune --older-than 90 --to-size 20G --dry-run",
+def parser() -> argparse.ArgumentParser:
+    """Describe the command."""
+    made = Parser(
+        "foldline cache",
+        "List, verify and prune the searches that are kept.",
+        example="foldline cache prune --older-than 90 --to-size 20G --dry-run",
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listed = actions.add_parser("list", help="show entries, sizes and ages of each database")
-    verified = actions.add_parser("verify", help="compare every entry with its checksum")
+    actions = made.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listed = actions.add_parser("list", **said("show entries, sizes and ages of each database"))
+    verified = actions.add_parser("verify", **said("compare every entry with its checksum"))
     verified.add_argument("--remove", action="store_true", help="remove what is damaged or was never finished")
-    pruned = actions.add_parser("prune", help="remove what fits all that is given")
+    pruned = actions.add_parser("prune", **said("remove what fits all that is given"))
     pruned.add_argument("--older-than", type=float, metavar="DAYS", help="not used for more than this, days")
     pruned.add_argument("--to-size", metavar="SIZE", help="the longest unused, until this is left (500M, 20G)")
     pruned.add_argument("--database", nargs="*", default=[], metavar="NAME", help="of these: NAME or NAME-VERSION")
     pruned.add_argument("--dry-run", action="store_true", help="remove nothing, say what would be removed")
     for action in (listed, verified, pruned):
-        action.add_argument("--cache", type=Path, help="the cache (default: databases.cache of config/config.yaml)")
-    return parser
+        action.add_argument("--cache", type=Path, metavar="DIR", help="the cache (default: the config's)")
+        add_config(action)
+    return made

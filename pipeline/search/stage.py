@@ -4,7 +4,9 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from pipeline.command_line import Parser, positive
 from pipeline.errors import FoldlineError, StageError
 from pipeline.library.store import TemplateLibrary
 from pipeline.records import write_json
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     settings = from_args(Settings, arguments)
     library = TemplateLibrary.open(arguments.library) if arguments.library else None
-    place = Place(SearchCache(arguments.cache), max(1, arguments.threads))
+    place = Place(SearchCache(arguments.cache), arguments.threads)
     jobs = [Job(*paths) for paths in zip(arguments.fasta, arguments.outputs, strict=True)]
     outcomes = run_batch(jobs, open_searcher(settings, library, place))
     if arguments.batch:
@@ -67,19 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line of the stage."""
-    made = argparse.ArgumentParser(
-        prog="foldline search",
-        description="Find homologous sequences and templates of one target or a batch.",
-        epilog="example: foldline search --fasta my.fasta --outputs my --library data/library",
+    made = Parser(
+        "foldline search",
+        "Find homologous sequences and templates of one target or a batch.",
+        example="foldline search --fasta my.fasta --outputs my --library data/library",
     )
-    made.add_argument("--fasta", type=Path, nargs="+", required=True, help="FASTA file of each target, one record")
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "required": True}
+    made.add_argument("--fasta", **many, metavar="FILE", help="FASTA file of each target, one record")
+    made.add_argument("--outputs", **many, metavar="DIR", help="folder of each target's msa.a3m and records")
+    made.add_argument("--library", type=Path, metavar="DIR", help="folder of the template library")
+    made.add_argument("--cache", type=Path, metavar="DIR", help="folder of earlier searches (default: none)")
+    made.add_argument("--threads", type=positive, default=1, metavar="N", help="threads (default: %(default)s)")
     made.add_argument(
-        "--outputs", type=Path, nargs="+", required=True, help="folder of each target's msa.a3m and records"
+        "--batch", type=Path, metavar="FILE", help="record to write of what succeeded and what failed (JSON)"
     )
-    made.add_argument("--library", type=Path, help="folder of the template library")
-    made.add_argument("--cache", type=Path, help="folder of earlier searches, shared by runs (default: none)")
-    made.add_argument("--threads", type=int, default=1, help="threads (default: %(default)s)")
-    made.add_argument("--batch", type=Path, help="record to write of what succeeded and what failed (JSON)")
     made.add_argument("--keep-going", action="store_true", help="exit with 0 although targets failed; see --batch")
     add_flags(made, Settings)
     return made

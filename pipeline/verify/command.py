@@ -6,7 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.command_line import Parser
 from pipeline.errors import ConfigError, StageError
+from pipeline.predict.folders import default_cache
 from pipeline.text_table import printable
 from pipeline.verify.checks import Finding, Results, as_json, check_run, check_target, results_of
 
@@ -19,7 +21,7 @@ PLDDT_TOLERANCE = 0.5
 def main(argv: Sequence[str] | None = None) -> int:
     """Check the files of a run by checksum and schema; exit with 1 where something is missing or changed."""
     arguments = parser().parse_args(argv)
-    results = results_of(arguments.results)
+    results = results_of(arguments.outdir)
     again = _known(results, arguments.rerun)
     findings = list(check_run(results))
     for target in results.targets:
@@ -37,23 +39,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command."""
-    made = argparse.ArgumentParser(prog="foldline verify", description=main.__doc__)
-    made.add_argument("results", type=Path, metavar="RESULTS", help="folder of a run")
+    made = Parser("foldline verify", main.__doc__, example="foldline verify results --rerun NAME")
+    made.add_argument(
+        "outdir",
+        type=Path,
+        nargs="?",
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of a run (default: %(default)s)",
+    )
     made.add_argument("--json", action="store_true", help="print the record (foldline.verify/1)")
     made.add_argument("--rerun", action="append", default=[], metavar="TARGET", help="predict it again, and compare")
     made.add_argument(
         "--ca-tolerance",
         type=float,
+        metavar="A",
         default=CA_TOLERANCE,
         help="largest RMSD of the CA atoms of a prediction and its rerun, angstrom (default: %(default)s)",
     )
     made.add_argument(
         "--plddt-tolerance",
         type=float,
+        metavar="N",
         default=PLDDT_TOLERANCE,
         help="largest change of a residue's pLDDT (default: %(default)s)",
     )
-    made.add_argument("--compilation-cache", type=Path, help="folder of compiled programs")
+    made.add_argument(
+        "--compilation-cache", type=Path, metavar="DIR", default=default_cache(), help="folder of compiled programs"
+    )
     return made
 
 
@@ -78,11 +91,10 @@ def _rerun(results: Results, target: str, arguments: argparse.Namespace) -> None
     Raises:
         StageError: It comes out differently.
     """
-    from pipeline.predict.compiled import default_cache  # noqa: PLC0415 - JAX takes seconds, and checksums need none
-    from pipeline.verify.rerun import rerun  # noqa: PLC0415
+    from pipeline.verify.rerun import rerun  # noqa: PLC0415 - JAX takes seconds, and checksums need none
 
     bucket = int(results.batch_of[target].partition("-")[0])
-    found = rerun(results.of(target), bucket, arguments.compilation_cache or default_cache())
+    found = rerun(results.of(target), bucket, arguments.compilation_cache)
     said = f"the CA atoms differ by {found.ca_rmsd:.4f} A, pLDDT by {found.plddt:.3f} at most"
     if not (found.ca_rmsd <= arguments.ca_tolerance and found.plddt <= arguments.plddt_tolerance):
         limits = f"{arguments.ca_tolerance:g} A and {arguments.plddt_tolerance:g} are allowed"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.config import PRESETS
+from pipeline.command_line import Parser, said
 from pipeline.download.fetch import in_words
 from pipeline.errors import WeightsError
 from pipeline.lock import alone
@@ -35,7 +36,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `foldline weights fetch`, `list`, `verify` or `import`."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     actions = {"fetch": _fetch, "list": _list, "verify": _verify, "import": _import}
     actions[arguments.action](arguments)
     return 0
@@ -172,28 +173,32 @@ def _is_here(model: str) -> bool:
     return is_recorded or any(path.is_file() for path in candidates(model))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="foldline weights",
-        description="Fetch, list, verify and import parameters of the networks. They lie in $FOLDLINE_WEIGHTS, by"
+def parser() -> argparse.ArgumentParser:
+    """Describe the command."""
+    made = Parser(
+        "foldline weights",
+        "Fetch, list, verify and import parameters of the networks. They lie in $FOLDLINE_WEIGHTS, by"
         " default ~/.local/share/foldline/weights.",
+        example="foldline weights fetch alphafold2\nfoldline weights list",
     )
-    actions = parser.add_subparsers(dest="action", required=True)
-    get = actions.add_parser("fetch", help="fetch a published set of parameters; what is here already is kept")
+    actions = made.add_subparsers(dest="action", required=True, metavar="ACTION")
+    get = actions.add_parser("fetch", **said("fetch a published set of parameters; what is here already is kept"))
     get.add_argument("name", choices=list(SETS), help="the set")
-    get.add_argument("--url", default="", help="another address of the archive, for example a mirror")
+    get.add_argument("--url", default="", metavar="URL", help="another address of the archive, for example a mirror")
     get.add_argument("--sha256", default="", metavar="HEX", help="checksum of the archive, where it is another one")
     get.add_argument("--keep-archive", action="store_true", help="leave the archive beside the files")
-    actions.add_parser("list", help="show all models: where their parameters are, whether verified, size, licence")
-    look = actions.add_parser("verify", help="compare files with their recorded checksums and read them as the network")
+    actions.add_parser("list", **said("show all models: where their parameters are, whether verified, size, licence"))
+    look = actions.add_parser(
+        "verify", **said("compare files with their recorded checksums and read them as the network")
+    )
     look.add_argument(
         "name", nargs="?", choices=[*SETS, *PRESETS], metavar="NAME", help="a model or a set; default: all"
     )
     take = actions.add_parser(
-        "import", help="check and copy files that you have: params_MODEL.npz, their folder, or the archive"
+        "import", **said("check and copy files that you have: params_MODEL.npz, their folder, or the archive")
     )
     take.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".npz, .tar, or a folder of .npz")
     take.add_argument("--as", dest="model", default="", metavar="MODEL", help="whose parameters the one file holds")
     take.add_argument("--link", action="store_true", help="make hard links instead of copies")
     take.add_argument("--replace", action="store_true", help="put a file in the place of another one")
-    return parser
+    return made

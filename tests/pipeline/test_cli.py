@@ -53,7 +53,17 @@ def test_no_command_is_a_usage_error(capsys):
 
 def test_an_unknown_command(capsys):
     assert cli.main(["predikt"]) == 2
-    assert capsys.readouterr().err.startswith("error: 'predikt' is no command of foldline; known are run, plan")
+    assert capsys.readouterr().err == "error: 'predikt' is no command of foldline, did you mean 'predict'?\n"
+    assert cli.main(["xyzzy"]) == 2
+    assert capsys.readouterr().err.startswith("error: 'xyzzy' is no command of foldline; known are run, plan")
+
+
+def test_help_of_a_command_by_word(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["help", "run"])
+    assert "usage: foldline run" in capsys.readouterr().out
+    assert cli.main(["help"]) == 0
+    assert "usage: foldline [" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -115,7 +125,6 @@ def test_a_closed_pipe_is_no_error():
             ["x.fasta", "--config", "none.yaml"],
             "error: none.yaml: cannot read the config (no such file or directory)\n",
         ),
-        (["x.fasta", "--cores", "0"], "error: --cores must be a whole number above 0, found '0'\n"),
     ],
 )
 def test_run_refuses_what_it_cannot_use(tmp_path, monkeypatch, capsys, words, text):

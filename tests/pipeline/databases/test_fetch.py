@@ -312,7 +312,7 @@ def table(shop, tmp_path, monkeypatch):
 def test_the_command_prints_the_lines_of_the_config(shop, table, capsys, tmp_path):
     with shop.open(PACKED) as web:
         table(web)
-        assert command.main(["fetch", "full", "--to", str(shop.folder)]) == 0
+        assert command.main(["fetch", "full", "--folder", str(shop.folder)]) == 0
     text = capsys.readouterr().out
     lines = yaml.safe_load(text)
     path = str(shop.folder / "uniref90/uniref90.fasta")
@@ -327,17 +327,26 @@ def test_the_list(shop, table, capsys):
     with shop.open(PACKED) as web:
         table(web)
         for state in ("absent", "2026_03"):
-            assert command.main(["list", "--to", str(shop.folder)]) == 0
+            assert command.main(["list", "--folder", str(shop.folder)]) == 0
             row = capsys.readouterr().out.splitlines()[1].split()
             assert row == ["uniref90", "full", "100.0", "kB", "200.0", "kB", "CC", "BY", "4.0", state]
-            command.main(["fetch", "uniref90", "--to", str(shop.folder)])
+            command.main(["fetch", "uniref90", "--folder", str(shop.folder)])
             capsys.readouterr()
 
 
 def test_a_mirror_and_another_checksum(shop, table, capsys):
     with shop.open(PACKED) as web:
         table(web)
-        words = ["fetch", "uniref90", "--to", str(shop.folder), "--url", web.url("mirror?x=1"), "--checksum", "none"]
+        words = [
+            "fetch",
+            "uniref90",
+            "--folder",
+            str(shop.folder),
+            "--url",
+            web.url("mirror?x=1"),
+            "--checksum",
+            "none",
+        ]
         with pytest.raises(DownloadError, match="expected a release, found ''; name it by --release"):
             command.main(words)
         command.main([*words, "--release", "7"])
@@ -346,7 +355,7 @@ def test_a_mirror_and_another_checksum(shop, table, capsys):
 
 def test_the_embedded_tier_has_nothing_to_fetch(capsys, caplog, tmp_path):
     caplog.set_level("INFO", "pipeline")
-    assert command.main(["fetch", "embedded", "--to", str(tmp_path / "x")]) == 0
+    assert command.main(["fetch", "embedded", "--folder", str(tmp_path / "x")]) == 0
     assert "the embedded library is part of the repository: there is nothing to fetch" in caplog.text
     assert yaml.safe_load(capsys.readouterr().out) == {"search": {"databases": ["library"]}}
     assert not (tmp_path / "x").exists()
@@ -355,7 +364,7 @@ def test_the_embedded_tier_has_nothing_to_fetch(capsys, caplog, tmp_path):
 @pytest.mark.parametrize("option", ["--url", "--checksum", "--release"])
 def test_options_of_one_database(option, tmp_path):
     with pytest.raises(ConfigError, match=f"{option} goes with one database, found 2"):
-        command.main(["fetch", "small", option, "https://example.invalid/1", "--to", str(tmp_path)])
+        command.main(["fetch", "small", option, "https://example.invalid/1", "--folder", str(tmp_path)])
 
 
 def test_lines_for_other_programs(tmp_path):

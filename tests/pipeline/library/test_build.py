@@ -191,7 +191,7 @@ def test_a_build_that_was_killed_goes_on(mmcif, tmp_path, files_read):
     for k in range(160):
         (mirror / f"{k % 7}").mkdir(parents=True, exist_ok=True)
         (mirror / f"{k % 7}" / f"{k}.cif").write_text(text.replace("1XXX", f"1X{k:02d}"))
-    words = ["library", "build", "--mmcif", str(mirror), "--output", str(library), "--processes", "1"]
+    words = ["library", "build", "--mmcif", str(mirror), "--output", str(library), "--cores", "1"]
     process = subprocess.Popen([sys.executable, "-m", "pipeline.cli", *words], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not list(library.glob("shards/*.json.gz")) and time.monotonic() < deadline:
@@ -305,7 +305,7 @@ def test_held_out_chains_are_marked(make, caplog):
 
 def test_what_cannot_be_built_is_refused_and_nothing_is_lost(make, mirror, tmp_path):
     before = chains(make())
-    with pytest.raises(ConfigError, match="--processes must be at least 1, found 0"):
+    with pytest.raises(ConfigError, match="--cores must be at least 1, found 0"):
         make(processes=0)
     with pytest.raises(ConfigError, match=r"--name cannot be '\.\./x'; use letters"):
         make(name="../x")
@@ -320,7 +320,7 @@ def test_what_cannot_be_built_is_refused_and_nothing_is_lost(make, mirror, tmp_p
 
 def test_the_command(mirror, tmp_path, caplog):
     caplog.set_level("INFO")
-    words = ["build", "--mmcif", str(mirror), "--output", str(tmp_path / "library"), "--processes", "1"]
+    words = ["build", "--mmcif", str(mirror), "--output", str(tmp_path / "library"), "--cores", "1"]
     assert command.main([*words, "--name", "mine", "--release", "2024"]) == 0
     assert "mine 2024-" in caplog.text
     assert command.main(["verify", "--library", str(tmp_path / "library")]) == 0

@@ -18,7 +18,7 @@ import pytest
 from pipeline.a3m import Alignment, read_a3m
 from pipeline.cli import main as command
 from pipeline.databases.records import Database
-from pipeline.errors import LibraryError, StageError
+from pipeline.errors import LibraryError, StageError, UsageError
 from pipeline.records import read_json
 from pipeline.search.batch import SCHEMA, Job, Searcher, run_batch
 from pipeline.search.cache import Key, Place, SearchCache
@@ -232,10 +232,9 @@ def test_one_target_ends_with_its_own_error(tmp_path, capsys):
     assert "bad.fasta:2: digit '1' at position 3 of 'bad' is no amino acid" in capsys.readouterr().err
 
 
-def test_each_target_needs_a_folder(tmp_path, capsys):
-    with pytest.raises(SystemExit):
+def test_each_target_needs_a_folder():
+    with pytest.raises(UsageError, match="2 FASTA files and 1 outputs: give one folder for each"):
         main(["--fasta", "a", "b", "--outputs", "c"])
-    assert "2 FASTA files and 1 outputs: give one folder for each" in capsys.readouterr().err
 
 
 def content(folder):
