@@ -53,6 +53,7 @@ class Protein:
         deposited: The whole sequence of a chain, by its name, where mmCIF gives it: `residue_index` counts in it.
         names: What the file calls unknown residues, by their index.
         others: Atoms that no amino acid has, as the file has them: ligands, waters, more of unknown residues.
+        described: Where a prediction comes from: the tables of `modelcif`, by category and name.
     """
 
     aatype: np.ndarray
@@ -70,6 +71,7 @@ class Protein:
     deposited: Mapping[str, str] = dataclasses.field(default_factory=dict)
     names: Mapping[int, str] = dataclasses.field(default_factory=dict)
     others: tuple[Atom, ...] = ()
+    described: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.aatype)
@@ -210,6 +212,7 @@ def _assemble(residues: Sequence[_Residue], contents: Contents, others: Sequence
         deposited=contents.deposited,
         names={i: r.name for i, r in enumerate(residues) if r.letter == "X" and r.name != "UNK"},
         others=tuple(others),
+        described=contents.described,
     )
 
 

@@ -3,24 +3,23 @@
 import io
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from models import residue_constants as rc
-from pipeline import __version__, records
+from pipeline import records
+from pipeline.cif import Tables, sequence_of, table, text_of
 from pipeline.errors import StructureError
+from pipeline.modelcif import LOCAL_PLDDT, MODELCIF, PDBX, TARGET_DATA, Description, described, described_software
 from pipeline.protein import Protein
 from pipeline.protein_atoms import Written, beside, split_number, written_atoms
 from pipeline.structure_file import Atom
 
-_CIF_RESERVED = re.compile(r"(loop_|stop_|global_|data_|save_)\S*", re.IGNORECASE)
-_LINE = 1000  # characters; CIF 1.1 allows 2,048 a line
 _LONGEST_GAP = 1000  # residues that a gap in the numbering may stand for
 _LONGEST_NAME = 80  # characters of the data block
 _WATERS = ("HOH", "DOD", "WAT")
-Tables = dict[str, str | list[str]]  # the columns of an mmCIF file, by category and name
 _PDB_CHAINS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -32,7 +31,7 @@ def write_mmcif(path: Path, protein: Protein, *, name: str, title: str = "", pld
         protein: The structure, hydrogens included where it has them.
         name: The target; becomes the data block's name.
         title: Any text, for example the FASTA header.
-        plddt: Whether the B-factors are pLDDT, so that the ModelCIF tables of quality are written too.
+        plddt: Whether the B-factors are pLDDT, so that the tables of ModelCIF are written too.
     """
     from Bio.PDB.mmcifio import MMCIFIO  # noqa: PLC0415
 
@@ -43,48 +42,35 @@ def write_mmcif(path: Path, protein: Protein, *, name: str, title: str = "", pld
     records.write_text(path, text.getvalue())
 
 
-def _cif_text(text: str) -> str:
-    """Return a text that every CIF reader gives back: ASCII, one space between words, lines of a bearable length."""
-    plain = " ".join(text.encode("ascii", "backslashreplace").decode().split())
-    plain = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in plain)
-    if not plain or plain in "?.":
-        return "?"
-    if _CIF_RESERVED.fullmatch(plain):
-        return f"({plain})"
-    return plain if len(plain) <= _LINE else "\n ".join(textwrap.wrap(plain, _LINE))
-
-
-def _cif_tables(protein: Protein, name: str, title: str, *, plddt: bool) -> Tables:
+def _cif_tables(protein: Protein, name: str, title: str, *, plddt: bool) -> dict[str, str | list[str]]:
     block = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:_LONGEST_NAME] or "structure"
     entities = _Entities(protein)
-    tables: Tables = {
+    dictionary, version = MODELCIF if plddt else PDBX
+    tables: dict[str, str | list[str]] = {
         "data_": block,
         "_entry.id": block,
-        "_audit_conform.dict_name": ["mmcif_ma.dic" if plddt else "mmcif_pdbx.dic"],
+        "_audit_conform.dict_name": dictionary,
+        "_audit_conform.dict_version": version,
         "_struct.entry_id": block,
-        "_struct.title": _cif_text(title or name),
-        "_struct.pdbx_model_details": "?",
+        "_struct.title": text_of(title or name),
     }
-    tables |= _table("_software", _software())
-    tables |= entities.tables(_cif_text(name))
     if plddt:
-        tables |= _quality_tables(protein, entities)
+        tables |= _origin(protein, block) | entities.tables(text_of(name)) | entities.numbering() | entities.targets()
+    else:
+        tables |= described_software() | entities.tables(text_of(name))
     tables |= _atom_table(protein, entities)
-    return _with_others(tables, protein)
+    if plddt:
+        tables |= _local_quality(protein, entities)
+    tables = _with_others(tables, protein)
+    return tables | table("_atom_type", {"symbol": sorted({*tables["_atom_site.type_symbol"]})})
 
 
-def _table(category: str, columns: Mapping[str, Iterable[object]]) -> dict[str, list[str]]:
-    return {f"{category}.{name}": [str(value) for value in column] for name, column in columns.items()}
-
-
-def _software() -> dict[str, list[object]]:
-    return {
-        "pdbx_ordinal": [1],
-        "name": ["Foldline"],
-        "version": [__version__],
-        "classification": ["model building"],
-        "type": ["program"],
-    }
+def _origin(protein: Protein, block: str) -> Tables:
+    """Return the tables of ModelCIF that hold neither atoms nor residues."""
+    chain, mean = str(protein.chain_id[0]), float(protein.b_factor.mean())
+    tables = dict(protein.described) or described(Description(chain, mean))
+    files = tables.get("_ma_entry_associated_files.id", [])
+    return tables | ({"_ma_entry_associated_files.entry_id": [block] * len(files)} if files else {})
 
 
 class _Entities:
@@ -106,19 +92,19 @@ class _Entities:
             self.sequences.setdefault(sequence, []).append(chain)
             self.entity[chain] = list(self.sequences).index(sequence) + 1
 
-    def tables(self, description: str) -> dict[str, list[str]]:
+    def tables(self, description: str) -> Tables:
         """Return the tables of entities, chains and components."""
         numbers = range(1, len(self.sequences) + 1)
         strands = [[str(self._protein.chain_id[c.start]) for c in chains] for chains in self.sequences.values()]
-        lines = ["\n".join(textwrap.wrap("".join(map(_code, s)), 80)) for s in self.sequences]
+        lines = [sequence_of("".join(map(_code, s))) for s in self.sequences]
         letters = ["".join(rc.THREE_TO_ONE.get(name, "X") for name in s) for s in self.sequences]
         residues = [(e, k, name) for e, s in zip(numbers, self.sequences, strict=True) for k, name in enumerate(s, 1)]
         chains = [(strand, e) for e, members in zip(numbers, strands, strict=True) for strand in members]
         names = sorted({name for _, _, name in residues})
         kinds = ["PEPTIDE LINKING" if name == "GLY" else "L-PEPTIDE LINKING" for name in names]
         return (
-            _table("_chem_comp", {"id": names, "type": kinds})
-            | _table(
+            table("_chem_comp", {"id": names, "type": kinds})
+            | table(
                 "_entity",
                 {
                     "id": numbers,
@@ -127,7 +113,7 @@ class _Entities:
                     "pdbx_description": [description] * len(numbers),
                 },
             )
-            | _table(
+            | table(
                 "_entity_poly",
                 {
                     "entity_id": numbers,
@@ -136,10 +122,10 @@ class _Entities:
                     "nstd_monomer": ["no"] * len(numbers),
                     "pdbx_strand_id": [",".join(members) for members in strands],
                     "pdbx_seq_one_letter_code": lines,
-                    "pdbx_seq_one_letter_code_can": ["\n".join(textwrap.wrap(s, 80)) for s in letters],
+                    "pdbx_seq_one_letter_code_can": [sequence_of(s) for s in letters],
                 },
             )
-            | _table(
+            | table(
                 "_entity_poly_seq",
                 {
                     "entity_id": [e for e, _, _ in residues],
@@ -148,8 +134,54 @@ class _Entities:
                     "hetero": ["n"] * len(residues),
                 },
             )
-            | _table("_struct_asym", {"id": [c for c, _ in chains], "entity_id": [e for _, e in chains]})
+            | table("_struct_asym", {"id": [c for c, _ in chains], "entity_id": [e for _, e in chains]})
         )
+
+    def numbering(self) -> Tables:
+        """Return the table of the author's residue numbers; residues without atoms have none."""
+        protein, rows = self._protein, []
+        for entity, (names, chains) in enumerate(self.sequences.items(), 1):
+            for chain in chains:
+                numbers = {int(self.label_seq[i]): protein.author_number[i] for i in range(chain.start, chain.stop)}
+                strand = str(protein.chain_id[chain.start])
+                rows += [(strand, entity, k, name, *_author(numbers.get(k))) for k, name in enumerate(names, 1)]
+        columns = ("asym_id", "entity_id", "seq_id", "mon_id", "pdb_seq_num", "auth_seq_num", "pdb_ins_code")
+        made = table("_pdbx_poly_seq_scheme", dict(zip(columns, zip(*rows, strict=True), strict=True)))
+        return made | {
+            "_pdbx_poly_seq_scheme.pdb_mon_id": made["_pdbx_poly_seq_scheme.mon_id"],
+            "_pdbx_poly_seq_scheme.pdb_strand_id": made["_pdbx_poly_seq_scheme.asym_id"],
+        }
+
+    def targets(self) -> Tables:
+        """Return the tables that say which entities and chains are modelled."""
+        numbers = range(1, len(self.sequences) + 1)
+        return _targets(
+            numbers,
+            [
+                (str(self._protein.chain_id[chain.start]), entity)
+                for entity, members in zip(numbers, self.sequences.values(), strict=True)
+                for chain in members
+            ],
+        )
+
+
+def _targets(entities: Collection[object], chains: Collection[tuple[str, object]]) -> Tables:
+    """Return the tables of what is modelled: entities, and chains with their entities."""
+    # "designed" is what the dictionary has for a sequence that no reference database is named for
+    n = len(entities)
+    columns: dict[str, Collection[object]] = {"entity_id": entities, "data_id": [TARGET_DATA] * n}
+    columns["origin"] = ["designed"] * n
+    names, parents = [name for name, _ in chains], [entity for _, entity in chains]
+    instances: dict[str, Collection[object]] = {"asym_id": names, "entity_id": parents}
+    return table("_ma_target_entity", columns) | table("_ma_target_entity_instance", instances)
+
+
+def _author(number: str | None) -> tuple[str, str, str]:
+    """Return an author's number twice, as given and as counted on, and its insertion code."""
+    if number is None:
+        return "?", "?", "?"
+    digits, insertion = split_number(number)
+    return digits, digits, insertion or "?"
 
 
 def _code(name: str) -> str:
@@ -158,51 +190,29 @@ def _code(name: str) -> str:
     return f"({name})" if letter == "X" else letter
 
 
-def _quality_tables(protein: Protein, entities: _Entities) -> dict[str, list[str]]:
+def _local_quality(protein: Protein, entities: _Entities) -> Tables:
     n = len(protein)
-    return (
-        _table("_ma_software_group", {"ordinal_id": [1], "group_id": [1], "software_id": [1]})
-        | _table(
-            "_ma_qa_metric",
-            {
-                "id": [1, 2],
-                "name": ["pLDDT", "pLDDT"],
-                "mode": ["global", "local"],
-                "type": ["pLDDT", "pLDDT"],
-                "software_group_id": [1, 1],
-            },
-        )
-        | _table(
-            "_ma_qa_metric_global",
-            {
-                "ordinal_id": [1],
-                "metric_id": [1],
-                "metric_value": [f"{protein.b_factor.mean():.2f}"],
-                "model_id": [1],
-            },
-        )
-        | _table(
-            "_ma_qa_metric_local",
-            {
-                "ordinal_id": range(1, n + 1),
-                "metric_id": [2] * n,
-                "metric_value": [f"{value:.2f}" for value in protein.b_factor],
-                "model_id": [1] * n,
-                "label_asym_id": protein.chain_id,
-                "label_seq_id": entities.label_seq,
-                "label_comp_id": [protein.residue_name(i) for i in range(n)],
-            },
-        )
+    return table(
+        "_ma_qa_metric_local",
+        {
+            "ordinal_id": range(1, n + 1),
+            "metric_id": [LOCAL_PLDDT] * n,
+            "metric_value": [f"{value:.2f}" for value in protein.b_factor],
+            "model_id": [1] * n,
+            "label_asym_id": protein.chain_id,
+            "label_seq_id": entities.label_seq,
+            "label_comp_id": [protein.residue_name(i) for i in range(n)],
+        },
     )
 
 
-def _atom_table(protein: Protein, entities: _Entities) -> dict[str, list[str]]:
+def _atom_table(protein: Protein, entities: _Entities) -> Tables:
     atoms = written_atoms(protein)
     residues = [atom.residue for atom in atoms]
     components = [protein.residue_name(i) for i in residues]
     chains = [protein.chain_id[i] for i in residues]
     numbers = [split_number(protein.author_number[i]) for i in residues]
-    return _table(
+    return table(
         "_atom_site",
         {
             "group_PDB": ["ATOM"] * len(atoms),
@@ -229,7 +239,7 @@ def _atom_table(protein: Protein, entities: _Entities) -> dict[str, list[str]]:
     )
 
 
-def _with_others(tables: Tables, protein: Protein) -> Tables:
+def _with_others(tables: dict[str, str | list[str]], protein: Protein) -> dict[str, str | list[str]]:
     """Add ligands and waters: an entity for each kind, a chain for each kind beside each of the author's chains."""
     atoms = beside(protein)
     if not atoms:
@@ -240,20 +250,21 @@ def _with_others(tables: Tables, protein: Protein) -> Tables:
     places = _free_chains(atoms, {str(chain) for chain in protein.chain_id})
     known = set(tables["_chem_comp.id"])
     more = (
-        _table(
+        table(
             "_chem_comp",
             {"id": new, "type": ["NON-POLYMER"] * len(new)} if (new := [k for k in kinds if k not in known]) else {},
         )
-        | _table(
+        | table(
             "_entity",
             {
                 "id": entity.values(),
                 "type": ["water" if kind in _WATERS else "non-polymer" for kind in kinds],
                 "src_method": ["nat"] * len(kinds),
-                "pdbx_description": [_cif_text(kind) for kind in kinds],
+                "pdbx_description": [text_of(kind) for kind in kinds],
             },
         )
-        | _table("_struct_asym", {"id": places.values(), "entity_id": [entity[kind] for _, kind in places]})
+        | table("_struct_asym", {"id": places.values(), "entity_id": [entity[kind] for _, kind in places]})
+        | _targets(entity.values(), [(place, entity[kind]) for (_, kind), place in places.items()])
         | _other_atoms(atoms, entity, places, len(tables["_atom_site.id"]))
     )
     return {key: [*value, *more.get(key, [])] if isinstance(value, list) else value for key, value in tables.items()}
@@ -274,7 +285,7 @@ def _free_chains(atoms: Sequence[Atom], taken: set[str]) -> dict[tuple[str, str]
 
 def _other_atoms(
     atoms: Sequence[Atom], entity: Mapping[str, str], places: Mapping[tuple[str, str], str], before: int
-) -> dict[str, list[str]]:
+) -> Tables:
     numbers = [split_number(atom.number) for atom in atoms]
     columns: dict[str, Iterable[object]] = {
         "group_PDB": ["HETATM"] * len(atoms),
@@ -296,7 +307,7 @@ def _other_atoms(
         "auth_atom_id": [atom.name for atom in atoms],
         "pdbx_PDB_model_num": ["1"] * len(atoms),
     }
-    return _table("_atom_site", columns)
+    return table("_atom_site", columns)
 
 
 def write_pdb(path: Path, protein: Protein, *, title: str = "") -> None:
@@ -332,7 +343,7 @@ def write_pdb(path: Path, protein: Protein, *, title: str = "") -> None:
 
 
 def _pdb_title(title: str) -> list[str]:
-    parts = textwrap.wrap(_cif_text(title), 60) if title.strip() else []
+    parts = textwrap.wrap(text_of(title), 60) if title.strip() else []
     return [f"TITLE   {'  ' if k == 1 else f'{k:2d}'}{part}" for k, part in enumerate(parts[:99], 1)]
 
 

@@ -73,7 +73,7 @@ def processor(cpuinfo: Path = _CPUINFO) -> str:
 
 def searched(folder: Path) -> dict[str, Any]:
     """Return the databases and the library of a target's search, with versions, and its settings; empty without one."""
-    record = _search_record(folder / "search.json")
+    record = search_record(folder)
     templates = record.get("templates") or {}
     return {
         "databases": [{key: d.get(key) for key in ("name", "version")} for d in record.get("databases", [])],
@@ -104,9 +104,10 @@ def write_provenance(folder: Path, outputs: Iterable[str], made: Mapping[str, An
     write_json(path, record, SCHEMA)
 
 
-def _search_record(path: Path) -> dict[str, Any]:
+def search_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a target's search; empty where there is none."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads((folder / "search.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     is_search = isinstance(record, dict) and str(record.get("schema", "")).startswith(_SEARCH_SCHEMA_PREFIX)

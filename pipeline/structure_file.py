@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from models import residue_constants as rc
+from pipeline.cif import Tables
 from pipeline.errors import StructureError
+from pipeline.modelcif import carried
 
 _NO_OCCUPANCY = re.compile(r"^((?:ATOM  |HETATM).{48}) {6}", re.MULTILINE)
 
@@ -46,6 +48,7 @@ class Contents:
     title: str = ""
     has_plddt: bool = False
     deposited: dict[str, str] = dataclasses.field(default_factory=dict)
+    described: Tables = dataclasses.field(default_factory=dict)
 
 
 def read_contents(path: Path) -> Contents:
@@ -104,6 +107,7 @@ def _cif_contents(text: str, where: str) -> Contents:
         title=" ".join(word for word in table.get("_struct.title", [""])[0].split() if word != "?"),
         has_plddt=any("plddt" in metric.lower() for metric in metrics),
         deposited=_deposited(table, columns, kept),
+        described=carried(table),
     )
 
 

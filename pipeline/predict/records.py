@@ -16,9 +16,10 @@ from pipeline.errors import RecordError
 from pipeline.fasta import read_target
 from pipeline.features import RawFeatures
 from pipeline.numbering import author_numbers, numbering_of
+from pipeline.predict.extras import EXTRAS, wanted, write_extra
 from pipeline.predict.settings import Settings
 from pipeline.protein import Protein, read_structure
-from pipeline.protein_writer import write_mmcif, write_pdb
+from pipeline.protein_writer import write_mmcif
 from pipeline.provenance import FILE as PROVENANCE
 from pipeline.provenance import processor, sha256, versions, write_provenance
 from pipeline.quality import assess
@@ -31,13 +32,7 @@ CONFIDENCE_SCHEMA = "foldline.confidence/1"
 RANKING_SCHEMA = "foldline.ranking/1"
 RUNNING_SCHEMA = "foldline.running/1"
 RUNNING = "running.json"
-RECORD, STRUCTURE, ARRAYS, PDB, RANKING = (
-    "confidence.json",
-    "predicted.cif",
-    "confidence.npz",
-    "predicted.pdb",
-    "ranking.json",
-)
+RECORD, STRUCTURE, ARRAYS, RANKING = "confidence.json", "predicted.cif", "confidence.npz", "ranking.json"
 _SOFTWARE = ("jax", "jaxlib", "dm-haiku", "numpy")
 PAE_STEP = 0.125  # angstrom per count of the stored uint8; the largest PAE, 31.75 A, is 254
 
@@ -136,7 +131,7 @@ def is_done(folder: Path, made_from: Mapping[str, Any]) -> bool:
 
 def forget(folder: Path) -> None:
     """Remove results, so that nothing old stands for a prediction that fails; those of single models stay."""
-    for name in (PROVENANCE, RANKING, RECORD, ARRAYS, STRUCTURE, PDB):
+    for name in (PROVENANCE, RANKING, RECORD, ARRAYS, STRUCTURE, *EXTRAS.values()):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -146,20 +141,22 @@ def write(folder: Path, record: Mapping[str, Any], prediction: Prediction, setti
     if prediction.pae is not None:
         stored["pae"] = np.clip(np.rint(prediction.pae / PAE_STEP), 0, 255).astype(np.uint8)
         stored["pae_step"] = np.array(PAE_STEP, np.float32)
-    _write_files(folder, record, prediction.protein, stored, pdb=settings.pdb)
+    _write_files(folder, record, prediction.protein, stored, wanted(settings, stored))
 
 
 def _write_files(
-    folder: Path, record: Mapping[str, Any], protein: Protein, arrays: Mapping[str, np.ndarray], *, pdb: bool
+    folder: Path,
+    record: Mapping[str, Any],
+    protein: Protein,
+    arrays: Mapping[str, np.ndarray],
+    extras: Sequence[str],
 ) -> None:
     header = record["header"]
     write_mmcif(folder / STRUCTURE, protein, name=record["target"], title=header)
     write_npz(folder / ARRAYS, {"author_number": np.array(protein.author_number), **arrays}, CONFIDENCE_SCHEMA)
-    files = [STRUCTURE, ARRAYS]
-    if pdb:
-        write_pdb(folder / PDB, protein, title=header)
-        files.append(PDB)
-    digests = {file: sha256(folder / file) for file in files}
+    for name in extras:
+        write_extra(folder / name, protein, arrays, header)
+    digests = {file: sha256(folder / file) for file in (STRUCTURE, ARRAYS, *extras)}
     write_json(folder / RECORD, {**record, "files": digests}, CONFIDENCE_SCHEMA)
 
 
@@ -234,17 +231,23 @@ def relabel(folder: Path, label: Label) -> None:
     arrays.pop("author_number", None)
     protein = dataclasses.replace(read_structure(folder / STRUCTURE), b_factor=arrays["plddt"])
     known = {**record, "header": label.header, "numbering": numbering}
-    _write_files(folder, known, labelled(protein, label), arrays, pdb=PDB in record["files"])
+    extras = [name for name in EXTRAS.values() if name in record["files"]]
+    _write_files(folder, known, labelled(protein, label), arrays, extras)
 
 
-def add_pdb(folder: Path) -> None:
-    """Write predicted.pdb of a finished result, unless it is there."""
+def add_extras(folder: Path, settings: Settings) -> None:
+    """Write the files that are asked for now beside a finished result, unless they are there."""
     record = read_json(folder / RECORD, CONFIDENCE_SCHEMA)
-    if PDB in record["files"]:
+    if set(wanted(settings, {"pae": np.empty(0)})) <= set(record["files"]):
         return
-    write_pdb(folder / PDB, read_structure(folder / STRUCTURE), title=record["header"])
-    record["files"][PDB] = sha256(folder / PDB)
-    write_json(folder / RECORD, {**record, "settings": {**record["settings"], "pdb": True}}, CONFIDENCE_SCHEMA)
+    arrays = read_npz(folder / ARRAYS, CONFIDENCE_SCHEMA)
+    missing = [name for name in wanted(settings, arrays) if name not in record["files"]]
+    for name in missing:
+        write_extra(folder / name, read_structure(folder / STRUCTURE), arrays, record["header"])
+        record["files"][name] = sha256(folder / name)
+    asked = {setting: True for setting, name in EXTRAS.items() if name in missing}
+    if missing:
+        write_json(folder / RECORD, {**record, "settings": {**record["settings"], **asked}}, CONFIDENCE_SCHEMA)
 
 
 def finish(job: Job, runs: Sequence[Run], settings: Settings) -> None:

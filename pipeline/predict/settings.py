@@ -50,6 +50,9 @@ class Settings:
         False, "where a GPU's memory ends even with fewer MSA rows, predict on the CPU, which takes far longer"
     )
     pdb: bool = setting(False, "write predicted.pdb beside predicted.cif")
+    pae_json: bool = setting(
+        False, "write pae.json too, the predicted aligned error as the AlphaFold database gives it"
+    )
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""

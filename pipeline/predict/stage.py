@@ -19,6 +19,7 @@ from pipeline.command_line import Parser
 from pipeline.errors import FoldlineError, RecordError, StageError, WeightsError
 from pipeline.features import RawFeatures
 from pipeline.predict.compiled import use_compilation_cache
+from pipeline.predict.description import describe
 from pipeline.predict.folders import default_cache
 from pipeline.predict.network import Predictor, Weights
 from pipeline.predict.records import (
@@ -26,7 +27,7 @@ from pipeline.predict.records import (
     Job,
     Prediction,
     Run,
-    add_pdb,
+    add_extras,
     finish,
     forget,
     is_done,
@@ -111,15 +112,16 @@ def _make(job: Job, run: Run, ladder: Ladder, weights: Weights, bucket: int | No
     if is_done(folder, made_from):
         log.info("%s: %s, seed %d: already predicted", job.name, run.model, run.seed)
         relabel(folder, label)
-        if settings.pdb:
-            add_pdb(folder)
+        add_extras(folder, settings)
         return
     forget(job.folder)  # nothing old may stand for a prediction that fails now
     forget(folder)
     features = RawFeatures.load(job.features)
     with said_to_run(job, run):
         prediction = _predicted(features, run, ladder, weights, bucket)
-    prediction = dataclasses.replace(prediction, protein=labelled(prediction.protein, label))
+    tables = describe(job, features, prediction, made_from)
+    protein = dataclasses.replace(labelled(prediction.protein, label), described=tables)
+    prediction = dataclasses.replace(prediction, protein=protein)
     write(folder, record_of(job, features, prediction, settings, made_from), prediction, settings)
     _report(job, run, prediction)
 

@@ -5,6 +5,7 @@ The physics (OpenMM, PDBFixer) is in `ladder` and what it imports, and is loaded
 
 import argparse
 import dataclasses
+import importlib.metadata
 import logging
 import math
 import multiprocessing
@@ -18,8 +19,10 @@ import numpy as np
 
 from models import residue_constants as rc
 from pipeline import quality
+from pipeline.cif import Tables
 from pipeline.command_line import Parser
 from pipeline.errors import ConfigError, StageError
+from pipeline.modelcif import Description, Software, described, refined
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
 from pipeline.provenance import sha256, versions
@@ -279,13 +282,24 @@ def relax_file(places: Places, settings: Settings) -> RelaxRecord:
     record = result.record
     log.info("%s: %s in %.1f s %s", places.structure, record.status, record.seconds, record.reason)
     name = protein.name or places.output.stem
-    write_mmcif(places.output, result.protein, name=name, title=protein.title, plddt=protein.has_plddt)
+    written = dataclasses.replace(result.protein, described=_described(protein, record))
+    write_mmcif(places.output, written, name=name, title=protein.title, plddt=protein.has_plddt)
     if pdb:
         write_pdb(pdb, result.protein, title=protein.title)
-    written = {"target": name, **dataclasses.asdict(record), "settings": dataclasses.asdict(settings)}
+    body = {"target": name, **dataclasses.asdict(record), "settings": dataclasses.asdict(settings)}
     files = [path for path in (places.output, pdb) if path]
-    write_json(places.report, {**written, **_where_from(places.structure, files)}, SCHEMA)
+    write_json(places.report, {**body, **_where_from(places.structure, files)}, SCHEMA)
     return record
+
+
+def _described(protein: Protein, record: RelaxRecord) -> Tables:
+    """Return what the structure said of its origin, with this step where it was done."""
+    known = dict(protein.described)
+    if not (protein.has_plddt and record.status == "relaxed"):
+        return known
+    known = known or described(Description(str(protein.chain_id[0]), float(protein.b_factor.mean())))
+    tools = [Software(name, importlib.metadata.version(name.lower()), "refinement") for name in ("OpenMM", "PDBFixer")]
+    return refined(known, tools, f"relax ({record.protocol}, {record.force_field}, {record.rung})")
 
 
 def _where_from(structure: Path, files: Sequence[Path]) -> dict[str, Any]:

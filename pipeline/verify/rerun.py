@@ -70,7 +70,13 @@ def settings_of(record: dict[str, Any]) -> Settings:
     """
     made_from = record["made_from"]
     values = {**record["settings"], "model": record["model"], "models": [1], "seed": record["seed"], "seeds": 1}
-    values |= {"recycles": made_from["recycles"], "precision": made_from["precision"], "rank_by": "auto", "pdb": False}
+    values |= {
+        "recycles": made_from["recycles"],
+        "precision": made_from["precision"],
+        "rank_by": "auto",
+        "pdb": False,
+        "pae_json": False,
+    }
     for step in record.get("stepped_down", [])[-1:]:
         values |= {"max_msa": step["max_msa"], "max_extra_msa": step["max_extra_msa"]}
     return from_section(values)

@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import ROOT
 
 SCRIPTS = (
-    *("library", "network", "parity", "precision", "predict", "training_step"),
+    *("library", "network", "parity", "precision", "predict", "sizes", "training_step"),
     *("relax", "search", "side_chains", "templates"),
 )
 

@@ -5,10 +5,10 @@ import re
 
 from pipeline.config import ROOT
 from pipeline.features import RawFeatures
+from pipeline.predict.extras import EXTRAS
 from pipeline.predict.records import (
     ARRAYS,
     CONFIDENCE_SCHEMA,
-    PDB,
     RANKING,
     RANKING_SCHEMA,
     RECORD,
@@ -52,10 +52,10 @@ def test_the_tree_holds_what_the_rules_write(documented):
 
 
 def test_every_setting_that_adds_a_file_is_named(documented):
-    each = {f"models/MODEL-SEED/{name}" for name in (STRUCTURE, ARRAYS, RECORD, PDB)}
-    wanted = {"predicted.pdb", "relaxed.pdb", OWN_FILE, RANKING, RUNNING, *each}
+    each = {f"models/MODEL-SEED/{name}" for name in (STRUCTURE, ARRAYS, RECORD, *EXTRAS.values())}
+    wanted = {*EXTRAS.values(), "relaxed.pdb", OWN_FILE, RANKING, RUNNING, *each}
     assert documented.optional == {f"targets/NAME/{name}" for name in wanted}
-    assert "(only with predict.pdb: true)" in documented.text
+    assert all(f"(only with predict.{setting}: true)" in documented.text for setting in EXTRAS)
     assert "(only with relax.pdb: true)" in documented.text
 
 

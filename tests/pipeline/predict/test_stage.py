@@ -121,14 +121,23 @@ def test_finished_targets_are_left_alone_and_damaged_ones_made_again(tmp_path, p
     assert structure.read_bytes() == whole
 
 
-def test_a_pdb_file_that_is_wanted_later_is_written(tmp_path, predictor, weights):
+def test_files_that_are_wanted_later_are_written(tmp_path, predictor, weights, monkeypatch):
     one = job(tmp_path)
     predict.run_batch([one], predictor, weights, None)
-    assert not (one.folder / "predicted.pdb").exists()
-    with_pdb = predict.Predictor(dataclasses.replace(predictor.settings, pdb=True))
-    predict.run_batch([one], with_pdb, weights, None)
-    assert (one.folder / "predicted.pdb").exists()
-    assert "predicted.pdb" in read_json(one.folder / "confidence.json", records.CONFIDENCE_SCHEMA)["files"]
+    extras = {"predicted.pdb", "pae.json"}
+    assert not extras & {path.name for path in one.folder.iterdir()}
+    more = predict.Predictor(dataclasses.replace(predictor.settings, pdb=True, pae_json=True))
+    monkeypatch.setattr(predict.Predictor, "predict", None)  # nothing is predicted again
+    predict.run_batch([one], more, weights, None)
+    record = read_json(one.folder / "confidence.json", records.CONFIDENCE_SCHEMA)
+    assert extras < set(record["files"])
+    assert record["settings"]["pdb"]
+    assert record["settings"]["pae_json"]
+    arrays = read_npz(one.folder / "confidence.npz", records.CONFIDENCE_SCHEMA)
+    (found,) = json.loads((one.folder / "pae.json").read_text())
+    error = arrays["pae"] * arrays["pae_step"]
+    np.testing.assert_allclose(found["predicted_aligned_error"], error, atol=0.5)
+    assert found["max_predicted_aligned_error"] == pytest.approx(error.max(), abs=0.01)
 
 
 def number(one, numbering, header="one of many"):

@@ -82,6 +82,9 @@ def test_the_users_numbers_are_no_breaks(trp_cage, tmp_path):
     assert record["residues"][7:11] == ["A:LYS4", "A:ASP52", "A:GLY52A", "A:GLY101"]
     for name in ("out.cif", "out.pdb"):
         assert read_structure(tmp_path / name).author_number == numbers
+    told = read_structure(tmp_path / "out.cif").described
+    assert told["_software.name"] == ["Foldline", "OpenMM", "PDBFixer"]
+    assert told["_ma_protocol_step.method_type"] == ["other", "model refinement"]
 
 
 def test_the_protein_is_the_same(relaxed, trp_cage):
