@@ -13,7 +13,7 @@ from pipeline.config import check_config
 from pipeline.errors import FoldlineError
 from pipeline.plan import cache_flag, data_of, plan_run, predict_memory
 from pipeline.resources import memory, minutes
-from pipeline.run import closing_commands, conda_prefix, use_own_commands
+from pipeline.run import closing_commands, conda_prefix, failures_said, use_own_commands
 from pipeline.settings import to_flags
 
 
@@ -37,19 +37,9 @@ if workflow.deployment_settings.deployment_method:
 
 
 wildcard_constraints:
-    target=r"[A-Za-z0-9_][A-Za-z0-9._-]*",
     batch=r"\d+-\d+",
     search=r"\d+",
-
-
-def length_of(wildcards):
-    """Return the length of a target, residues."""
-    return len(PLAN.targets[wildcards.target].sequence)
-
-
-def of_batch(pattern):
-    """Return an input function: one file for each target of a batch."""
-    return lambda wildcards: expand(pattern, target=PLAN.batches[wildcards.batch].targets)
+    relax=r"\d+-\d+-\d+",
 
 
 def of_search(pattern):
@@ -57,10 +47,42 @@ def of_search(pattern):
     return lambda wildcards: expand(pattern, target=PLAN.searches[wildcards.search])
 
 
+def of_batch(pattern):
+    """Return an input function: one file for each target of a batch."""
+    return lambda wildcards: expand(pattern, target=PLAN.batches[wildcards.batch].targets)
+
+
+def of_relax(pattern):
+    """Return an input function: one file for each target of a relaxation."""
+    return lambda wildcards: expand(pattern, target=PLAN.relaxations[wildcards.relax])
+
+
+def features_of(wildcards):
+    """Return the records of the features of a batch."""
+    searches = {PLAN.search_of[target] for target in PLAN.batches[wildcards.batch].targets}
+    return expand(f"{OUT}/batches/featurize-{{search}}.json", search=sorted(searches))
+
+
+def predictions_of(wildcards):
+    """Return the record of the predictions that are relaxed."""
+    return expand(f"{OUT}/batches/{{batch}}.json", batch=wildcards.relax.rpartition("-")[0])
+
+
+def relaxations_of(wildcards):
+    """Return the records of the relaxations of a batch."""
+    relaxations = {PLAN.relax_of[target] for target in PLAN.batches[wildcards.batch].targets}
+    return expand(f"{OUT}/batches/relax-{{relax}}.json", relax=sorted(relaxations))
+
+
 def search_cost(wildcards):
     """Return what a search is expected to need."""
     library = "library" in config["search"]["databases"] or config["search"]["use_templates"]
     return costs.search_cost(len(PLAN.searches[wildcards.search]), DATABASE_BYTES, library=library)
+
+
+def featurize_cost(wildcards):
+    """Return what the features of a search are expected to need."""
+    return costs.featurize_cost(len(PLAN.searches[wildcards.search]))
 
 
 def predict_cost(wildcards):
@@ -70,13 +92,13 @@ def predict_cost(wildcards):
 
 
 def relax_cost(wildcards):
-    """Return what the relaxation of a target is expected to need."""
-    return costs.relax_cost([length_of(wildcards)])
+    """Return what a relaxation is expected to need."""
+    return costs.relax_cost([len(PLAN.targets[name].sequence) for name in PLAN.relaxations[wildcards.relax]])
 
 
-def search_record(wildcards):
-    """Return the record of the search that a target belongs to."""
-    return f"{OUT}/batches/search-{PLAN.search_of[wildcards.target]}.json"
+def report_cost(wildcards):
+    """Return what the pages of a batch are expected to need."""
+    return costs.report_cost(len(PLAN.batches[wildcards.batch].targets))
 
 
 def own_msas(wildcards):
@@ -85,12 +107,12 @@ def own_msas(wildcards):
 
 
 rule all:
-    """The report of the run, and the structure and the page of each target."""
+    """The report of the run, and the pages of all targets."""
     default_target: True
     input:
         f"{OUT}/report.html",
         f"{OUT}/summary.tsv",
-        expand(f"{TARGET}/{{file}}", target=PLAN.targets, file=["relaxed.cif", "report.html"]),
+        expand(f"{OUT}/batches/report-{{batch}}.json", batch=PLAN.batches),
 
 
 rule search:
@@ -127,42 +149,40 @@ rule search:
 
 
 rule featurize:
-    """Turn alignment and templates into the network's raw features."""
+    """Turn alignments and templates into the network's raw features: features.npz and features.json of each target."""
     input:
-        fasta=f"{TARGET}/target.fasta",
-        search=search_record,
+        search=f"{OUT}/batches/search-{{search}}.json",
         library=DATA.library / "library.json",
     output:
-        features=f"{TARGET}/features.npz",
+        record=f"{OUT}/batches/featurize-{{search}}.json",
     log:
-        f"{OUT}/logs/featurize/{{target}}.log",
+        f"{OUT}/logs/featurize/{{search}}.log",
     benchmark:
-        f"{OUT}/benchmarks/featurize/{{target}}.tsv"
+        f"{OUT}/benchmarks/featurize/{{search}}.tsv"
     conda:
         "envs/featurize.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: memory(costs.featurize_cost(), attempt),
-        runtime=lambda wildcards, attempt: 5 * attempt,
+        mem_mb=lambda wildcards, attempt: memory(featurize_cost(wildcards), attempt),
+        runtime=lambda wildcards, attempt: minutes(featurize_cost(wildcards), attempt),
     params:
-        msa=f"{TARGET}/msa.a3m",
-        templates=f"{TARGET}/templates.json",
+        folders=of_search(TARGET),
         library=lambda wildcards, input: Path(input.library).parent,
         settings=to_flags(config["featurize"]),
     shell:
-        "foldline featurize --fasta {input.fasta:q} --msa {params.msa:q} --templates {params.templates:q}"
-        " --search {input.search:q} --library {params.library:q} --output {output.features:q} {params.settings} 2> {log:q}"
+        "foldline featurize --targets {params.folders:q} --search {input.search:q} --library {params.library:q}"
+        " --batch {output.record:q} {params.settings} 2> {log:q}"
 
 
 rule predict:
     """Predict the targets of a batch; their predicted.cif, confidence.npz and confidence.json lie beside the features.
 
     With several models or seeds these are the best one's; all are in models/, and ranking.json ranks them. A target
-    that fails is named in the record of the batch and has no predicted.cif, so its relax job fails: the others go on.
+    that fails is named in the record of the batch: the others go on.
     """
     input:
         targets=of_batch(f"{TARGET}/target.json"),
-        features=of_batch(f"{TARGET}/features.npz"),
+        features=features_of,
         weights=DATA.weights,
     output:
         record=f"{OUT}/batches/{{batch}}.json",
@@ -181,21 +201,20 @@ rule predict:
         bucket=lambda wildcards: PLAN.batches[wildcards.batch].bucket,
         settings=to_flags(config["predict"]),
     shell:
-        "foldline predict --features {input.features:q} --outputs {params.folders:q} --weights {input.weights:q}"
+        "foldline predict --targets {params.folders:q} --weights {input.weights:q}"
         " --bucket {params.bucket} --batch {output.record:q} --keep-going {params.settings} 2> {log:q}"
 
 
 rule relax:
-    """Relieve strain and clashes of one prediction, within bounds."""
+    """Relieve strain and clashes of predictions, within bounds: relaxed.cif and relax.json of each target."""
     input:
-        batch=lambda wildcards: f"{OUT}/batches/{PLAN.batch_of[wildcards.target]}.json",
+        predictions=predictions_of,
     output:
-        structure=f"{TARGET}/relaxed.cif",
-        record=f"{TARGET}/relax.json",
+        record=f"{OUT}/batches/relax-{{relax}}.json",
     log:
-        f"{OUT}/logs/relax/{{target}}.log",
+        f"{OUT}/logs/relax/{{relax}}.log",
     benchmark:
-        f"{OUT}/benchmarks/relax/{{target}}.tsv"
+        f"{OUT}/benchmarks/relax/{{relax}}.tsv"
     conda:
         "envs/relax.yaml"
     threads: config["relax"]["threads"]
@@ -203,38 +222,35 @@ rule relax:
         mem_mb=lambda wildcards, attempt: memory(relax_cost(wildcards), attempt),
         runtime=lambda wildcards, attempt: minutes(relax_cost(wildcards), attempt),
     params:
-        prediction=f"{TARGET}/predicted.cif",
-        ranking=f"{TARGET}/ranking.json",
+        folders=of_relax(TARGET),
         settings=to_flags(config["relax"]),
     shell:
-        "foldline relax --structure {params.prediction:q} --output {output.structure:q} --report {output.record:q}"
-        " --ranking {params.ranking:q} {params.settings} 2> {log:q}"
+        "foldline relax --targets {params.folders:q} --predictions {input.predictions:q} --batch {output.record:q}"
+        " {params.settings} 2> {log:q}"
 
 
 rule report:
-    """Write the page of one target."""
+    """Write the pages of the targets of a batch: report.html of each."""
     input:
-        target=f"{TARGET}/target.json",
-        search=search_record,
-        relax=f"{TARGET}/relax.json",
+        relax=relaxations_of,
     output:
-        page=f"{TARGET}/report.html",
+        record=f"{OUT}/batches/report-{{batch}}.json",
     log:
-        f"{OUT}/logs/report/{{target}}.log",
+        f"{OUT}/logs/report/{{batch}}.log",
     benchmark:
-        f"{OUT}/benchmarks/report/{{target}}.tsv"
+        f"{OUT}/benchmarks/report/{{batch}}.tsv"
     conda:
         "envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: memory(costs.report_cost(), attempt),
-        runtime=lambda wildcards, attempt: 5 * attempt,
+        mem_mb=lambda wildcards, attempt: memory(report_cost(wildcards), attempt),
+        runtime=lambda wildcards, attempt: minutes(report_cost(wildcards), attempt),
     params:
-        folder=lambda wildcards, output: Path(output.page).parent,
-        run=lambda wildcards, output: Path(output.page).parents[2],
+        folders=of_batch(TARGET),
+        run=lambda wildcards, output: Path(output.record).parents[1],
         settings=to_flags(config["report"]),
     shell:
-        "foldline report --target-dir {params.folder:q} --run {params.run:q} --output {output.page:q}"
+        "foldline report --targets {params.folders:q} --run {params.run:q} --batch {output.record:q}"
         " {params.settings} 2> {log:q}"
 
 
@@ -242,7 +258,7 @@ rule report_run:
     """Write the page and the table of the whole run."""
     input:
         names=f"{OUT}/targets.txt",
-        relax=expand(f"{TARGET}/relax.json", target=PLAN.targets),
+        relax=expand(f"{OUT}/batches/relax-{{relax}}.json", relax=PLAN.relaxations),
     output:
         page=f"{OUT}/report.html",
         summary=f"{OUT}/summary.tsv",
@@ -262,6 +278,12 @@ rule report_run:
     shell:
         "foldline report --run {params.run:q} --names {input.names:q} --output {output.page:q}"
         " --summary {output.summary:q} {params.settings} 2> {log:q}"
+
+
+onsuccess:
+    # a target that failed is no success, although its batch went on
+    if failures := failures_said(config, PLAN):
+        raise WorkflowError(failures)
 
 
 onerror:

@@ -1,13 +1,15 @@
-"""Put targets together: into batches that one process predicts with one compilation, and into searches."""
+"""Put targets together: into batches that one process predicts with one compilation, searches and relaxations."""
 
 import collections
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
+from pipeline.costs import relax_cost
 from pipeline.settings import setting
 from pipeline.target import Target
 
+_RELAXATIONS = 32  # at least so many processes relax, as far as there are targets: a machine has many cores
 _FINE_STEP, _FINE_LIMIT, _COARSE_STEP = 32, 256, 64
 
 
@@ -19,6 +21,7 @@ class Settings:
     batch_targets: int = setting(32, "most targets that one process predicts")
     batch_cost: int = setting(4_000_000, "largest sum of squared padded lengths of a batch, residues squared")
     compilation_cost: int = setting(160_000, "padding that is worth one compilation less, residues squared")
+    relax_seconds: float = setting(600.0, "longest estimated CPU time of the relaxations that one process does, s")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +98,8 @@ def assign_batches(targets: Sequence[Target], settings: Settings, earlier: Mappi
 def assign_searches(targets: Sequence[Target], settings: Settings, earlier: Mapping[str, str]) -> dict[str, str]:
     """Say for each target which search it belongs to; as with batches, new targets go to new searches.
 
+    Targets of similar length are searched together, so that a batch of predictions waits for few searches.
+
     Args:
         targets: All targets of the run.
         settings: Bounds of a search.
@@ -102,10 +107,43 @@ def assign_searches(targets: Sequence[Target], settings: Settings, earlier: Mapp
     """
     result = {target.name: earlier[target.name] for target in targets if target.name in earlier}
     used = max(map(int, earlier.values()), default=0)
-    new = [target.name for target in targets if target.name not in result]
+    left = [target for target in targets if target.name not in result]
+    new = [target.name for target in sorted(left, key=lambda target: bucket_length(len(target.sequence)))]
     for start in range(0, len(new), settings.search_targets):
         used += 1
         result |= dict.fromkeys(new[start : start + settings.search_targets], f"{used:04d}")
+    return result
+
+
+def assign_relaxations(
+    targets: Sequence[Target], batch_of: Mapping[str, str], settings: Settings, earlier: Mapping[str, str]
+) -> dict[str, str]:
+    """Say for each target which relaxation it belongs to: a part of its batch that one process relaxes.
+
+    Targets of an earlier plan stay as long as they stay in their batch.
+
+    Args:
+        targets: All targets of the run.
+        batch_of: The batch of each.
+        settings: Bounds of a relaxation.
+        earlier: Relaxation by target name, from the earlier plan.
+    """
+    stays = [t.name for t in targets if earlier.get(t.name, "").rpartition("-")[0] == batch_of[t.name]]
+    result = {name: earlier[name] for name in stays}
+    new = [target for target in targets if target.name not in result]
+    seconds = {target.name: relax_cost([len(target.sequence)]).cpu_seconds for target in new}
+    room = min(settings.relax_seconds, sum(seconds.values()) / _RELAXATIONS)
+    used: dict[str, int] = collections.defaultdict(int)  # the largest number of a relaxation, by batch
+    for relaxation in set(earlier.values()):
+        batch, _, number = relaxation.rpartition("-")
+        used[batch] = max(used[batch], int(number))
+    filled: dict[str, float] = {}
+    for name, needed in seconds.items():
+        batch = batch_of[name]
+        if batch not in filled or filled[batch] + needed > room:
+            used[batch], filled[batch] = used[batch] + 1, 0.0
+        filled[batch] += needed
+        result[name] = f"{batch}-{used[batch]:02d}"
     return result
 
 

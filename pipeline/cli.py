@@ -47,7 +47,6 @@ MODULES = {
     "run": "pipeline.run",
     "plan": "pipeline.plan_command",
     "warm": "pipeline.warm_command",
-    "featurize": "pipeline.featurize",
     "quality": "pipeline.quality.command",
     "evaluate": "pipeline.evaluate.command",
     "verify": "pipeline.verify.command",

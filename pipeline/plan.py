@@ -3,13 +3,22 @@
 import contextlib
 import dataclasses
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline import costs
-from pipeline.batches import Batch, Settings, assign_batches, assign_searches, batches_of, members_of
+from pipeline.batches import (
+    Batch,
+    Settings,
+    assign_batches,
+    assign_relaxations,
+    assign_searches,
+    batches_of,
+    members_of,
+)
 from pipeline.config import ROOT, find
 from pipeline.databases.places import located
 from pipeline.errors import ConfigError, FastaError, LibraryError, NumberingError, RecordError
@@ -24,8 +33,8 @@ from pipeline.search.own_msa import check_entries
 from pipeline.target import TARGET_SCHEMA
 
 PLAN_SCHEMA = "foldline.plan/1"
-BATCH_SCHEMA = "foldline.batch/1"
 _LEAST_MB = 3000
+_NAMES = {"batches": r"[0-9]+-[0-9]+", "searches": r"[0-9]+", "relaxations": r"[0-9]+-[0-9]+-[0-9]+"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +47,8 @@ class Plan:
         batch_of: Name of a target's batch, by the target's name.
         searches: Names of the targets that one process searches, by the number of the search.
         search_of: Number of a target's search, by the target's name.
+        relaxations: Names of the targets that one process relaxes, all of one batch, by the relaxation's name.
+        relax_of: Name of a target's relaxation, by the target's name.
         msas: File of the user's own alignment, by the name of a target that has one.
     """
 
@@ -46,6 +57,8 @@ class Plan:
     batch_of: Mapping[str, str]
     searches: Mapping[str, tuple[str, ...]]
     search_of: Mapping[str, str]
+    relaxations: Mapping[str, tuple[str, ...]]
+    relax_of: Mapping[str, str]
     msas: Mapping[str, Path]
 
 
@@ -162,12 +175,22 @@ def _planned(config: Mapping[str, Any]) -> tuple[Plan, dict[str, dict[str, str]]
     names = [target.name for target in targets]
     msas = check_entries(config["search"]["own_msas"], names)
     _check_templates(config["search"]["own_templates"], names)
-    batches, searches = _earlier(Path(config["outdir"]) / "plan.json")
-    batch_of = assign_batches(targets, settings, batches)
-    search_of = assign_searches(targets, settings, searches)
-    by_name = {target.name: target for target in targets}
-    plan = Plan(by_name, batches_of(batch_of), batch_of, members_of(search_of), search_of, msas)
-    return plan, {"batches": {**batches, **batch_of}, "searches": {**searches, **search_of}}
+    earlier = _earlier(Path(config["outdir"]) / "plan.json")
+    batch_of = assign_batches(targets, settings, earlier["batches"])
+    search_of = assign_searches(targets, settings, earlier["searches"])
+    relax_of = assign_relaxations(targets, batch_of, settings, earlier["relaxations"])
+    plan = Plan(
+        targets={target.name: target for target in targets},
+        batches=batches_of(batch_of),
+        batch_of=batch_of,
+        searches=members_of(search_of),
+        search_of=search_of,
+        relaxations=members_of(relax_of),
+        relax_of=relax_of,
+        msas=msas,
+    )
+    now = {"batches": batch_of, "searches": search_of, "relaxations": relax_of}
+    return plan, {key: {**earlier[key], **assigned} for key, assigned in now.items()}
 
 
 def fasta_files(patterns: Iterable[str]) -> list[Path]:
@@ -180,39 +203,6 @@ def fasta_files(patterns: Iterable[str]) -> list[Path]:
     for pattern in patterns:
         files |= dict.fromkeys(_matches(pattern))
     return list(files)
-
-
-def failed_targets(out: Path, plan: Plan) -> dict[str, str]:
-    """Return the reason for each target of the plan whose prediction failed, from the records of the batches."""
-    return _failed(plan, [batch_file(out, name) for name in plan.batches])
-
-
-def failed_searches(out: Path, plan: Plan) -> dict[str, str]:
-    """Return the reason for each target of the plan whose search failed, from the records of the searches."""
-    return _failed(plan, [search_file(out, number) for number in plan.searches])
-
-
-def batch_file(out: Path, batch: str) -> Path:
-    """Return the record of a batch of predictions."""
-    return out / "batches" / f"{batch}.json"
-
-
-def search_file(out: Path, search: str) -> Path:
-    """Return the record of a search."""
-    return out / "batches" / f"search-{search}.json"
-
-
-def _failed(plan: Plan, records: Iterable[Path]) -> dict[str, str]:
-    failed: dict[str, str] = {}
-    for path in records:
-        targets = read_json(path, BATCH_SCHEMA)["targets"] if path.exists() else []
-        failed |= {t["name"]: t["reason"] for t in targets if t["status"] != "ok" and t["name"] in plan.targets}
-    return failed
-
-
-def running_targets(out: Path, plan: Plan) -> list[str]:
-    """Return the targets whose prediction began and did not end: of a process that was killed, after the run."""
-    return [name for name in plan.targets if (out / "targets" / name / "running.json").exists()]
 
 
 def _check_fits_pdb(target: Target) -> None:
@@ -246,19 +236,14 @@ def _check_templates(texts: Iterable[str], targets: Sequence[str]) -> None:
             raise ConfigError(f"{own.path} is a template of {own.target!r}, which is no target of this run", mend=mend)
 
 
-def _earlier(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the batches and the searches of an earlier plan."""
-    if not path.exists():
-        return {}, {}
-    record = read_json(path, PLAN_SCHEMA)
-    batches, searches = record.get("batches"), record.get("searches", {})
-    if not (isinstance(batches, dict) and isinstance(searches, dict) and all(map(_is_number, searches.values()))):
-        raise RecordError("expected the batches of an earlier plan", str(path), "delete it to plan anew")
-    return batches, searches
-
-
-def _is_number(search: object) -> bool:
-    return isinstance(search, str) and search.isascii() and search.isdigit()
+def _earlier(path: Path) -> dict[str, dict[str, str]]:
+    """Return the batches, searches and relaxations of an earlier plan: which one each target belonged to."""
+    record = read_json(path, PLAN_SCHEMA) if path.exists() else {"batches": {}}
+    for key, pattern in _NAMES.items():
+        names = record.setdefault(key, None if key == "batches" else {})  # the others came later
+        if not (isinstance(names, dict) and all(re.fullmatch(pattern, str(name)) for name in names.values())):
+            raise RecordError("expected the batches of an earlier plan", str(path), "delete it to plan anew")
+    return {key: record[key] for key in _NAMES}
 
 
 def _write_target(folder: Path, target: Target) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +14,41 @@ from pipeline import costs
 from pipeline.command_line import Parser, add_run, positive
 from pipeline.costs import Cost
 from pipeline.databases.places import located
+from pipeline.outcomes import groups_of
 from pipeline.plan import Plan, data_of, plan_of
 from pipeline.run import effective_config
 from pipeline.text_table import aligned
 
-SCHEMA = "foldline.costs/1"
+SCHEMA = "foldline.costs/2"
+_LISTED, _LINES = ("search", "predict"), 50
 _NOTES = (
     f"Estimates: {costs.SOURCE}.",
     "On that machine predictions with mini are within a quarter of what was measured up to 640 residues; those with"
     " AlphaFold 2 were measured at 64 and 128, the rest follows from these two.",
     "Searches assume that the cache holds nothing; relaxation may take three times as long, or a third.",
+    "What is done is told by its records and files: a setting that changed since makes its stage run again.",
     "Wall time is CPU time over the cores: the least it can be.",
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What one job, or a stage's jobs for a batch of targets, would do.
+    """What one job would do.
 
     Args:
         stage: The rule.
-        name: Of the batch or search; the stage's own where there is no batch.
-        jobs: How many processes.
-        targets: How many targets.
+        name: Of the batch, search or relaxation.
+        targets: How many.
         bucket: Padded length of a prediction, residues; else None.
-        cost: CPU time of all jobs, and the largest memory of one.
+        done: Whether its record and its files are there.
+        cost: CPU time and memory.
     """
 
     stage: str
     name: str
-    jobs: int
     targets: int
     bucket: int | None
+    done: bool
     cost: Cost
 
 
@@ -80,39 +83,53 @@ def parser() -> argparse.ArgumentParser:
 
 
 def works_of(config: Mapping[str, Any], plan: Plan, source: Path | None = None) -> Iterator[Work]:
-    """Give what the stages would do, in order.
+    """Give the jobs of a run, in order, those that are done too.
 
     Args:
         config: The run's.
         plan: Its plan.
         source: The file that the config comes from, as far as it differs from the defaults.
     """
-    lengths = {name: len(target.sequence) for name, target in plan.targets.items()}
+    cost_of = _costs(config, plan, source)
+    for group in groups_of(Path(config["outdir"]), plan):
+        bucket = plan.batches[group.name].bucket if group.stage == "predict" else None
+        cost = cost_of[group.stage](group.targets, bucket)
+        yield Work(group.stage, group.name, len(group.targets), bucket, group.is_done(), cost)
+
+
+def _costs(
+    config: Mapping[str, Any], plan: Plan, source: Path | None
+) -> dict[str, Callable[[Sequence[str], int | None], Cost]]:
+    """Return what tells the cost of a stage's job from its targets and their padded length."""
     databases, library = _databases(config, source)
-    for number, names in plan.searches.items():
-        searched = [name for name in names if name not in plan.msas]
-        cost = costs.search_cost(len(searched), databases, library=library)
-        yield Work("search", number, 1, len(names), None, cost)
-    yield _each("featurize", lengths, costs.featurize_cost(len(lengths)))
-    for batch in plan.batches.values():
-        cost = costs.predict_cost(config["predict"], batch.bucket, len(batch.targets))
-        yield Work("predict", batch.name, 1, len(batch.targets), batch.bucket, cost)
-    yield _each("relax", lengths, costs.relax_cost(list(lengths.values())))
-    yield _each("report", lengths, costs.report_cost(len(lengths)))
+    return {
+        "search": lambda names, _: costs.search_cost(
+            sum(name not in plan.msas for name in names), databases, library=library
+        ),
+        "featurize": lambda names, _: costs.featurize_cost(len(names)),
+        "predict": lambda names, bucket: costs.predict_cost(config["predict"], bucket or 0, len(names)),
+        "relax": lambda names, _: costs.relax_cost([len(plan.targets[name].sequence) for name in names]),
+        "report": lambda names, _: costs.report_cost(len(names)),
+    }
 
 
 def record_of(plan: Plan, works: Sequence[Work], cores: int) -> dict[str, Any]:
-    """Return the plan and its costs as a record."""
+    """Return the plan and its costs as a record; the sums are of what is not done."""
+    left = [work for work in works if not work.done]
+    cpu = sum(work.cost.cpu_seconds for work in left)
     return {
         "schema": SCHEMA,
         "targets": len(plan.targets),
         "buckets": buckets_of(plan),
         "batches": {batch.name: list(batch.targets) for batch in plan.batches.values()},
         "searches": {number: list(names) for number, names in plan.searches.items()},
+        "relaxations": {name: list(names) for name, names in plan.relaxations.items()},
         "work": [{**dataclasses.asdict(work), "wall_seconds": work.cost.cpu_seconds / cores} for work in works],
-        "cpu_seconds": sum(work.cost.cpu_seconds for work in works),
-        "wall_seconds": sum(work.cost.cpu_seconds for work in works) / cores,
-        "memory_mb": max((work.cost.memory_mb for work in works), default=0),
+        "jobs": len(works),
+        "jobs_done": len(works) - len(left),
+        "cpu_seconds": cpu,
+        "wall_seconds": cpu / cores,
+        "memory_mb": max((work.cost.memory_mb for work in left), default=0),
         "cores": cores,
         "notes": list(_NOTES),
     }
@@ -142,24 +159,31 @@ def page_of(plan: Plan, works: Sequence[Work], cores: int) -> str:
         [str(b["bucket"]), str(b["targets"]), f"{b['shortest']}-{b['longest']}", str(b["padding_percent"])]
         for b in buckets_of(plan)
     ]
+    left = [work for work in works if not work.done]
     jobs = [["job", "jobs", "targets", "padded to", "CPU", f"wall, {cores} cores", "memory MB"]]
-    jobs += [_row(work, cores) for work in works]
-    cpu = sum(work.cost.cpu_seconds for work in works)
-    total = (
-        f"{len(plan.targets)} targets, {sum(work.jobs for work in works)} jobs, one compilation for each padded length:"
-    )
+    jobs += [_row(name, together, cores) for name, together in _together(left).items()]
+    cpu = sum(work.cost.cpu_seconds for work in left)
+    done = f", {len(works) - len(left)} are done; the others need" if len(left) < len(works) else ":"
+    total = f"{len(plan.targets)} targets, {len(works)} jobs, one compilation for each padded length{done}"
     total += f" {_time(cpu)} of CPU time, at least {_time(cpu / cores)} on {cores} cores.\n"
     return "\n".join([aligned([head, *buckets]), aligned(jobs), total, *_NOTES]) + "\n"
 
 
-def _row(work: Work, cores: int) -> list[str]:
-    name = work.stage if work.name == work.stage else f"{work.stage} {work.name}"
-    times = [_time(work.cost.cpu_seconds), _time(work.cost.cpu_seconds / cores)]
-    return [name, str(work.jobs), str(work.targets), str(work.bucket or ""), *times, str(work.cost.memory_mb)]
+def _together(works: Sequence[Work]) -> dict[str, list[Work]]:
+    """Return the jobs line by line: searches and predictions each on its own where they are few, else by stage."""
+    one = {stage: sum(work.stage == stage for work in works) <= _LINES for stage in _LISTED}
+    lines: dict[str, list[Work]] = {}
+    for work in works:
+        lines.setdefault(f"{work.stage} {work.name}" if one.get(work.stage) else work.stage, []).append(work)
+    return lines
 
 
-def _each(stage: str, targets: Mapping[str, int], cost: Cost) -> Work:
-    return Work(stage, stage, len(targets), len(targets), None, cost)
+def _row(name: str, works: Sequence[Work], cores: int) -> list[str]:
+    cpu, buckets = sum(work.cost.cpu_seconds for work in works), {work.bucket for work in works}
+    bucket = str(works[0].bucket or "") if len(buckets) == 1 else ""
+    memory = max(work.cost.memory_mb for work in works)
+    counts = [str(len(works)), str(sum(work.targets for work in works))]
+    return [name, *counts, bucket, _time(cpu), _time(cpu / cores), str(memory)]
 
 
 def _databases(config: Mapping[str, Any], source: Path | None) -> tuple[dict[str, int], bool]:

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,9 @@ from typing import Any
 from pipeline.command_line import Parser, add_run, positive
 from pipeline.config import ROOT, check_config, load_config, merged, write_config
 from pipeline.errors import StageError
-from pipeline.plan import (
-    Plan,
-    batch_file,
-    data_of,
-    failed_searches,
-    failed_targets,
-    plan_run,
-    running_targets,
-    search_file,
-    targets_of,
-)
+from pipeline.obstacles import first_error, obstacle
+from pipeline.outcomes import PAGE, failed_targets, forget_unfinished, running_targets, without_page
+from pipeline.plan import Plan, data_of, plan_run, targets_of
 from pipeline.profiles import LOCAL, check_scheduler, find_profile, profile_flags
 from pipeline.settings import to_flags
 
@@ -35,7 +28,7 @@ log = logging.getLogger(__name__)
 
 SNAKEFILE = ROOT / "Snakefile"
 _SHOWN_FAILURES = 10
-_LAST_FILES = ("relax.json", "report.html")  # of a target
+_PAGES_OF_ONE = 200  # that one process writes, at the end of a run that failed
 # Snakemake's options that show something and run no job.
 _LOOKS = re.compile(
     r"-[a-zA-Z]*n[a-zA-Z]*|--(dry-?run|lint|unlock|touch|help|version|d3dag|filegraph)"
@@ -72,9 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         plan = _prepared(config, out)
         if _only_looks(passed_on):
             return start(command)
-        _forget_unfinished(out, plan)
+        forget_unfinished(out, plan)
+        began = time.time()
         code = start([*command, "--nolock"], keep_open=(lock,))
-    return _ended(code, out, plan)
+    if code and (problem := obstacle(out, lambda: data_of(config, arguments.config))):
+        raise StageError(problem, mend="run it again when that is mended: what is done stays")
+    return _ended(code, config, plan, began)
 
 
 def _profile(arguments: argparse.Namespace, passed_on: Sequence[str]) -> Path | None:
@@ -196,19 +192,23 @@ def conda_prefix() -> str:
 
 
 def closing_commands(config: Mapping[str, Any], plan: Plan) -> list[str]:
-    """Return the commands that write the run's page, and those of targets that did not come through, after a failure.
+    """Return the commands that write, after a failure, the pages that no rule wrote, and the page of the run.
 
-    The rules of these pages wait for every target, and so did not run. Pages that a scheduler gets as one job wait for
-    all of their targets, too.
+    The rule of the run's page waits for every target, that of the pages for those of a batch.
     """
-    out = Path(config["outdir"])
-    settings = to_flags(config["report"])
-    folders = [out / "targets" / name for name in plan.targets]
-    unfinished = [folder for folder in folders if not all((folder / name).exists() for name in _LAST_FILES)]
-    pages = [["--target-dir", folder, "--run", out, "--output", folder / "report.html"] for folder in unfinished]
-    run = ["--run", out, "--names", out / "targets.txt", "--output", out / "report.html"]
+    out, settings = Path(config["outdir"]), to_flags(config["report"])
+    folders = [out / "targets" / name for name in without_page(out, plan)]
+    starts = range(0, len(folders), _PAGES_OF_ONE)
+    pages = [["--targets", *folders[start : start + _PAGES_OF_ONE], "--run", out] for start in starts]
+    run = ["--run", out, "--names", out / "targets.txt", "--output", out / PAGE]
     pages.append([*run, "--summary", out / "summary.tsv"])
     return [f"foldline report {shlex.join(map(str, page))} {settings}" for page in pages]
+
+
+def failures_said(config: Mapping[str, Any], plan: Plan) -> str:
+    """Return which targets failed, and why, in one line; empty where none did."""
+    failed = failed_targets(Path(config["outdir"]), plan)
+    return f"{len(failed)} of {len(plan.targets)} targets failed: {_listed(failed)}" if failed else ""
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -222,33 +222,29 @@ def _only_looks(passed_on: Sequence[str]) -> bool:
     return any(_LOOKS.fullmatch(word) for word in passed_on)
 
 
-def _forget_unfinished(out: Path, plan: Plan) -> None:
-    """Remove what earlier runs left of work that failed, is gone or was killed, so that this run makes it."""
-    for name in failed_searches(out, plan):
-        search_file(out, plan.search_of[name]).unlink(missing_ok=True)
-    for name in running_targets(out, plan):
-        (out / "targets" / name / "running.json").unlink()
-    lost = [name for name in plan.targets if not (out / "targets" / name / "predicted.cif").exists()]
-    for name in sorted({plan.batch_of[target] for target in [*failed_targets(out, plan), *lost]}):
-        batch_file(out, name).unlink(missing_ok=True)
-
-
-def _ended(code: int, out: Path, plan: Plan) -> int:
+def _ended(code: int, config: Mapping[str, Any], plan: Plan, began: float) -> int:
     """Say what came out.
+
+    Args:
+        code: With which Snakemake ended.
+        config: The run's.
+        plan: Its plan.
+        began: When it did, seconds since 1970.
 
     Raises:
         StageError: Targets failed, or Snakemake did.
     """
-    failed = failed_targets(out, plan)
-    if failed:
-        raise StageError(f"{len(failed)} of {len(plan.targets)} targets failed: {_listed(failed)}", str(out))
+    out = Path(config["outdir"])
+    if failures := failures_said(config, plan):
+        raise StageError(failures, str(out))
     if code:
         killed = running_targets(out, plan)
         while_predicting = f" while it predicted {', '.join(killed[:_SHOWN_FAILURES])}" if killed else ""
-        problem = f"the workflow did not finish{while_predicting} (Snakemake ended with {code})"
+        said = first_error(out / "logs", began)
+        problem = f"the workflow did not finish{while_predicting} ({said or f'Snakemake ended with {code}'})"
         raise StageError(problem, mend=f"see {out / 'logs'}")
     done = sum((out / "targets" / name / "relax.json").exists() for name in plan.targets)
-    log.info("%d of %d targets done; open %s", done, len(plan.targets), out / "report.html")
+    log.info("%d of %d targets done; open %s", done, len(plan.targets), out / PAGE)
     return 0
 
 

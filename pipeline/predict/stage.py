@@ -18,6 +18,7 @@ import jax
 from pipeline.command_line import Parser
 from pipeline.errors import FoldlineError, RecordError, StageError, WeightsError
 from pipeline.features import RawFeatures
+from pipeline.obstacles import concerns_all
 from pipeline.predict.compiled import use_compilation_cache
 from pipeline.predict.description import describe
 from pipeline.predict.folders import default_cache
@@ -79,6 +80,7 @@ def run_batch(
 
     Raises:
         WeightsError: Parameters cannot be read; no target could do without them.
+        OSError: Nothing can be written.
     """
     runs, failed, ladder = runs_of(predictor.settings), dict[Job, str](), Ladder(predictor)
     for run in runs:
@@ -92,6 +94,8 @@ def run_batch(
             except WeightsError:
                 raise
             except (FoldlineError, OSError, *_OF_THE_NETWORK) as error:
+                if concerns_all(error):
+                    raise
                 failed[job] = _first_line(error)
                 log.error("%s failed: %s", job.name, failed[job])
                 forget(job.folder)
@@ -206,9 +210,10 @@ def parser() -> argparse.ArgumentParser:
         "Predict the structures of a batch of targets.",
         example="foldline predict --features my/features.npz --outputs my --model mini --seeds 5",
     )
-    many: dict[str, Any] = {"type": Path, "nargs": "+", "required": True}
+    many: dict[str, Any] = {"type": Path, "nargs": "+", "default": []}
     made.add_argument("--features", **many, metavar="FILE", help="features.npz of each target")
     made.add_argument("--outputs", **many, metavar="DIR", help="folder of each target's files")
+    made.add_argument("--targets", **many, metavar="DIR", help="folder of each target, with its features.npz in it")
     made.add_argument(
         "--weights",
         type=Path,
@@ -234,6 +239,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the stage from the command line."""
     flags = parser()
     arguments = flags.parse_args(argv)
+    if not (arguments.features or arguments.targets):
+        flags.error("give --targets, or --features and --outputs")
     if len(arguments.features) != len(arguments.outputs):
         flags.error(
             f"{len(arguments.features)} features and {len(arguments.outputs)} outputs: give one folder for each"
@@ -242,6 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     weights = stored_weights(settings, arguments.weights)
     use_compilation_cache(arguments.compilation_cache)
     jobs = [Job(*paths) for paths in zip(arguments.features, arguments.outputs, strict=True)]
+    jobs += [Job(folder / "features.npz", folder) for folder in arguments.targets]
     records = run_batch(jobs, Predictor(settings), weights, arguments.bucket)
     if arguments.batch:
         write_json(arguments.batch, {"batch": arguments.batch.stem, "targets": records}, BATCH_SCHEMA)

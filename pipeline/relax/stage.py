@@ -8,10 +8,8 @@ import dataclasses
 import importlib.metadata
 import logging
 import math
-import multiprocessing
 import time
-from collections.abc import Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,23 +17,30 @@ import numpy as np
 
 from models import residue_constants as rc
 from pipeline import quality
+from pipeline.batch_record import outcome, reason_of, reasons_in, write_batch
 from pipeline.cif import Tables
 from pipeline.command_line import Parser
-from pipeline.errors import ConfigError, StageError
+from pipeline.errors import FoldlineError, StageError
 from pipeline.modelcif import Description, Software, described, refined
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
-from pipeline.provenance import sha256, versions
+from pipeline.provenance import sha256
 from pipeline.records import read_json, write_json
+from pipeline.relax.files import (
+    SCHEMA,
+    Places,
+    is_relaxed,
+    other_models,
+    refuse_one_file_for_two,
+    where_from,
+)
 from pipeline.relax.settings import RelaxFailure, Settings
+from pipeline.relax.worker import Worker
 from pipeline.settings import add_flags, from_args
 
 if TYPE_CHECKING:
     from pipeline.relax.ladder import Descent
 
-SCHEMA = "foldline.relax/1"
-RANKING_SCHEMA = "foldline.ranking/1"
-GRACE = 1.1  # of the budget, when the process of the physics is ended from outside
 _CA = rc.ATOM37_ID["CA"]
 
 log = logging.getLogger(__name__)
@@ -118,37 +123,17 @@ def relax(protein: Protein, settings: Settings) -> RelaxResult:
 
 def relax_isolated(protein: Protein, settings: Settings) -> RelaxResult:
     """Do the same in a process of its own: a crash or a hang of native code becomes a reason too."""
+    with Worker(relax) as worker:
+        return guarded(worker, protein, settings)
+
+
+def guarded(physics: Callable[[Protein, Settings], RelaxResult], protein: Protein, settings: Settings) -> RelaxResult:
+    """Relax, and hand the structure on as it came where the process of the physics fails."""
     started = time.monotonic()
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_send_result, args=(sender, protein, settings), daemon=True)
-    child.start()
-    sender.close()
     try:
-        return _received(receiver, settings)
-    except EOFError:
-        child.join()
-        failure = RelaxFailure("crash", f"exit code {child.exitcode}")
-    except RelaxFailure as error:
-        failure = error
-    finally:
-        child.kill()
-        child.join()
-        receiver.close()
-    return unrelaxed(protein, failure, settings, started)
-
-
-def _send_result(sender: Connection, protein: Protein, settings: Settings) -> None:
-    sender.send(relax(protein, settings))
-    sender.close()
-
-
-def _received(receiver: Connection, settings: Settings) -> RelaxResult:
-    limit = GRACE * settings.seconds
-    if not receiver.poll(limit):
-        raise RelaxFailure("budget", f"ended from outside after {limit:.0f} s")
-    result: RelaxResult = receiver.recv()
-    return result
+        return physics(protein, settings)
+    except RelaxFailure as failure:
+        return unrelaxed(protein, failure, settings, started)
 
 
 def _relaxed(protein: Protein, descent: "Descent", settings: Settings, started: float) -> RelaxResult:
@@ -231,26 +216,23 @@ def _number(energy: float) -> float | None:
     return round(energy, 2) if math.isfinite(energy) else None
 
 
-@dataclasses.dataclass(frozen=True)
-class Places:
-    """The files of one relaxation: what is read, and the two that are written."""
-
-    structure: Path
-    output: Path
-    report: Path
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `foldline relax`: a structure in, a structure and a record out; the exit code is 0 also where it failed."""
-    arguments = parser().parse_args(argv)
+    """Run `foldline relax`: structures in, structures and records out; the exit code is 0 also where it failed."""
+    flags = parser()
+    arguments = flags.parse_args(argv)
     settings = from_args(Settings, arguments)
-    places = Places(arguments.structure, arguments.output, arguments.report)
-    records = [relax_file(places, settings)]
-    if arguments.ranking:
-        records += [relax_file(other, settings) for other in other_models(arguments.ranking, settings)]
-    first = next((record for record in records if record.failure), None)
-    if settings.strict and first:
-        raise StageError(f"not fully relaxed: {first.reason}", str(arguments.structure))
+    with Worker(relax) as worker:
+        relaxer = Relaxer(settings, worker if settings.isolate else relax)
+        if arguments.targets:
+            failed = reasons_in(arguments.predictions) if arguments.predictions else {}
+            records = [relax_target(folder, relaxer, failed) for folder in arguments.targets]
+            if arguments.batch:
+                write_batch(arguments.batch, records)
+            return 0
+        files = (arguments.structure, arguments.output, arguments.report)
+        if None in files:
+            flags.error("give --targets, or --structure, --output and --report")
+        relaxer.relax_all(Places(*files), arguments.ranking)
     return 0
 
 
@@ -258,27 +240,81 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command."""
     made = Parser(
         "foldline relax",
-        "Relieve strain and clashes of a structure; where that fails it comes out as it was, and the exit code is 0.",
+        "Relieve strain and clashes of structures; where that fails they come out as they were, with exit code 0.",
         example="foldline relax --structure model.pdb --output relaxed.cif --report relax.json",
     )
-    made.add_argument("--structure", type=Path, required=True, metavar="FILE", help="structure (mmCIF or PDB)")
-    made.add_argument("--output", type=Path, required=True, metavar="FILE", help="structure to write (mmCIF)")
-    made.add_argument("--report", type=Path, required=True, metavar="FILE", help="record to write (JSON)")
+    made.add_argument("--structure", type=Path, metavar="FILE", help="structure (mmCIF or PDB)")
+    made.add_argument("--output", type=Path, metavar="FILE", help="structure to write (mmCIF)")
+    made.add_argument("--report", type=Path, metavar="FILE", help="record to write (JSON)")
     made.add_argument("--ranking", type=Path, metavar="FILE", help="ranking.json of a target, for --models all")
+    made.add_argument("--targets", type=Path, nargs="+", metavar="DIR", help="a batch: folder of each target")
+    made.add_argument("--predictions", type=Path, metavar="FILE", help="record of the batch's predictions (JSON)")
+    made.add_argument("--batch", type=Path, metavar="FILE", help="record to write of what succeeded and failed (JSON)")
     add_flags(made, Settings)
     return made
 
 
-def relax_file(places: Places, settings: Settings) -> RelaxRecord:
-    """Relax one file, or hand it on where the settings say so; write the structure and the record."""
-    pdb = places.output.with_suffix(".pdb") if settings.pdb else None
-    _refuse_one_file_for_two(places.structure, places.output, places.report, pdb)
+@dataclasses.dataclass(frozen=True)
+class Relaxer:
+    """The settings, and what does the physics: in this process or in another."""
+
+    settings: Settings
+    physics: Callable[[Protein, Settings], RelaxResult]
+
+    def relax_all(self, best: Places, ranking: Path | None, *, again: bool = True) -> None:
+        """Relax a target's prediction, and its other ones where the settings say so.
+
+        Args:
+            best: Files of the best prediction.
+            ranking: Names the others, where there are any.
+            again: Also what is relaxed already from the same prediction with the same settings.
+
+        Raises:
+            StageError: One was not relaxed to the end, and the settings are strict.
+        """
+        others = other_models(ranking, self.settings) if ranking else []
+        left = [places for places in [best, *others] if again or not is_relaxed(places, self.settings)]
+        for places in left:
+            relax_file(places, self.settings, self.physics)
+        for places in [best, *others] if self.settings.strict else []:
+            record = read_json(places.report, SCHEMA)
+            if record["failure"]:
+                raise StageError(f"not fully relaxed: {record['reason']}", str(best.structure))
+
+
+def relax_target(folder: Path, relaxer: Relaxer, failed: Mapping[str, str]) -> dict[str, str]:
+    """Relax the prediction of a target of a batch, unless it is relaxed; return what the batch's record says of it.
+
+    Args:
+        folder: Of the target.
+        relaxer: Settings and physics.
+        failed: Why there is no prediction, by the name of a target whose prediction failed.
+    """
+    places, name, reason = Places.of(folder), folder.resolve().name, ""
+    if not places.structure.is_file():
+        places.forget()
+        return outcome(name, failed.get(name) or "there is no prediction")
+    try:
+        relaxer.relax_all(places, folder / "ranking.json", again=False)
+    except (FoldlineError, MemoryError) as error:
+        reason = reason_of(error)
+        log.error("%s failed: %s", name, reason)
+        if not isinstance(error, StageError):  # which is strict, and keeps what it found wanting
+            places.forget()
+    digests = {"relaxed_sha256": sha256(places.output)} if places.output.is_file() else {}
+    return outcome(name, reason, **digests)
+
+
+def relax_file(
+    places: Places, settings: Settings, physics: Callable[[Protein, Settings], RelaxResult] = relax
+) -> RelaxRecord:
+    """Relax one file, or hand it on where the settings say so; write the structure and the record, which comes last."""
+    pdb = places.pdb(settings)
+    refuse_one_file_for_two(places.structure, places.output, places.report, pdb)
+    places.report.unlink(missing_ok=True)  # while the structure is written, nothing old speaks for it
     protein = read_structure(places.structure)
     unwanted = _unwanted(protein, settings)
-    if unwanted:
-        result = handed_on(protein, settings, unwanted)
-    else:
-        result = (relax_isolated if settings.isolate else relax)(protein, settings)
+    result = handed_on(protein, settings, unwanted) if unwanted else guarded(physics, protein, settings)
     record = result.record
     log.info("%s: %s in %.1f s %s", places.structure, record.status, record.seconds, record.reason)
     name = protein.name or places.output.stem
@@ -287,8 +323,7 @@ def relax_file(places: Places, settings: Settings) -> RelaxRecord:
     if pdb:
         write_pdb(pdb, result.protein, title=protein.title)
     body = {"target": name, **dataclasses.asdict(record), "settings": dataclasses.asdict(settings)}
-    files = [path for path in (places.output, pdb) if path]
-    write_json(places.report, {**body, **_where_from(places.structure, files)}, SCHEMA)
+    write_json(places.report, {**body, **where_from(places.structure, places.outputs(settings))}, SCHEMA)
     return record
 
 
@@ -302,12 +337,6 @@ def _described(protein: Protein, record: RelaxRecord) -> Tables:
     return refined(known, tools, f"relax ({record.protocol}, {record.force_field}, {record.rung})")
 
 
-def _where_from(structure: Path, files: Sequence[Path]) -> dict[str, Any]:
-    """Return what says that the files belong together: checksums of what was read and written, versions."""
-    made_from = {"structure_sha256": sha256(structure), "software": versions(("openmm", "pdbfixer", "numpy"))}
-    return {"made_from": made_from, "files": {path.name: sha256(path) for path in files}}
-
-
 def _unwanted(protein: Protein, settings: Settings) -> str:
     """Return why the settings leave a prediction as it is; else empty."""
     mean = float(np.mean(protein.b_factor))
@@ -316,25 +345,3 @@ def _unwanted(protein: Protein, settings: Settings) -> str:
     if protein.has_plddt and mean < settings.min_plddt:
         return f"the mean pLDDT of {mean:.1f} is below {settings.min_plddt:g} (relax.min_plddt)"
     return ""
-
-
-def other_models(ranking: Path, settings: Settings) -> list[Places]:
-    """Return the files of a target's other predictions where all are relaxed; else remove what an earlier run left."""
-    if not ranking.is_file():
-        return []
-    folders = [ranking.parent / entry["folder"] for entry in read_json(ranking, RANKING_SCHEMA)["ranked"]]
-    if settings.models == "all":
-        return [Places(f / "predicted.cif", f / "relaxed.cif", f / "relax.json") for f in folders]
-    for folder in folders:
-        for name in ("relaxed.cif", "relaxed.pdb", "relax.json"):
-            (folder / name).unlink(missing_ok=True)
-    return []
-
-
-def _refuse_one_file_for_two(*paths: Path | None) -> None:
-    """Keep the input, and each output, from being overwritten by another output."""
-    seen: set[Path] = set()
-    for path in filter(None, paths):
-        if path.resolve() in seen:
-            raise ConfigError("this file would be written over", str(path), "give each file a name of its own")
-        seen.add(path.resolve())

@@ -1,6 +1,5 @@
 """Read what the stages left of a target: every record is optional but the sequence."""
 
-import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -91,7 +90,7 @@ def read_evidence(
 
     Args:
         target_dir: Folder of the target, `OUT/targets/NAME`.
-        run: Output folder of the run, which holds `benchmarks` and `batches`.
+        run: Output folder of the run, which holds `batches`.
         parts: `records` reads no coordinates and arrays, `model` only the coordinates of the final model, `all` all.
         failures: What `read_failures` gave; read from the run when it is not given.
 
@@ -103,7 +102,13 @@ def read_evidence(
     target = _target(target_dir)
     search = _optional_json(target_dir / "search.json", "foldline.search/1")
     made = {} if failure else _prediction(target_dir, parts)  # what lies there is of an earlier run
-    records = {"search": search, "predict": _predict_record(made), "relax": made.get("relax", {})}
+    features = _optional_json(target_dir / "features.json", "foldline.featurize/1")
+    records = {
+        "search": search,
+        "featurize": features,
+        "predict": _predict_record(made),
+        "relax": made.get("relax", {}),
+    }
     return Evidence(
         name=name,
         header=target.header,
@@ -112,7 +117,7 @@ def read_evidence(
         notes=target.notes,
         search=search,
         templates=_optional_json(target_dir / "templates.json", "foldline.templates/2"),
-        seconds=_stage_seconds(name, run, records),
+        seconds=_stage_seconds(records),
         failure=failure or ("" if made.get("confidence") else _unfinished(target_dir)),
         **made,
     )
@@ -178,33 +183,17 @@ def _decode_pae(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
 def read_failures(run: Path) -> dict[str, str]:
     """Return why each target of the run that failed did so, by name; the newer of two batches counts."""
     failures: dict[str, str] = {}
-    for path in sorted((run / "batches").glob("*.json"), key=lambda path: (path.stat().st_mtime, path.name)):
+    records = [path for path in (run / "batches").glob("*.json") if not path.name.startswith("report-")]
+    for path in sorted(records, key=lambda path: (path.stat().st_mtime, path.name)):
         for target in read_json(path, "foldline.batch/1").get("targets", ()):
             failures[str(target["name"])] = "" if target["status"] == "ok" else str(target.get("reason") or NO_REASON)
     return {name: reason for name, reason in failures.items() if reason}
 
 
-def _stage_seconds(name: str, run: Path, records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Return the wall time of each stage: Snakemake's where it measured, else what the stage's own record says."""
-    measured: dict[str, float] = {}
-    for stage in STAGES:
-        benchmark = _benchmark_seconds(run / "benchmarks" / stage / f"{name}.tsv")
-        own = records.get(stage, {}).get("seconds")
-        if isinstance(own, Mapping):
-            own = sum(own.values())  # a batch shares its benchmark, each of its targets has its own record
-        if (seconds := own if benchmark is None else benchmark) is not None:
-            measured[stage] = float(seconds)
-    return measured
-
-
-def _benchmark_seconds(path: Path) -> float | None:
-    """Return the mean wall time of Snakemake's benchmark file, in seconds."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            values = [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # a benchmark is a convenience: a page without it is still a page
-    return float(np.mean(values)) if values else None
+def _stage_seconds(records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the wall time of each stage, from its record of the target: what Snakemake measures is of a batch."""
+    measured = {stage: record["seconds"] for stage, record in records.items() if "seconds" in record}
+    return {s: float(sum(time.values()) if isinstance(time, Mapping) else time) for s, time in measured.items()}
 
 
 def target_folders(run: Path, names: Sequence[str] | None) -> list[Path]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline.batch_record import outcome, reason_of, write_batch
 from pipeline.command_line import Parser
 from pipeline.errors import ConfigError, FoldlineError, RecordError
 from pipeline.records import write_text
@@ -14,6 +15,7 @@ from pipeline.report.render import run_page, target_page
 from pipeline.report.summary import summary_rows, write_summary
 from pipeline.settings import add_flags, from_args, setting
 
+PAGE = "report.html"
 LOGGER = logging.getLogger(__name__)
 
 
@@ -27,14 +29,37 @@ class Settings:
     template_rows: int = setting(20, "template hits listed on a target's page")
 
 
-def report_target(target_dir: Path, run: Path, output: Path, settings: Settings) -> None:
+def report_target(
+    target_dir: Path, run: Path, output: Path, settings: Settings, failures: Mapping[str, str] | None = None
+) -> None:
     """Write the page of one target.
+
+    Args:
+        target_dir: Folder of the target.
+        run: Output folder of the run.
+        output: The page.
+        settings: What is shown.
+        failures: What `read_failures` gave; read from the run when it is not given.
 
     Raises:
         RecordError: The folder is no target's, or one of its records is damaged.
     """
-    evidence = read_evidence(target_dir, run)
+    evidence = read_evidence(target_dir, run, failures=failures)
     write_text(output, target_page(evidence, settings, output=output, run=run))
+
+
+def report_batch(folders: Sequence[Path], run: Path, settings: Settings) -> list[dict[str, str]]:
+    """Write the page of each target into its folder; return one record per target: name, status, reason."""
+    failures, records = read_failures(run), []
+    for folder in folders:
+        reason = ""
+        try:
+            report_target(folder, run, folder / PAGE, settings, failures)
+        except FoldlineError as error:
+            reason = reason_of(error)
+            LOGGER.error("%s: no page: %s", folder.name, reason)
+        records.append(outcome(folder.name, reason))
+    return records
 
 
 def report_run(run: Path, output: Path, summary: Path | None, names: Sequence[str] | None, settings: Settings) -> None:
@@ -79,7 +104,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--names", type=Path, metavar="FILE", help="file with a target name per line (default: all of OUT/targets)"
     )
-    made.add_argument("--output", type=Path, required=True, metavar="FILE", help="HTML page to write")
+    made.add_argument(
+        "--targets", type=Path, nargs="+", metavar="DIR", help="a batch: folder of each target, where its page goes"
+    )
+    made.add_argument("--batch", type=Path, metavar="FILE", help="record to write of what succeeded and failed (JSON)")
+    made.add_argument("--output", type=Path, metavar="FILE", help="HTML page to write; not with --targets")
     made.add_argument(
         "--summary", type=Path, metavar="FILE", help="TSV to write, a row per target; the same as JSON beside it"
     )
@@ -89,16 +118,27 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the stage from the command line."""
-    arguments = parser().parse_args(argv)
+    flags = parser()
+    arguments = flags.parse_args(argv)
     settings = from_args(Settings, arguments)
-    if arguments.target_dir is not None:
-        run = arguments.run or arguments.target_dir.resolve().parent.parent
+    if bool(arguments.targets) == bool(arguments.output):
+        flags.error("give --output, or --targets and --run")
+    if arguments.targets:
+        records = report_batch(arguments.targets, arguments.run or _run_of(arguments.targets[0]), settings)
+        if arguments.batch:
+            write_batch(arguments.batch, records)
+    elif arguments.target_dir is not None:
+        run = arguments.run or _run_of(arguments.target_dir)
         report_target(arguments.target_dir, run, arguments.output, settings)
     elif arguments.run is not None:
         report_run(arguments.run, arguments.output, arguments.summary, _names(arguments.names), settings)
     else:
         raise ConfigError("expected --target-dir or --run", mend="name the folder to report on")
     return 0
+
+
+def _run_of(target_dir: Path) -> Path:
+    return target_dir.resolve().parent.parent
 
 
 def _names(path: Path | None) -> list[str] | None:

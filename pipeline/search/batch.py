@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.a3m import Alignment, write_a3m
 from pipeline.errors import FoldlineError
 from pipeline.fasta import read_target
+from pipeline.obstacles import concerns_all
 from pipeline.records import write_json
 from pipeline.search.cache import Place
 from pipeline.search.gather import Failure, Gathered, Search, gather
@@ -193,10 +194,16 @@ def _of_own(path: Path, target: Target) -> Evidence:
 
 
 def _finished(job: Job, target: Target, evidence: Callable[[], Evidence], searcher: Searcher) -> Outcome:
-    """Write the files of a target, or return why there are none."""
+    """Write the files of a target, or return why there are none.
+
+    Raises:
+        OSError: Nothing can be written.
+    """
     try:
         return Outcome(target, record=_written(job, target, evidence(), searcher))
     except (FoldlineError, OSError, MemoryError) as error:
+        if concerns_all(error):
+            raise
         return Outcome(target, error)
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.batch_record import BATCH_SCHEMA
 from pipeline.errors import FoldlineError, RecordError
 from pipeline.fasta import read_target
-from pipeline.plan import BATCH_SCHEMA, PLAN_SCHEMA, batch_file, search_file
+from pipeline.outcomes import record_file
+from pipeline.plan import PLAN_SCHEMA
 from pipeline.predict.records import CONFIDENCE_SCHEMA, RANKING, RANKING_SCHEMA, RECORD, RUNNING, STRUCTURE
 from pipeline.provenance import FILE, sha256
 from pipeline.provenance import SCHEMA as PROVENANCE_SCHEMA
@@ -16,6 +18,7 @@ from pipeline.records import read_json, read_npz
 from pipeline.target import read_target_record
 
 _RELAX = ("relax.json", "foldline.relax/1", "relaxed.cif")
+_FEATURES = ("features.json", "foldline.featurize/1")
 _ARRAYS = {"features.npz": "foldline.features/1", "confidence.npz": CONFIDENCE_SCHEMA}
 _ALWAYS = ("target.fasta", "target.json", "msa.a3m", "templates.json", "search.json", "features.npz", "report.html")
 _OF_THE_RUN = ("report.html", "summary.tsv", "summary.json", "config.yaml")
@@ -96,8 +99,8 @@ def check_target(results: Results, target: str) -> list[Finding]:
 def _failure(results: Results, target: str) -> str:
     """Return why a target failed; empty where it did not."""
     for path in (
-        search_file(results.folder, results.search_of[target]),
-        batch_file(results.folder, results.batch_of[target]),
+        record_file(results.folder, "search", results.search_of[target]),
+        record_file(results.folder, "predict", results.batch_of[target]),
     ):
         entry = _entry(path, target)
         if entry.get("status") == "failed":
@@ -117,6 +120,7 @@ def _problems(results: Results, target: str, folder: Path) -> Iterator[tuple[str
     yield from _search(results, target, folder)
     yield from _prediction(results, target, folder)
     yield from _relaxation(folder)
+    yield from _other_relaxations(folder)
 
 
 def _same_sequence(folder: Path) -> Iterator[tuple[str, str]]:
@@ -128,9 +132,12 @@ def _same_sequence(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _search(results: Results, target: str, folder: Path) -> Iterator[tuple[str, str]]:
-    entry = _entry(search_file(results.folder, results.search_of[target]), target)
+    entry = _entry(record_file(results.folder, "search", results.search_of[target]), target)
     recorded = {"msa.a3m": entry.get("msa_sha256"), "templates.json": entry.get("templates_sha256")}
     yield from _changed(folder, recorded, "its search")
+    name, schema = _FEATURES
+    if (folder / name).is_file():
+        yield from _changed(folder, read_json(folder / name, schema)["files"], name)
 
 
 def _prediction(results: Results, target: str, folder: Path) -> Iterator[tuple[str, str]]:
@@ -143,7 +150,7 @@ def _prediction(results: Results, target: str, folder: Path) -> Iterator[tuple[s
     yield from _changed(folder, provenance["outputs"], FILE)
     if provenance["weights"].get(made_from.get("model")) != made_from.get("weights_sha256"):
         yield FILE, f"names other weights than {RECORD}"
-    entry = _entry(batch_file(results.folder, results.batch_of[target]), target)
+    entry = _entry(record_file(results.folder, "predict", results.batch_of[target]), target)
     yield from _changed(folder, {STRUCTURE: entry.get("predicted_sha256")}, "the record of its batch")
     yield from _models(folder)
 
@@ -168,6 +175,15 @@ def _relaxation(folder: Path) -> Iterator[tuple[str, str]]:
     yield from _changed(folder, {structure: None, **files}, name)
     if (folder / STRUCTURE).is_file() and record["made_from"]["structure_sha256"] != sha256(folder / STRUCTURE):
         yield name, f"comes from another {STRUCTURE}"
+
+
+def _other_relaxations(folder: Path) -> Iterator[tuple[str, str]]:
+    """Give what is wrong with the relaxations of the predictions that are ranked, where all are relaxed."""
+    settings = read_json(folder / _RELAX[0], _RELAX[1]).get("settings", {})
+    if settings.get("models") != "all" or not (folder / RANKING).is_file():
+        return
+    for entry in read_json(folder / RANKING, RANKING_SCHEMA)["ranked"]:
+        yield from ((f"{entry['folder']}/{name}", problem) for name, problem in _relaxation(folder / entry["folder"]))
 
 
 def _changed(folder: Path, recorded: Mapping[str, str | None], where: str) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from models.config import PRESETS
 from models.residue_constants import ATOM37_MASK
 from pipeline.a3m import encode, parse_a3m, read_a3m
 from pipeline.fasta import Target
-from pipeline.featurize import Settings, featurize
+from pipeline.featurize.raw import Settings, featurize
 from pipeline.templates import TemplateHits
 
 CLUSTERS, EXTRA, TEMPLATES = 13, 19, 4

@@ -8,7 +8,7 @@ import pytest
 from models.inputs import HHBLITS_TO_AATYPE
 from pipeline.a3m import Alignment, encode, parse_a3m
 from pipeline.fasta import Target
-from pipeline.featurize import Settings, featurize
+from pipeline.featurize.raw import Settings, featurize
 from pipeline.own_templates import read_own
 from pipeline.protein import read_structure
 from pipeline.protein_writer import write_mmcif

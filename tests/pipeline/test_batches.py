@@ -1,6 +1,16 @@
+import collections
+
 import pytest
 
-from pipeline.batches import Settings, assign_batches, assign_searches, bucket_length, shared_buckets
+from pipeline.batches import (
+    Settings,
+    assign_batches,
+    assign_relaxations,
+    assign_searches,
+    bucket_length,
+    shared_buckets,
+)
+from pipeline.costs import relax_cost
 from pipeline.target import Target
 
 
@@ -88,6 +98,33 @@ def test_names_of_earlier_batches_are_not_used_again():
 def test_searches_are_bounded_by_number_and_stay():
     settings = Settings(search_targets=2)
     earlier = assign_searches(targets(20, 37, 30), settings, {})
-    assert earlier == {"t0": "0001", "t1": "0001", "t2": "0002"}
+    assert earlier == {"t0": "0001", "t2": "0001", "t1": "0002"}  # of similar length
     assert assign_searches(targets(20, 37, 30, 31, 31), settings, earlier) == {**earlier, "t3": "0003", "t4": "0003"}
     assert assign_searches(targets(20), settings, {"gone": "0007"}) == {"t0": "0008"}
+
+
+def relaxed_together(lengths, settings, earlier=None):
+    of_batch = {f"t{i}": "0064-001" if length <= 64 else "0128-001" for i, length in enumerate(lengths)}
+    return assign_relaxations(targets(*lengths), of_batch, settings, earlier or {})
+
+
+def test_few_targets_are_relaxed_side_by_side():
+    assert relaxed_together([20, 30, 110], Settings()) == {
+        **{"t0": "0064-001-01", "t1": "0064-001-02"},
+        "t2": "0128-001-01",
+    }
+
+
+def test_many_relaxations_are_bounded_by_cost_and_by_their_batch():
+    one = relax_cost([30]).cpu_seconds
+    assigned = relaxed_together([30] * 100 + [100] * 100, Settings(relax_seconds=2.5 * one))
+    sizes = collections.Counter(assigned.values())
+    assert {name.rpartition("-")[0]: size for name, size in sizes.items()} == {"0064-001": 2, "0128-001": 1}
+    assert relaxed_together([30] * 320, Settings())["t319"] == "0064-001-32"
+
+
+def test_relaxations_stay_and_new_targets_go_to_new_ones():
+    earlier = relaxed_together([30, 40, 50], Settings())
+    assert relaxed_together([30, 40, 50, 60], Settings(), earlier) == {**earlier, "t3": "0064-001-04"}
+    moved = relaxed_together([30, 40, 100], Settings(), earlier)
+    assert moved == {"t0": "0064-001-01", "t1": "0064-001-02", "t2": "0128-001-01"}

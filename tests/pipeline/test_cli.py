@@ -186,14 +186,16 @@ def test_a_lost_prediction_is_made_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "data_of", lambda *_: None)
     record, structure = tmp_path / "results/batches/0032-001.json", tmp_path / "results/targets/a/predicted.cif"
+    files = [structure, structure.with_name("confidence.json"), structure.with_name("confidence.npz")]
     whole = '{"schema": "foldline.batch/1", "targets": [{"name": "a", "status": "ok", "reason": ""}]}'
     seen = []
 
     def call(command, **_):
         seen.append(record.exists())
         record.parent.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            path.touch()
         record.write_text(whole)
-        structure.touch()
         return 0
 
     monkeypatch.setattr(run, "start", call)
@@ -243,14 +245,13 @@ def test_run_names_the_target_whose_prediction_was_killed(tmp_path, monkeypatch,
 
 def test_after_a_failure_the_unfinished_targets_get_pages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "x.fasta").write_text("".join(f">{name}\nMKTAYIAKQRQISFVKSHFSRQ\n" for name in "abc"))
+    (tmp_path / "x.fasta").write_text("".join(f">{name}\nMKTAYIAKQRQISFVKSHFSRQ\n" for name in "abcd"))
     config = merged(load_config(), {"input": {"fasta": ["x.fasta"]}, "outdir": "my out"})
     plan = plan_run(config)
-    for done in ("a/relax.json", "a/report.html", "c/relax.json"):
+    for done in ("a/relax.json", "a/report.html", "b/running.json", "c/relax.json"):
         (tmp_path / "my out/targets" / done).touch()
-    first, second, last = run.closing_commands(config, plan)
-    assert "--target-dir 'my out/targets/c'" in second
-    assert first.startswith("foldline report --target-dir 'my out/targets/b' --run 'my out' --output ")
+    first, last = run.closing_commands(config, plan)
+    assert first.startswith("foldline report --targets 'my out/targets/b' 'my out/targets/c' --run 'my out' --low")
     assert last.startswith("foldline report --run 'my out' --names 'my out/targets.txt' ")
     assert "--summary 'my out/summary.tsv' --low-confidence 70.0" in last
 

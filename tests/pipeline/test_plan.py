@@ -10,8 +10,6 @@ from pipeline.errors import ConfigError, FastaError, LibraryError, RecordError, 
 from pipeline.plan import (
     cache_flag,
     data_of,
-    failed_searches,
-    failed_targets,
     fasta_files,
     plan_run,
     predict_memory,
@@ -42,6 +40,8 @@ def test_plan_writes_targets(config, tmp_path):
     assert plan.batches["0064-001"].targets == ("b", "c")
     assert plan.searches == {"0001": ("a", "b", "c")}
     assert plan.search_of == dict.fromkeys("abc", "0001")
+    assert plan.relaxations == {"0032-001-01": ("a",), "0064-001-01": ("b",), "0064-001-02": ("c",)}
+    assert plan.relax_of == {"a": "0032-001-01", "b": "0064-001-01", "c": "0064-001-02"}
     assert plan.msas == {}
     assert (tmp_path / "out/targets/a/target.fasta").read_text() == f">a first\n{SEQUENCE}\n"
     assert json.loads((tmp_path / "out/targets/a/target.json").read_text()) == {
@@ -55,13 +55,13 @@ def test_plan_writes_targets(config, tmp_path):
     assert (tmp_path / "out/targets.txt").read_text() == "a\nb\nc\n"
 
 
-def test_a_plan_of_earlier_versions_gets_searches(config, tmp_path):
+def test_a_plan_of_earlier_versions_gets_searches_and_relaxations(config, tmp_path):
     plan = plan_run(config)
     path = tmp_path / "out/plan.json"
     record = json.loads(path.read_text())
-    del record["searches"]
+    del record["searches"], record["relaxations"]
     path.write_text(json.dumps(record))
-    assert plan_run(config).search_of == plan.search_of
+    assert plan_run(config) == plan
 
 
 def test_own_alignments_are_found_or_refused_before_anything_is_written(config, tmp_path):
@@ -78,15 +78,6 @@ def test_own_alignments_are_found_or_refused_before_anything_is_written(config, 
         with pytest.raises(ConfigError, match=re.escape(f"search.own_msas: {message}")):
             plan_run(merged(config, over))
     assert not (tmp_path / "other").exists()
-
-
-def test_failed_searches_are_read_from_their_records(config, tmp_path):
-    plan = plan_run(config)
-    record = {"schema": "foldline.batch/1", "targets": [{"name": "b", "status": "failed", "reason": "no such file"}]}
-    (tmp_path / "out/batches").mkdir()
-    (tmp_path / "out/batches/search-0001.json").write_text(json.dumps(record))
-    assert failed_searches(tmp_path / "out", plan) == {"b": "no such file"}
-    assert failed_targets(tmp_path / "out", plan) == {}
 
 
 def test_a_second_plan_writes_nothing(config, tmp_path):
@@ -128,9 +119,11 @@ def test_a_damaged_plan_is_named(config, tmp_path):
         plan_run(config)
 
 
-def test_a_plan_with_other_searches_is_named(config, tmp_path):
+@pytest.mark.parametrize("key", ["batches", "searches", "relaxations"])
+def test_a_plan_with_other_names_is_named(config, tmp_path, key):
     plan_run(config)
-    (tmp_path / "out/plan.json").write_text('{"schema": "foldline.plan/1", "batches": {}, "searches": {"a": "first"}}')
+    record = {"schema": "foldline.plan/1", "batches": {}, key: {"a": "../first"}}
+    (tmp_path / "out/plan.json").write_text(json.dumps(record))
     with pytest.raises(RecordError, match=r"plan\.json: expected the batches of an earlier plan; delete it"):
         plan_run(config)
 
@@ -206,14 +199,6 @@ def test_memory_is_asked_for_by_network_and_length(config):
     published = merged(config, {"predict": {"model": "alphafold2"}})
     assert [predict_memory(config, bucket) for bucket in (64, 2048)] == [3000, 8674]
     assert [predict_memory(published, bucket) for bucket in (64, 1024)] == [2290, 14834]
-
-
-def test_failed_targets_are_read_from_the_batches(config, tmp_path):
-    plan = plan_run(config)
-    record = {"schema": "foldline.batch/1", "targets": [{"name": "b", "status": "failed", "reason": "out of memory"}]}
-    (tmp_path / "out/batches").mkdir()
-    (tmp_path / "out/batches/0064-001.json").write_text(json.dumps(record))
-    assert failed_targets(tmp_path / "out", plan) == {"b": "out of memory"}
 
 
 @pytest.mark.parametrize(

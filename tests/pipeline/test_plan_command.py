@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pipeline import plan_command
+from pipeline.batch_record import outcome, write_batch
 from pipeline.cli import main
 from pipeline.plan import plan_run
 from pipeline.run import effective_config
@@ -35,7 +36,9 @@ def test_the_record_is_the_plan_that_a_run_makes(fasta, tmp_path, capsys):
     assert said["schema"] == plan_command.SCHEMA
     assert said["targets"] == sum(bucket["targets"] for bucket in said["buckets"]) == 4
     assert said["buckets"][-1] == {"bucket": 704, "targets": 1, "shortest": 660, "longest": 660, "padding_percent": 12}
-    assert [work["stage"] for work in said["work"]] == ["search", "featurize", "predict", "predict", "relax", "report"]
+    stages = ["search", "featurize", *["predict"] * 2, *["relax"] * 2, *["report"] * 2]
+    assert [work["stage"] for work in said["work"]] == stages
+    assert {work["done"] for work in said["work"]} == {False}
     assert said["cpu_seconds"] == pytest.approx(sum(work["cost"]["cpu_seconds"] for work in said["work"]))
     assert said["wall_seconds"] == pytest.approx(said["cpu_seconds"] / 2)
     assert said["memory_mb"] == max(work["cost"]["memory_mb"] for work in said["work"])
@@ -61,7 +64,7 @@ def test_the_table_names_every_batch_and_the_source(fasta, capsys):
     said = capsys.readouterr().out
     for words in ("predict 0096-001", "predict 0704-001", "search 0001", "wall, 2 cores", "docs/performance.md"):
         assert words in said
-    assert "4 targets, 15 jobs" in said
+    assert "4 targets, 8 jobs, one compilation for each padded length: " in said
 
 
 def test_what_a_run_would_refuse_is_refused(fasta, tmp_path, capsys):
@@ -70,3 +73,20 @@ def test_what_a_run_would_refuse_is_refused(fasta, tmp_path, capsys):
     assert "in.fasta:2" in capsys.readouterr().err
     assert main(["plan", str(fasta), "--cores", "0"]) == 2
     assert "--cores" in capsys.readouterr().err
+
+
+def test_what_is_done_is_told_and_costs_nothing(fasta, tmp_path, capsys):
+    before = record(capsys, fasta, "--outdir", "out")
+    plan = plan_run(effective_config(plan_command.parser().parse_args([str(fasta), "--outdir", "out"])))
+    for name in plan.targets:
+        for file in ("msa.a3m", "templates.json", "search.json"):
+            (tmp_path / "out/targets" / name / file).touch()
+    write_batch(tmp_path / "out/batches/search-0001.json", [outcome(name) for name in plan.targets])
+    after = record(capsys, fasta, "--outdir", "out")
+    assert (after["jobs"], after["jobs_done"]) == (8, 1)
+    assert [work["name"] for work in after["work"] if work["done"]] == ["0001"]
+    assert after["cpu_seconds"] == pytest.approx(before["cpu_seconds"] - before["work"][0]["cost"]["cpu_seconds"])
+    assert main(["plan", str(fasta), "--outdir", "out"]) == 0
+    said = capsys.readouterr().out
+    assert "8 jobs, one compilation for each padded length, 1 are done; the others need " in said
+    assert "search" not in said.partition("job ")[2].partition("4 targets")[0]

@@ -20,7 +20,7 @@ from pipeline.settings import add_flags, from_args, setting, to_flags
 SCHEMA = yaml.safe_load((ROOT / "pipeline/config.schema.yaml").read_text())
 STAGES = ("search", "featurize", "predict", "relax", "report")
 SECTIONS = ("input", "plan", *STAGES)
-MODULES = {"plan": "pipeline.batches", "featurize": "pipeline.featurize"}
+MODULES = {"plan": "pipeline.batches"}
 NOT_SETTINGS = {"input": {"fasta", "numbering"}}
 WIDER = {("search", "databases"): ["string", "object"]}  # what a list holds beside texts: mappings, on one word each
 JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}

@@ -68,8 +68,8 @@ class Watched:
         return done.stdout
 
     def of(self, rule):
-        """Return the jobs of a rule or group, in the order of their submission."""
-        comment = re.compile(rf"rule_{rule}(_wildcards_.*|_{rule})?")  # a group's name has its rule twice
+        """Return the jobs of a rule, in the order of their submission."""
+        comment = re.compile(rf"rule_{rule}(_wildcards_.*)?")
         return [job for _, job in sorted(self.jobs.items()) if comment.fullmatch(job["Comment"])]
 
 
@@ -92,7 +92,7 @@ def test_every_stage_is_a_job_of_the_cluster(watched):
     assert len(watched.jobs) == sum(expected.values())
     assert all(job["JobName"].startswith("foldline_") for job in watched.jobs.values())
     assert {job["Comment"] for job in watched.of("relax")} == {
-        f"rule_relax_wildcards_{name}" for name in ("trp_cage", "villin_headpiece")
+        f"rule_relax_wildcards_{name}" for name in ("0064-001-01", "0064-001-02")
     }
     assert {job["Partition"] for job in watched.jobs.values()} == {"cpu", "gpu"}
 

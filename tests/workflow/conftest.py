@@ -15,6 +15,7 @@ OPAQUE = (
     "files",
     "batches",
     "searches",
+    "relaxations",
     "made_from.software",
     "software",
     "inputs",

@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from pipeline.config import ROOT, load_config, merged
+from pipeline.outcomes import groups_of
 from pipeline.plan import plan_run
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 FASTA = f">a first\n{SEQUENCE}\n>b\n{SEQUENCE * 2}\n>c <b>&amp;</b>\n{SEQUENCE * 2}W\n"
-TARGET_FILES = ("features.npz", "relaxed.cif", "relax.json", "report.html")
 APART = {"plan": {"compilation_cost": 0}}  # two buckets, two batches
-EVERYTHING = {"search": 1, "featurize": 3, "predict": 2, "relax": 3, "report": 3, "report_run": 1, "all": 1}
+EVERYTHING = {"search": 1, "featurize": 1, "predict": 2, "relax": 3, "report": 2, "report_run": 1, "all": 1}
 
 
 def snakemake(folder, *arguments):
@@ -54,10 +54,7 @@ def finished(tmp_path_factory):
         patch.chdir(folder)
         plan = plan_run(merged(load_config(), APART))
     out = folder / "results"
-    files = [out / "targets" / target / name for target in plan.targets for name in TARGET_FILES]
-    files += [out / "batches" / f"{batch}.json" for batch in plan.batches]
-    files += [out / "batches" / f"search-{search}.json" for search in plan.searches]
-    for path in [*files, out / "report.html", out / "summary.tsv"]:
+    for path in [*(group.record for group in groups_of(out, plan)), out / "report.html", out / "summary.tsv"]:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     (folder / "changes.yaml").write_text(yaml.safe_dump(APART))
@@ -93,9 +90,9 @@ def test_finished_run_has_nothing_to_do(finished):
     [
         ("search", None, EVERYTHING),
         ("featurize", None, {rule: n for rule, n in EVERYTHING.items() if rule != "search"}),
-        ("predict", "seed", {"predict": 2, "relax": 3, "report": 3, "report_run": 1, "all": 1}),
-        ("relax", None, {"relax": 3, "report": 3, "report_run": 1, "all": 1}),
-        ("report", "few_rows", {"report": 3, "report_run": 1, "all": 1}),
+        ("predict", "seed", {"predict": 2, "relax": 3, "report": 2, "report_run": 1, "all": 1}),
+        ("relax", None, {"relax": 3, "report": 2, "report_run": 1, "all": 1}),
+        ("report", "few_rows", {"report": 2, "report_run": 1, "all": 1}),
     ],
 )
 def test_a_setting_reruns_its_stage_and_what_follows(finished, stage, setting, expected):
@@ -106,7 +103,13 @@ def test_a_setting_reruns_its_stage_and_what_follows(finished, stage, setting, e
 
 def test_planning_settings_rerun_nothing(finished):
     assert (
-        planned(finished, plan={"search_targets": 1, "batch_targets": 1, "batch_cost": 1024, "compilation_cost": 10**9})
+        planned(
+            finished,
+            plan={
+                **{"search_targets": 1, "batch_targets": 1, "batch_cost": 1024},
+                **{"compilation_cost": 10**9, "relax_seconds": 1000.0},
+            },
+        )
         == {}
     )
 
@@ -132,7 +135,19 @@ def test_a_changed_sequence_reruns_what_was_searched_together(rerun):
 
 def test_targets_are_searched_in_groups(tmp_path):
     folder = working_folder(tmp_path)
-    assert planned(folder, plan={"search_targets": 2}) == {**EVERYTHING, "search": 2}
+    assert planned(folder, plan={"search_targets": 2}) == {**EVERYTHING, "search": 2, "featurize": 2}
+
+
+def test_a_batch_waits_for_the_searches_of_its_targets_only(tmp_path):
+    working_folder(tmp_path)
+    (tmp_path / "changes.yaml").write_text(yaml.safe_dump({"plan": {**APART["plan"], "search_targets": 1}}))
+    done = snakemake(tmp_path, "--dry-run", "--configfile", "changes.yaml")
+    waits = re.findall(r"^rule predict:\n +input: (.*)\n +output: (.*)$", done.stdout, re.MULTILINE)
+    found = {output: sorted(set(re.findall(r"featurize-\d+", files))) for files, output in waits}
+    assert found == {
+        "results/batches/0032-001.json": ["featurize-0001"],
+        "results/batches/0064-001.json": ["featurize-0002", "featurize-0003"],
+    }
 
 
 def test_an_alignment_of_ones_own_is_an_input(rerun):
@@ -212,7 +227,9 @@ def test_out_of_the_way_names_survive_the_shell(tmp_path):
     (folder / "changes.yaml").write_text(yaml.safe_dump(config))
     done = snakemake(folder, "--dry-run", "--printshellcmds", "--configfile", "changes.yaml")
     assert done.returncode == 0, done.stdout
-    assert "--output 'my results; rm -rf x/targets/a/features.npz'" in done.stdout
+    assert (
+        "foldline featurize --targets 'my results; rm -rf x/targets/a' 'my results; rm -rf x/targets/b'" in done.stdout
+    )
 
 
 def test_snakefile_is_named_by_the_command():

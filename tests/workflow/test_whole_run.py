@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -34,6 +35,7 @@ FILES = {
     "templates.tsv",
     "search.json",
     "features.npz",
+    "features.json",
     "predicted.cif",
     "confidence.npz",
     "confidence.json",
@@ -77,15 +79,17 @@ def test_every_file_is_there_and_no_other(folder):
         confidence = json.loads((out / "targets" / name / "confidence.json").read_text())
         assert 0 < confidence["mean_plddt"] <= 100
         assert json.loads((out / "targets" / name / "relax.json").read_text())["status"] in ("relaxed", "unrelaxed")
-        for stage in ("featurize", "relax", "report"):
-            assert (out / "logs" / stage / f"{name}.log").exists()
-            assert (out / "benchmarks" / stage / f"{name}.tsv").exists()
-    assert (out / "logs/search/0001.log").exists()
-    searched = json.loads((out / "batches/search-0001.json").read_text())
-    assert {target["name"]: target["status"] for target in searched["targets"]} == dict.fromkeys(NAMES, "ok")
-    batch = json.loads((out / "batches/0064-001.json").read_text())
-    done = {target["name"]: target["status"] for target in batch["targets"]}
-    assert done == {"trp_cage": "ok", "villin_headpiece": "ok"}
+    jobs = ["search/0001", "featurize/0001", "predict/0064-001", "relax/0064-001-01", "relax/0064-001-02"]
+    for job in [*jobs, "report/0064-001", "report/run"]:
+        assert (out / "logs" / f"{job}.log").exists()
+        assert (out / "benchmarks" / f"{job}.tsv").exists()
+    done = {}
+    for record in (out / "batches").iterdir():
+        targets = json.loads(record.read_text())["targets"]
+        done[record.stem] = {target["name"]: target["status"] for target in targets}
+    both = dict.fromkeys(NAMES, "ok")
+    each = {f"relax-0064-001-0{n}": {name: "ok"} for n, name in enumerate(NAMES, start=1)}
+    assert done == {"search-0001": both, "featurize-0001": both, "0064-001": both, "report-0064-001": both, **each}
     assert {path.name for path in out.iterdir()} >= {"report.html", "summary.tsv", "config.yaml", "plan.json"}
     assert (out / "summary.tsv").read_text().count("\n") == 3
 
@@ -113,27 +117,28 @@ def test_a_second_run_has_nothing_to_do(folder):
     assert "Nothing to be done" in said
 
 
-def test_a_failure_costs_one_target_and_is_tried_again(folder):
+def test_what_is_damaged_is_made_anew_and_nothing_else(folder):
     out = folder / "results"
-    before = (out / "targets/trp_cage/relaxed.cif").read_bytes()
-    features = out / "targets/villin_headpiece/features.npz"
-    whole = features.read_bytes()
+    features, others = out / "targets/villin_headpiece/features.npz", out / "targets/trp_cage"
+    whole, before = features.read_bytes(), made(out)
     features.write_bytes(whole[:-99])
     code, said = foldline(folder)
-    assert code == 1
-    assert "error: results: 1 of 2 targets failed: villin_headpiece (" in said.splitlines()[-1]
-    assert "Traceback" not in said
-    assert not (out / "targets/villin_headpiece/predicted.cif").exists()
-    assert (out / "targets/trp_cage/relaxed.cif").read_bytes() == before
-    assert "failed" in (out / "summary.tsv").read_text()
-    features.write_bytes(whole)
-    code, said = foldline(folder)
     assert code == 0, said
-    assert "failed" not in (out / "summary.tsv").read_text()
+    assert features.read_bytes() == whole
+    changed = {path for path, time in made(out).items() if time != before[path]}
+    assert {path for path in changed if path.name != "report.html"} == {features, features.with_suffix(".json")}
+    assert (others / "report.html").exists()
 
 
-def test_an_alignment_that_is_not_the_targets_costs_one_target(folder):
+def made(out):
+    """Return when each file of a target was written."""
+    return {path: path.stat().st_mtime_ns for path in (out / "targets").rglob("*") if path.is_file()}
+
+
+def test_an_alignment_that_is_not_the_targets_costs_one_target_and_is_tried_again(folder):
     out, own = folder / "results", folder / "mine/trp_cage.fasta"
+    other = out / "targets/villin_headpiece/relaxed.cif"
+    before = other.stat().st_mtime_ns
     own.parent.mkdir()
     own.write_text(">trp_cage\nNLYIQWLKDGGPSSGRPPPA\n")
     (folder / "my.yaml").write_text(CONFIG + "search:\n  own_msas: [mine]\n")
@@ -141,13 +146,17 @@ def test_an_alignment_that_is_not_the_targets_costs_one_target(folder):
     assert code == 1, said
     assert "1 of 2 targets failed: trp_cage (search failed: mine/trp_cage.fasta:1: no row is the target" in said
     assert "has 'A' at position 20, the target 'S'" in said
-    assert not (out / "targets/trp_cage/msa.a3m").exists()
+    assert "Traceback" not in said
+    assert "failed" in (out / "summary.tsv").read_text()
+    assert not any((out / "targets/trp_cage" / name).exists() for name in ("msa.a3m", "predicted.cif", "relaxed.cif"))
     assert "search failed: mine" in (out / "targets/trp_cage/report.html").read_text()
     own.write_text(">trp_cage\nNLYIQWLKDGGPSSGRPPPS\n>r\nNLYIQWLKD--PSSGRPPPS\n")
     code, said = foldline(folder)
     assert code == 0, said
     assert json.loads((out / "targets/trp_cage/search.json").read_text())["own"] == "mine/trp_cage.fasta"
     assert json.loads((out / "targets/villin_headpiece/search.json").read_text())["cached"]
+    assert "failed" not in (out / "summary.tsv").read_text()
+    assert other.stat().st_mtime_ns == before
 
 
 def emptied(expected, found):
@@ -161,13 +170,22 @@ def test_docs_name_every_file_and_field(folder, documented):
     found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     for name in NAMES:
         found = {path.replace(name, "NAME").replace("0064-001", "BATCH") for path in found}
-    found = {path.replace("search-0001", "search-SEARCH").replace("search/0001", "search/SEARCH") for path in found}
+    for stage in ("search", "featurize"):
+        found = {
+            path.replace(f"{stage}-0001", f"{stage}-SEARCH").replace(f"{stage}/0001", f"{stage}/SEARCH")
+            for path in found
+        }
+    found = {re.sub(r"(relax[/-])BATCH-0\d", r"\1RELAX", path) for path in found}
     assert found == documented.paths - documented.optional
     target = out / "targets/villin_headpiece"
     records = [*target.glob("*.json"), out / "plan.json", *(out / "batches").glob("*.json")]
-    assert len(records) == 9
+    assert len(records) == 14
     for path in records:
-        name = path.name.replace("0064-001", "batches/batch").replace("search-0001", "batches/search-search")
+        name = path.name
+        if path.parent.name == "batches":
+            name = f"batches/{re.sub('0064-001-0[12]', 'relax', name)}".replace("0064-001", "batch").replace(
+                "0001", "search"
+            )
         expected = documented.fields[name]
         found_fields = documented.flattened(json.loads(path.read_text()))
         assert found_fields == emptied(set(expected), found_fields), path.name

@@ -13,8 +13,9 @@ from pipeline.protein import read_structure
 from pipeline.protein_writer import write_mmcif
 from pipeline.records import write_json
 from pipeline.relax import ladder
+from pipeline.relax.files import RANKING_SCHEMA
 from pipeline.relax.settings import FAILURES, PROTOCOLS, RelaxFailure
-from pipeline.relax.stage import RANKING_SCHEMA, Settings, main, relax
+from pipeline.relax.stage import Settings, main, relax
 
 
 @pytest.fixture(scope="module")

@@ -96,22 +96,16 @@ def make_target(run, name, header="a header", *, length=LENGTH, upto="relax", re
     write_json(folder / "target.json", target.record(), TARGET_SCHEMA)
     stages = ("target", "search", "predict", "relax")[: ("target", "search", "predict", "relax").index(upto) + 1]
     if "search" in stages:
-        _search(run, folder, sequence, rng)
+        _search(folder, sequence, rng)
     if "predict" in stages:
         model = protein(sequence, rng)
         _predict(folder, model, header, rng)
         if "relax" in stages:
-            _relax(run, folder, model, relaxed, rng)
+            _relax(folder, model, relaxed, rng)
     return folder
 
 
-def _benchmark(run, stage, name, seconds):
-    path = run / "benchmarks" / stage / f"{name}.tsv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t12.5\n")
-
-
-def _search(run, folder, sequence, rng):
+def _search(folder, sequence, rng):
     n = len(sequence)
     record = {
         "databases": [
@@ -154,8 +148,7 @@ def _search(run, folder, sequence, rng):
     ]
     record = {"library": {"name": "lib", "version": "2"}, "hits": hits, "own": {}}
     write_json(folder / "templates.json", record, "foldline.templates/2")
-    _benchmark(run, "search", folder.name, 1.75)
-    _benchmark(run, "featurize", folder.name, 0.25)
+    write_json(folder / "features.json", {"target": folder.name, "seconds": 0.25}, "foldline.featurize/1")
 
 
 def _predict(folder, model, header, rng):
@@ -181,7 +174,7 @@ def _predict(folder, model, header, rng):
     write_json(folder / "confidence.json", record, "foldline.confidence/1")
 
 
-def _relax(run, folder, model, relaxed, rng):
+def _relax(folder, model, relaxed, rng):
     record = {
         "target": folder.name,
         "status": "relaxed" if relaxed else "unrelaxed",
@@ -202,7 +195,6 @@ def _relax(run, folder, model, relaxed, rng):
     }
     write_json(folder / "relax.json", record, "foldline.relax/1")
     write_mmcif(folder / "relaxed.cif", model, name=folder.name, title="a title")
-    _benchmark(run, "relax", folder.name, 2.75)
 
 
 def target_page(run, folder, *flags):
@@ -333,10 +325,9 @@ def test_a_missing_record_costs_its_part_only(tmp_path, missing):
     assert "Predicted and relaxed." in Page(target_page(tmp_path, folder)).words
 
 
-def test_a_target_without_benchmarks_or_pae_is_shown(tmp_path):
+def test_a_target_without_times_or_pae_is_shown(tmp_path):
     folder = make_target(tmp_path, "bare")
-    for path in (tmp_path / "benchmarks").rglob("*.tsv"):
-        path.write_text("s\nnot a number\n")
+    (folder / "features.json").unlink()
     write_npz(folder / "confidence.npz", {"plddt": np.full(LENGTH, 90.0)}, "foldline.confidence/1")
     assert "pae" not in Page(target_page(tmp_path, folder)).figures()
     assert read_evidence(folder, tmp_path).seconds == {"search": 1.5, "predict": 10.5, "relax": 2.5}
@@ -411,10 +402,10 @@ def test_the_table_holds_what_the_records_say(tmp_path):
         "violations_before": 7,
         "violations_after": 0,
         "relax_ca_rmsd": relax["ca_rmsd"],
-        "search_seconds": 1.75,
+        "search_seconds": 1.5,
         "featurize_seconds": 0.25,
         "predict_seconds": 10.5,
-        "relax_seconds": 2.75,
+        "relax_seconds": 2.5,
     }
     assert {key: float(row[key]) for key in expected} == expected
     assert float(row["ptm"]) == round(confidence["ptm"], 3)

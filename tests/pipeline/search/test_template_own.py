@@ -14,8 +14,8 @@ from models.residue_constants import ATOM37_ID, GAP
 from pipeline.a3m import Alignment
 from pipeline.errors import ConfigError, RecordError, StructureError
 from pipeline.fasta import Target
-from pipeline.featurize import Settings as FeaturizeSettings
-from pipeline.featurize import featurize
+from pipeline.featurize.raw import Settings as FeaturizeSettings
+from pipeline.featurize.raw import featurize
 from pipeline.protein import read_structure
 from pipeline.protein_writer import write_mmcif
 from pipeline.search.template_own import with_own

@@ -1,32 +1,23 @@
-"""Featurize: turn an alignment and templates into AlphaFold 2's raw features of one monomer.
+"""Turn an alignment and templates into AlphaFold 2's raw features of one monomer.
 
 Source: Jumper et al. 2021, Supplementary Information, section 1.2; the features of AlphaFold 2's monomer data pipeline.
 """
 
-import argparse
 import dataclasses
-import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.residue_constants import ATOM37, GAP, RESTYPE_ID, UNKNOWN
-from pipeline.a3m import Alignment, encode, read_a3m, without_duplicates
-from pipeline.command_line import Parser
+from pipeline.a3m import Alignment, encode, without_duplicates
 from pipeline.errors import AlignmentError, ConfigError, RecordError
-from pipeline.fasta import Target, read_target
-from pipeline.features import RawFeatures, write_failure
-from pipeline.library.store import Atoms, TemplateLibrary
-from pipeline.records import read_json
-from pipeline.settings import add_flags, from_args, setting
-from pipeline.templates import USER, TemplateChain, TemplateHit, TemplateHits, read_templates
-
-log = logging.getLogger(__name__)
-
-_BATCH_SCHEMA = "foldline.batch/1"
+from pipeline.features import RawFeatures
+from pipeline.library.store import Atoms
+from pipeline.settings import setting
+from pipeline.target import Target
+from pipeline.templates import USER, TemplateChain, TemplateHit, TemplateHits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,60 +122,6 @@ def template_arrays(
     mask[query] = chain.mask[residue]
     positions[query] = np.where(mask[query, :, None], chain.positions[residue], 0.0)
     return aatype, positions, mask
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `foldline featurize`."""
-    arguments = parser().parse_args(argv)
-    settings = from_args(Settings, arguments)
-    target = read_target(arguments.fasta)
-    if arguments.search and (reason := _why_not_searched(arguments.search, target)):
-        write_failure(arguments.output, f"search failed: {reason}")
-        log.error("%s: no features, since its search failed: %s", target.name, reason)
-        return 0
-    alignment = read_a3m(arguments.msa)
-    templates = read_templates(arguments.templates)
-    used = templates.kept[: settings.max_templates]
-    needs_library = any(hit.source != USER for hit in used)
-    if needs_library and not arguments.library:
-        raise ConfigError("the target has templates, but no library is given", target.name, "give --library")
-    library = TemplateLibrary.open(arguments.library) if needs_library else None
-    features = featurize(target, alignment, templates, library, settings)
-    features.save(arguments.output)
-    rows, names = len(features.msa), ", ".join(features.template_ids) or "none"
-    log.info("%s: %d different rows of %d; templates: %s", target.name, rows, len(alignment), names)
-    return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    """Describe the command."""
-    made = Parser(
-        "foldline featurize",
-        "Make the network's raw features of one target.",
-        example="foldline featurize --fasta my/target.fasta --msa my/msa.a3m --templates my/templates.json"
-        " \\\n  --library data/library --output my/features.npz",
-    )
-    made.add_argument("--fasta", type=Path, required=True, metavar="FILE", help="FASTA file with one record")
-    made.add_argument(
-        "--msa", type=Path, required=True, metavar="FILE", help="alignment whose first row is the target, A3M"
-    )
-    made.add_argument("--templates", type=Path, required=True, metavar="FILE", help="template hits of the search, JSON")
-    made.add_argument(
-        "--search",
-        type=Path,
-        metavar="FILE",
-        help="record of the search's batch (JSON); the features of a target whose search failed say why",
-    )
-    made.add_argument("--library", type=Path, metavar="DIR", help="folder of the template library that was searched")
-    made.add_argument("--output", type=Path, required=True, metavar="FILE", help="features to write, npz")
-    add_flags(made, Settings)
-    return made
-
-
-def _why_not_searched(record: Path, target: Target) -> str:
-    """Return why there is no alignment of a target; empty where there is one."""
-    targets = read_json(record, _BATCH_SCHEMA).get("targets", ())
-    return next((str(t["reason"]) for t in targets if t["name"] == target.name and t["status"] != "ok"), "")
 
 
 def _check_query(target: Target, alignment: Alignment) -> None:

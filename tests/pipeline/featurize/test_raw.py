@@ -8,16 +8,14 @@ import pytest
 from models.config import mini
 from models.inputs import make_inputs
 from pipeline.a3m import Alignment, encode, read_a3m
-from pipeline.errors import AlignmentError, ConfigError, RecordError, StageError
+from pipeline.errors import AlignmentError, ConfigError, RecordError
 from pipeline.fasta import Target
-from pipeline.features import RawFeatures
-from pipeline.featurize import Settings, featurize, main, template_arrays
+from pipeline.featurize.raw import Settings, featurize, template_arrays
 from pipeline.library.store import from_backbone
-from pipeline.records import write_json
-from pipeline.templates import TemplateChain, TemplateHit, TemplateHits, write_templates
+from pipeline.templates import TemplateChain, TemplateHit, TemplateHits
 
-GOLDEN_A3M = Path(__file__).parent / "golden" / "alphafold.a3m"
-GOLDEN_RAW = Path(__file__).parents[1] / "models" / "golden" / "features_raw.npz"
+GOLDEN_A3M = Path(__file__).parents[1] / "golden" / "alphafold.a3m"
+GOLDEN_RAW = Path(__file__).parents[2] / "models" / "golden" / "features_raw.npz"
 NONE = TemplateHits({}, ())
 TEMPLATE = "MKGADEFXH"
 
@@ -164,59 +162,3 @@ def test_templates_that_do_not_belong(target, made_with, change, message):
 def test_settings():
     with pytest.raises(ConfigError, match="max_templates must be at least 0, found -1"):
         Settings(max_templates=-1)
-
-
-@pytest.fixture
-def files(tmp_path, target):
-    (tmp_path / "a.fasta").write_text(f">a\n{target.sequence}\n")
-    (tmp_path / "a.a3m").write_text(f">a\n{target.sequence}\n>b\n{'-' * 10}Y\n")
-    write_templates(tmp_path / "t.json", NONE)
-    words = ["--fasta", tmp_path / "a.fasta", "--msa", tmp_path / "a.a3m", "--templates", tmp_path / "t.json"]
-    return [*map(str, words), "--output", str(tmp_path / "features.npz")]
-
-
-def test_main(files, tmp_path):
-    assert main(files) == 0
-    assert RawFeatures.load(tmp_path / "features.npz").msa.shape == (2, 11)
-
-
-def test_residue_numbers_change_no_feature(files, tmp_path):
-    assert main(files) == 0
-    before = (tmp_path / "features.npz").read_bytes()
-    fasta = tmp_path / "a.fasta"
-    fasta.write_text(fasta.read_text().replace(">a", ">a numbering=-3-2,17,17A,50"))
-    assert main(files) == 0
-    assert (tmp_path / "features.npz").read_bytes() == before
-
-
-def test_main_without_the_library_that_it_needs(files, tmp_path):
-    write_templates(tmp_path / "t.json", TemplateHits({"name": "tiny", "version": "1"}, (hit(),)))
-    with pytest.raises(ConfigError, match="a: the target has templates, but no library is given; give --library"):
-        main(files)
-    assert not (tmp_path / "features.npz").exists()
-    assert main([*files, "--max-templates", "0"]) == 0
-
-
-def test_main_with_damaged_files(files, tmp_path):
-    (tmp_path / "a.a3m").write_text(">a\nMK")
-    with pytest.raises(AlignmentError, match="a: expected an alignment of 11 residues"):
-        main(files)
-    (tmp_path / "t.json").write_text("{")
-    with pytest.raises(RecordError, match="it is damaged"):
-        main(files)
-
-
-def test_main_after_a_search_that_failed_says_why(files, tmp_path):
-    targets = [{"name": "a", "status": "failed", "reason": "no such file"}, {"name": "b", "status": "ok", "reason": ""}]
-    write_json(tmp_path / "search-0001.json", {"batch": "search-0001", "targets": targets}, "foldline.batch/1")
-    (tmp_path / "a.a3m").unlink()
-    assert main([*files, "--search", str(tmp_path / "search-0001.json")]) == 0
-    with pytest.raises(StageError, match=r"^search failed: no such file$"):
-        RawFeatures.load(tmp_path / "features.npz")
-
-
-def test_main_after_a_search_that_went_well(files, tmp_path):
-    targets = [{"name": "a", "status": "ok", "reason": ""}]
-    write_json(tmp_path / "search-0001.json", {"batch": "search-0001", "targets": targets}, "foldline.batch/1")
-    assert main([*files, "--search", str(tmp_path / "search-0001.json")]) == 0
-    assert len(RawFeatures.load(tmp_path / "features.npz").msa) == 2

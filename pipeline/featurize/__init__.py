@@ -1,0 +1,1 @@
+"""Featurize: an alignment and templates to the network's raw features."""

@@ -1,0 +1,116 @@
+"""What came of a run so far, by the records of its batches: what failed, what is missing, what must be made anew."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.batch_record import reasons_in
+from pipeline.errors import RecordError
+from pipeline.plan import Plan
+
+RUNNING = "running.json"
+PAGE = "report.html"
+_LAST = "relax.json"
+_MADE = {
+    "search": ("msa.a3m", "templates.json", "search.json"),
+    "featurize": ("features.npz",),
+    "predict": ("predicted.cif", "confidence.npz", "confidence.json"),
+    "relax": ("relaxed.cif", _LAST),
+    "report": (PAGE,),
+}
+"""What each stage makes of a target."""
+_FIRST_TOLD = ("predict", "relax", "report", "featurize", "search")  # a prediction's failure tells what was before it
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Targets that one process of a stage works on, and the record that it writes last."""
+
+    stage: str
+    name: str
+    record: Path
+    targets: Sequence[str]
+
+    def is_done(self) -> bool:
+        """Return whether every target is done, its files are there, and none changed after the record was written."""
+        try:
+            if reasons_in(self.record):
+                return False
+            written = self.record.stat().st_mtime_ns
+            return all(path.stat().st_mtime_ns <= written for path in self._files())
+        except (RecordError, FileNotFoundError):
+            return False
+
+    def _files(self) -> Iterator[Path]:
+        targets = self.record.parents[1] / "targets"
+        return (targets / target / name for target in self.targets for name in _MADE[self.stage])
+
+
+def record_file(out: Path, stage: str, name: str) -> Path:
+    """Return the record of a stage's batch."""
+    return out / "batches" / (f"{name}.json" if stage == "predict" else f"{stage}-{name}.json")
+
+
+def groups_of(out: Path, plan: Plan) -> Iterator[Group]:
+    """Give every batch of every stage, in order."""
+    batches = {name: batch.targets for name, batch in plan.batches.items()}
+    of_stage = {
+        "search": plan.searches,
+        "featurize": plan.searches,
+        "predict": batches,
+        "relax": plan.relaxations,
+        "report": batches,
+    }
+    for stage, members in of_stage.items():
+        for name, targets in members.items():
+            yield Group(stage, name, record_file(out, stage, name), targets)
+
+
+def failed_targets(out: Path, plan: Plan) -> dict[str, str]:
+    """Return the reason for each target of the plan that failed, in the order of the plan.
+
+    Raises:
+        RecordError: A record is damaged.
+    """
+    found: dict[str, dict[str, str]] = {stage: {} for stage in _FIRST_TOLD}
+    for group in groups_of(out, plan):
+        if group.record.exists():
+            found[group.stage] |= reasons_in(group.record)
+    failed: dict[str, str] = {}
+    for stage in reversed(_FIRST_TOLD):
+        failed |= found[stage]
+    return {name: failed[name] for name in plan.targets if name in failed}
+
+
+def running_targets(out: Path, plan: Plan) -> list[str]:
+    """Return the targets whose prediction began and did not end: of a process that was killed, after the run."""
+    return [name for name in plan.targets if (out / "targets" / name / RUNNING).exists()]
+
+
+def forget_unfinished(out: Path, plan: Plan) -> None:
+    """Remove the records of batches in which a target failed or a file is missing or changed, so that a run makes them.
+
+    The records of what follows go with them: Snakemake makes nothing that nothing asks for. What is whole in such a
+    batch stays, since each stage looks at it before it makes it again.
+    """
+    for name in running_targets(out, plan):
+        (out / "targets" / name / RUNNING).unlink()
+    concerned: set[str] = set()
+    for group in groups_of(out, plan):
+        if not (concerned.isdisjoint(group.targets) and group.is_done()):
+            concerned.update(group.targets)
+            group.record.unlink(missing_ok=True)
+
+
+def without_page(out: Path, plan: Plan) -> list[str]:
+    """Return the targets of which there is something to say that their page does not say yet."""
+    failed = failed_targets(out, plan)
+    return [name for name in plan.targets if _lacks_page(out / "targets" / name, failed=name in failed)]
+
+
+def _lacks_page(folder: Path, *, failed: bool) -> bool:
+    page, latest = folder / PAGE, [folder / name for name in (_LAST, "predicted.cif", RUNNING)]
+    changed = [path.stat().st_mtime_ns for path in latest if path.exists()]
+    if not (failed or changed):
+        return False
+    return not page.exists() or failed or max(changed) > page.stat().st_mtime_ns

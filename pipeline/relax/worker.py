@@ -1,0 +1,98 @@
+"""A process of its own for the physics: a crash or a hang of native code ends it, and not the stage."""
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from pipeline.protein import Protein
+from pipeline.relax.settings import RelaxFailure, Settings
+
+T = TypeVar("T")
+GRACE = 1.1  # of the budget, when the process of the physics is ended from outside
+STRUCTURES = 100  # of one process: native code may keep memory
+
+
+class Worker(Generic[T]):
+    """A process that works on one structure after the other, so that OpenMM is loaded once for many.
+
+    It starts with the first structure. After a crash, a hang or `STRUCTURES` structures the next one gets a new
+    process.
+
+    Args:
+        function: What the process does with a structure and the settings; found by its name there.
+    """
+
+    def __init__(self, function: Callable[[Protein, Settings], T]) -> None:
+        self._function = function
+        self._process: BaseProcess | None = None
+        self._end: Connection | None = None
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def __call__(self, protein: Protein, settings: Settings) -> T:
+        """Return what the function gives.
+
+        Raises:
+            RelaxFailure: The process ended, or did not end in time.
+        """
+        if self._done >= STRUCTURES:
+            self.stop()
+        end = self._end or self._start()
+        self._done += 1
+        try:
+            end.send((protein, settings))
+            return self._received(end, GRACE * settings.seconds)
+        except (EOFError, OSError) as error:
+            raise RelaxFailure("crash", f"exit code {self._exit_code()}") from error
+        except RelaxFailure:
+            self.stop()
+            raise
+
+    def _received(self, end: Connection, limit: float) -> T:
+        if not end.poll(limit):
+            raise RelaxFailure("budget", f"ended from outside after {limit:.0f} s")
+        result: T = end.recv()
+        return result
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process and self._end:
+            self._process.kill()
+            self._process.join()
+            self._end.close()
+        self._process, self._end, self._done = None, None, 0
+
+    def _start(self) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        self._end, other = context.Pipe()
+        self._process = context.Process(target=_work, args=(other, self._function), daemon=True)
+        self._process.start()
+        other.close()
+        return self._end
+
+    def _exit_code(self) -> int | None:
+        """Return how the process ended, and forget it."""
+        process = self._process
+        if process:
+            process.join()
+        code = process.exitcode if process else None
+        self.stop()
+        return code
+
+
+def _work(end: Connection, function: Callable[[Protein, Settings], T]) -> None:
+    """Answer until the other side is closed."""
+    while True:
+        try:
+            protein, settings = end.recv()
+            end.send(function(protein, settings))
+        except (EOFError, BrokenPipeError):
+            return

@@ -1,0 +1,147 @@
+"""A batch of relaxations in one process: as alone, nothing twice, a failure costs one target."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+
+from pipeline.errors import StageError
+from pipeline.protein import read_structure
+from pipeline.protein_writer import write_mmcif
+from pipeline.records import read_json, write_json
+from pipeline.relax import stage, worker
+from pipeline.relax.files import RANKING_SCHEMA
+from pipeline.relax.settings import RelaxFailure, Settings
+from pipeline.relax.stage import Places, Relaxer, main, relax, relax_target
+from pipeline.relax.worker import Worker
+
+QUICK = ("--iterations", "20", "--rounds", "1")
+
+
+@pytest.fixture
+def folders(golden, tmp_path):
+    """Two predictions, and a target without one."""
+    protein = read_structure(golden / "1l2y_A.pdb")
+    for name, shift in (("a", 0.0), ("b", 0.5)):
+        (tmp_path / name).mkdir()
+        moved = dataclasses.replace(protein, atom37_positions=protein.atom37_positions + np.float32(shift))
+        write_mmcif(tmp_path / name / "predicted.cif", moved, name=name)
+    (tmp_path / "c").mkdir()
+    return [tmp_path / name for name in "abc"]
+
+
+def run(folders, *words):
+    record = folders[0].parent / "relax-0032-001-01.json"
+    assert main(["--targets", *map(str, folders), "--batch", str(record), *QUICK, *words]) == 0
+    return {entry["name"]: entry for entry in read_json(record, "foldline.batch/1")["targets"]}
+
+
+def times(folders):
+    return [path.stat().st_mtime_ns for folder in folders for path in sorted(folder.iterdir())]
+
+
+def test_a_batch_gives_what_each_gives_alone(folders, tmp_path):
+    said = run(folders)
+    assert {name: entry["status"] for name, entry in said.items()} == {"a": "ok", "b": "ok", "c": "failed"}
+    assert said["c"]["reason"] == "there is no prediction"
+    assert "relaxed_sha256" in said["a"]
+    alone = ["--structure", str(folders[1] / "predicted.cif"), "--output", str(tmp_path / "alone.cif")]
+    assert main([*alone, "--report", str(tmp_path / "alone.json"), "--no-isolate", *QUICK]) == 0
+    assert (tmp_path / "alone.cif").read_bytes() == (folders[1] / "relaxed.cif").read_bytes()
+    record = json.loads((folders[1] / "relax.json").read_text())
+    assert record["status"] == "relaxed"
+
+
+def test_nothing_is_relaxed_twice(folders):
+    run(folders)
+    before = times(folders)
+    run(folders)
+    assert times(folders) == before
+    (folders[0] / "relaxed.cif").write_text("damaged")
+    run(folders)
+    after = times(folders)
+    assert after[3:] == before[3:]  # of the other target
+    assert after[:3] != before[:3]
+    run(folders, "--stiffness", "9")
+    assert all(new > old for new, old in zip(times(folders)[1:3], after[1:3], strict=True))
+
+
+def test_another_prediction_is_relaxed_anew(folders):
+    first = run(folders, "--no-isolate")
+    (folders[0] / "predicted.cif").write_bytes((folders[1] / "predicted.cif").read_bytes())
+    second = run(folders, "--no-isolate")
+    assert first["a"]["relaxed_sha256"] != second["a"]["relaxed_sha256"] == second["b"]["relaxed_sha256"]
+
+
+def test_settings_that_change_no_result_relax_nothing(folders):
+    run(folders[:1], "--no-isolate")
+    before = times(folders[:1])
+    run(folders[:1], "--models", "all")
+    assert times(folders[:1]) == before
+    run(folders[:1], "--pdb")
+    assert (folders[0] / "relaxed.pdb").is_file()
+    assert run(folders[:1], "--models", "none")["a"]["status"] == "ok"
+    assert read_json(folders[0] / "relax.json", "foldline.relax/1")["status"] == "unrelaxed"
+
+
+def test_the_reason_is_that_of_the_prediction(folders):
+    assert relax_target(folders[2], Relaxer(Settings(), relax), {"c": "out of memory"})["reason"] == "out of memory"
+
+
+def test_a_structure_that_cannot_be_read_costs_one_target(folders):
+    run(folders[:1], "--no-isolate")
+    (folders[0] / "predicted.cif").write_text("data_x\n")
+    said = run(folders, "--no-isolate")
+    assert (said["a"]["status"], said["b"]["status"]) == ("failed", "ok")
+    assert "without atoms" in said["a"]["reason"]
+    assert not (folders[0] / "relaxed.cif").exists()
+
+
+def test_strict_names_the_target_and_keeps_its_files(folders):
+    said = run(folders[:1], "--strict", "--no-isolate", "--iterations", "1")
+    assert said["a"]["reason"].startswith(f"{folders[0]}/predicted.cif: not fully relaxed: ")
+    assert (folders[0] / "relaxed.cif").is_file()
+    with pytest.raises(StageError, match="not fully relaxed"):
+        Relaxer(Settings(strict=True, iterations=1), relax).relax_all(Places.of(folders[0]), None)
+
+
+def test_all_models_are_relaxed_once(folders, tmp_path):
+    for name in ("m1-0", "m2-0"):
+        other = folders[0] / "models" / name
+        other.mkdir(parents=True)
+        (other / "predicted.cif").write_bytes((folders[1] / "predicted.cif").read_bytes())
+    ranked = [{"folder": f"models/{name}"} for name in ("m1-0", "m2-0")]
+    write_json(folders[0] / "ranking.json", {"ranked": ranked}, RANKING_SCHEMA)
+    run(folders[:1], "--models", "all")
+    files = [folders[0] / "models" / name / "relax.json" for name in ("m1-0", "m2-0")]
+    before = [path.stat().st_mtime_ns for path in files]
+    files[0].unlink()
+    run(folders[:1], "--models", "all")
+    after = [path.stat().st_mtime_ns for path in files]
+    assert (after[0] > before[0], after[1]) == (True, before[1])
+
+
+def test_one_process_does_all_until_it_ends(folders, monkeypatch):
+    monkeypatch.setattr(worker, "STRUCTURES", 3)
+    protein, processes = read_structure(folders[0] / "predicted.cif"), []
+    with Worker(stage._unwanted) as process:
+        for number in range(7):
+            if number == 2:
+                with pytest.raises(RelaxFailure, match="ended: exit code 1"):
+                    process(None, Settings())  # which is no structure
+                continue
+            assert process(protein, Settings(models="none")) == "not asked for (relax.models is none)"
+            processes.append(process._process.pid)
+    assert processes[0] == processes[1]
+    assert processes[2] == processes[3] == processes[4] != processes[5]
+    assert len(set(processes)) == 3
+    assert os.getpid() not in processes
+
+
+def test_a_process_that_takes_too_long_is_ended(folders):
+    with Worker(stage._unwanted) as process:
+        with pytest.raises(RelaxFailure, match="ended from outside after 0 s"):
+            process(None, Settings(seconds=1e-6))
+        assert process(read_structure(folders[0] / "predicted.cif"), Settings()) == ""
