@@ -37,11 +37,12 @@ class Group:
             if reasons_in(self.record):
                 return False
             written = self.record.stat().st_mtime_ns
-            return all(path.stat().st_mtime_ns <= written for path in self._files())
+            return all(path.stat().st_mtime_ns <= written for path in self.files())
         except (RecordError, FileNotFoundError):
             return False
 
-    def _files(self) -> Iterator[Path]:
+    def files(self) -> Iterator[Path]:
+        """Give what the stage makes of its targets."""
         targets = self.record.parents[1] / "targets"
         return (targets / target / name for target in self.targets for name in _MADE[self.stage])
 

@@ -8,8 +8,10 @@ import time
 import pytest
 
 from pipeline import __version__, cli, run
+from pipeline.batch_record import outcome, write_batch
 from pipeline.config import load_config, merged
 from pipeline.errors import ConfigError, StageError
+from pipeline.outcomes import groups_of
 from pipeline.plan import plan_run
 
 
@@ -185,26 +187,24 @@ def test_one_folder_has_one_spelling(tmp_path, monkeypatch):
 def test_a_lost_prediction_is_made_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "data_of", lambda *_: None)
-    record, structure = tmp_path / "results/batches/0032-001.json", tmp_path / "results/targets/a/predicted.cif"
-    files = [structure, structure.with_name("confidence.json"), structure.with_name("confidence.npz")]
-    whole = '{"schema": "foldline.batch/1", "targets": [{"name": "a", "status": "ok", "reason": ""}]}'
-    seen = []
+    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    out, seen = tmp_path / "results", []
+    plan = plan_run(merged(load_config(), {"input": {"fasta": ["x.fasta"]}}))
 
     def call(command, **_):
-        seen.append(record.exists())
-        record.parent.mkdir(parents=True, exist_ok=True)
-        for path in files:
-            path.touch()
-        record.write_text(whole)
+        seen.append([group.stage for group in groups_of(out, plan) if group.record.exists()])
+        for group in groups_of(out, plan):
+            for path in group.files():
+                path.touch()
+            write_batch(group.record, [outcome("a")])
         return 0
 
     monkeypatch.setattr(run, "start", call)
-    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
     for lose in (False, True, False):
         assert cli.main(["run", "x.fasta"]) == 0
         if lose:
-            structure.unlink()
-    assert seen == [False, True, False]
+            (out / "targets/a/predicted.cif").unlink()
+    assert seen == [[], ["search", "featurize", "predict", "relax", "report"], ["search", "featurize"]]
 
 
 def test_run_names_failed_targets_and_forgets_them_the_next_time(tmp_path, monkeypatch, capsys):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from pipeline import provenance
+from pipeline.batch_record import BATCH_SCHEMA
 from pipeline.cli import main
 from pipeline.config import load_config, merged, write_config
 from pipeline.errors import StageError
 from pipeline.fasta import write_target
 from pipeline.features import RawFeatures
-from pipeline.plan import BATCH_SCHEMA, plan_run
+from pipeline.plan import plan_run
 from pipeline.predict import stage
 from pipeline.predict.network import Predictor
 from pipeline.predict.records import Prediction
