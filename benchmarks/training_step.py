@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from machine import described, peak_memory, print_table
 
-from models import alphafold, losses, params
+from models import alphafold, objective, params
 from models.config import IN_TRAINING, PRESETS, ModelConfig
 
 HEAD = ("crop", "forward ms", "forward CPU ms", "and gradient ms", "and gradient CPU ms", "compile s", "peak memory MB")
@@ -67,7 +67,7 @@ def loss_of(config: ModelConfig, recycles: int, violation: float) -> Callable[[h
 
     def loss(weights: hk.Params, example: Mapping[str, jax.Array]) -> jax.Array:
         outputs = network.apply(weights, None, example)
-        return losses.total(outputs, example, config, losses.LossWeights(violation=violation))[0]
+        return objective.total(outputs, example, config, objective.LossWeights(violation=violation))[0]
 
     return loss
 

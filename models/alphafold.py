@@ -110,13 +110,13 @@ class AlphaFoldIteration(hk.Module):
             return None
         distogram = heads.DistogramHead(self.config.heads)(x.pair)
         handedness = heads.HandednessHead()(x.single)["sin_cos"]
-        chain = batch["residue_index"], batch["seq_mask"]
-        believed = distogram["logits"], distogram["bin_edges"], handedness, *chain
+        distances = distogram["logits"], distogram["bin_edges"]
+        belief = scaling.Belief(*distances, handedness, batch["residue_index"], batch["seq_mask"])
         if self.config.structure.initial_frames == "distogram":
-            return scaling.frames_from_distogram(*believed)
+            return scaling.frames_from_distogram(belief)
         template = templates.Template.from_batch(batch)
         scaffold = threading.scaffold_of(template, batch["template_mask"], batch["seq_mask"])
-        return threading.frames_from_templates(*believed, scaffold)
+        return threading.frames_from_templates(belief, scaffold)
 
 
 def iteration(config: ModelConfig, *, remat: bool = False) -> AlphaFoldIteration:

@@ -1,12 +1,9 @@
-"""The losses (Suppl. 1.9). Each is a pure function of predictions, truth and float masks; `total` adds them up.
+"""The losses (Suppl. 1.9). Each is a pure function of predictions, truth and float masks; `objective` adds them up.
 
-Positions and errors are in angstrom. The batch holds the truth: `all_atom_positions` (n, 37, 3) and
-`all_atom_mask` (n, 37).
+Positions and errors are in angstrom.
 """
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +11,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from models import geometry, physics
+from models import geometry
 from models import residue_constants as rc
-from models.config import ModelConfig
 from models.geometry import Rigid, TorsionAngles, safe_norm, table
 from models.shapes import Aatype, Atom14, Atom14Mask, ResidueIndex, SeqMask
 
@@ -27,32 +23,6 @@ FAPE_SCALE = 10.0  # angstrom
 _FAPE_EPSILON = 1e-4  # square angstrom
 _DISTANCE_EPSILON = 1e-10  # square angstrom
 _LDDT_CUTOFF = 15.0  # angstrom
-_CA = rc.ATOM37_ID["CA"]
-
-
-@dataclasses.dataclass(frozen=True)
-class LossWeights:
-    """Weights of the terms (eq. 7); a term whose weight is 0 counts for nothing.
-
-    Args:
-        unclamped: Share of the backbone FAPE that is not clamped (AlphaFold 2: one chain in ten).
-        violation: AlphaFold 2 has 0 in training and 1 in fine-tuning. May be an array: then 0 costs nothing either.
-        experimentally_resolved: AlphaFold 2 has 0 in training and 0.01 in fine-tuning.
-        handedness: Our own head.
-    """
-
-    backbone_fape: float = 0.5
-    side_chain_fape: float = 0.5
-    unclamped: float = 0.1
-    torsion: float = 0.5
-    angle_norm: float = 0.01
-    distogram: float = 0.3
-    masked_msa: float = 2.0
-    plddt: float = 0.01
-    pae: float = 0.1
-    experimentally_resolved: float = 0.01
-    violation: float | Array = 0.0
-    handedness: float = 0.1
 
 
 def masked_mean(value: Array, mask: Array, epsilon: float = 1e-6) -> Scalar:
@@ -314,75 +284,3 @@ def handedness_loss(
     target = geometry.dihedral(runs(ca))
     known = runs(mask).prod(axis=1) * (residue_index[3:] - residue_index[:-3] == 3)
     return masked_mean(jnp.sum(jnp.square(sin_cos[1:-2] - target), axis=-1), known)
-
-
-# All together --------------------------------------------------------------------------------------------------------
-
-
-def total(
-    outputs: Mapping[str, Any], batch: Mapping[str, Array], config: ModelConfig, weights: LossWeights
-) -> tuple[Scalar, dict[str, Scalar]]:
-    """Return the weighted sum of the losses, and each term unweighted together with the sum as `loss`.
-
-    Args:
-        outputs: What the network returns; terms of heads that it lacks are left out.
-        batch: What the network read, with `all_atom_positions` and `all_atom_mask`.
-        config: The network.
-        weights: Weights of the terms.
-    """
-    aatype, seq_mask = batch["aatype"], batch["seq_mask"]
-    positions = batch["all_atom_positions"]
-    mask = batch["all_atom_mask"].astype(positions.dtype) * seq_mask[:, None]
-    truth = truth_of(aatype, positions, mask)
-    terms = _structure_terms(outputs["structure_module"], batch, truth, weights)
-    terms |= _head_terms(outputs, batch, config, truth, positions, mask)
-    loss = sum((getattr(weights, name) * value for name, value in terms.items()), jnp.zeros(()))
-    return loss, {**terms, "loss": loss}
-
-
-def _structure_terms(
-    structure: Mapping[str, Any], batch: Mapping[str, Array], truth: Truth, weights: LossWeights
-) -> dict[str, Scalar]:
-    """Return the terms of the structure module."""
-    aatype, side_chains = batch["aatype"], structure["sidechains"]
-    atoms, exists = structure["final_atom14_positions"], structure["final_atom14_mask"]
-    trajectory = Rigid(structure["rotations"], structure["translations"])
-    terms = {
-        "backbone_fape": backbone_fape(trajectory, truth, weights.unclamped)[0],
-        "side_chain_fape": side_chain_fape(side_chains["frames"], atoms, rename(aatype, truth, atoms)),
-        "torsion": torsion_loss(side_chains["angles_sin_cos"], truth.torsions),
-        "angle_norm": angle_norm_loss(side_chains["unnormalized_angles_sin_cos"], batch["seq_mask"]),
-    }
-
-    def violation() -> Scalar:
-        found = physics.structural_violations(atoms, exists, aatype, batch["residue_index"])
-        return physics.violation_loss(found, exists)
-
-    wanted = jnp.asarray(weights.violation) > 0
-    return terms | {"violation": jax.lax.cond(wanted, violation, lambda: jnp.zeros((), atoms.dtype))}
-
-
-def _head_terms(
-    outputs: Mapping[str, Any],
-    batch: Mapping[str, Array],
-    config: ModelConfig,
-    truth: Truth,
-    positions: Array,
-    mask: Array,
-) -> dict[str, Scalar]:
-    """Return the terms of those heads that are there."""
-    structure, ca, ca_mask = outputs["structure_module"], positions[:, _CA], mask[:, _CA]
-    beta = geometry.pseudo_beta(batch["aatype"], positions, mask)
-    points = (ca, ca_mask) if config.heads.distogram_atom == "ca" else beta
-    last = Rigid(structure["rotations"][-1], structure["translations"][-1])
-    exists = table(rc.ATOM37_MASK, batch["aatype"], mask.dtype) * batch["seq_mask"][:, None]
-    terms = {
-        "distogram": lambda head: distogram_loss(head["logits"], head["bin_edges"], *points),
-        "predicted_lddt": lambda head: plddt_loss(head["logits"], last.translation, ca, ca_mask),
-        "predicted_aligned_error": lambda head: pae_loss(head["logits"], head["bin_edges"], last, truth),
-        "masked_msa": lambda head: masked_msa_loss(head["logits"], batch["true_msa"], batch["bert_mask"]),
-        "experimentally_resolved": lambda head: experimentally_resolved_loss(head["logits"], mask, exists),
-        "handedness": lambda head: handedness_loss(head["sin_cos"], ca, ca_mask, batch["residue_index"]),
-    }
-    names = {"predicted_lddt": "plddt", "predicted_aligned_error": "pae"}
-    return {names.get(name, name): term(outputs[name]) for name, term in terms.items() if name in outputs}

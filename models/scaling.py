@@ -6,6 +6,8 @@ so a small network starts from the CA trace that its own distogram implies. No g
 Sources: classical scaling, Torgerson 1952, Psychometrika 17, 401; majorisation of weighted stress, de Leeuw 1977.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -23,14 +25,8 @@ _FAR_WEIGHT = 0.003  # 1/A^2: keeps far pairs apart, decides nothing else
 _ITERATIONS = 40  # the stress of a 300-residue chain changes by less than 1 % afterwards
 
 
-def frames_from_distogram(
-    logits: Float[Array, "n n bins"],
-    bin_edges: Float[Array, " edges"],
-    handedness: Float[Array, "n 2"],
-    residue_index: ResidueIndex,
-    seq_mask: SeqMask,
-) -> geometry.Rigid:
-    """Return backbone frames whose CA trace fits the distances of a CA distogram.
+class Belief(NamedTuple):
+    """What the network believes of a chain before it has a structure.
 
     Args:
         logits: Logits of the distances between CA atoms; the last bin means "farther than the last edge".
@@ -38,36 +34,40 @@ def frames_from_distogram(
         handedness: Sine and cosine of the predicted CA pseudo-dihedral of residues i-1 .. i+2.
         residue_index: Numbers of the residues; steps of one are peptide bonds.
         seq_mask: 1 for real residues.
+    """
+
+    logits: Float[Array, "n n bins"]
+    bin_edges: Float[Array, " edges"]
+    handedness: Float[Array, "n 2"]
+    residue_index: ResidueIndex
+    seq_mask: SeqMask
+
+
+def frames_from_distogram(belief: Belief) -> geometry.Rigid:
+    """Return backbone frames whose CA trace fits the distances of a CA distogram.
 
     Returns:
         One frame per residue, angstrom, centred; masked residues lie at the origin.
     """
-    distance, weight = expected_distances(logits, bin_edges, residue_index, seq_mask)
-    trace = trace_of(distance, weight, handedness, residue_index, seq_mask)
-    return jax.lax.stop_gradient(frames_from_trace(trace, seq_mask))
+    trace = trace_of(*expected_distances(belief), belief)
+    return jax.lax.stop_gradient(frames_from_trace(trace, belief.seq_mask))
 
 
-def trace_of(
-    distance: Float[Array, "n n"],
-    weight: Float[Array, "n n"],
-    handedness: Float[Array, "n 2"],
-    residue_index: ResidueIndex,
-    seq_mask: SeqMask,
-) -> Float[Array, "n 3"]:
-    """Return the CA trace that fits distances (angstrom) of given weights (1/angstrom^2), of the wanted hand."""
+def trace_of(distance: Float[Array, "n n"], weight: Float[Array, "n n"], belief: Belief) -> Float[Array, "n 3"]:
+    """Return the CA trace that fits distances (angstrom) of given weights (1/angstrom^2), of the believed hand."""
+    seq_mask = belief.seq_mask
     trace = majorise(classical_scaling(distance, seq_mask), distance, weight, seq_mask)
     sine = pseudo_dihedral(trace)[:, 0]
-    agreement = jnp.sum(sine * handedness[:, 0] * _inner(residue_index, seq_mask))
+    agreement = jnp.sum(sine * belief.handedness[:, 0] * _inner(belief.residue_index, seq_mask))
     return trace * jnp.where(agreement < 0, -1.0, 1.0)  # a point reflection turns the mirror image into the fold
 
 
-def expected_distances(
-    logits: Float[Array, "n n bins"], bin_edges: Float[Array, " edges"], residue_index: ResidueIndex, seq_mask: SeqMask
-) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
+def expected_distances(belief: Belief) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
     """Return mean distances (angstrom) and their weights (inverse variances, 1/angstrom^2; 0 for masked pairs).
 
     A pair that is probably beyond the last edge gets the length of the shortest path over nearer pairs.
     """
+    logits, bin_edges, _, residue_index, seq_mask = belief
     step = bin_edges[1] - bin_edges[0]
     centres = jnp.concatenate([bin_edges - step / 2, bin_edges[-1:] + step / 2])
     probability = jax.nn.softmax(logits, axis=-1)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from models import geometry, residue_constants, scaling
 from models.geometry import Rigid
-from models.shapes import ResidueIndex, SeqMask
+from models.shapes import SeqMask
 from models.templates import Template
 
 _BACKBONE = np.array([residue_constants.ATOM37_ID[name] for name in ("N", "CA", "C")], np.int32)
@@ -45,29 +45,19 @@ def scaffold_of(template: Template, template_mask: Float[Array, " t"], seq_mask:
     return Scaffold(frames, known * template_mask[:, None] * seq_mask)
 
 
-def frames_from_templates(
-    logits: Float[Array, "n n bins"],
-    bin_edges: Float[Array, " edges"],
-    handedness: Float[Array, "n 2"],
-    residue_index: ResidueIndex,
-    seq_mask: SeqMask,
-    scaffold: Scaffold,
-) -> Rigid:
+def frames_from_templates(belief: scaling.Belief, scaffold: Scaffold) -> Rigid:
     """Return backbone frames that follow the templates and, between them, the distances of a CA distogram.
 
     Args:
-        logits: Logits of the distances between CA atoms; the last bin means "farther than the last edge".
-        bin_edges: Edges between the bins, angstrom, one fewer than bins.
-        handedness: Sine and cosine of the predicted CA pseudo-dihedral of residues i-1 .. i+2.
-        residue_index: Numbers of the residues; steps of one are peptide bonds.
-        seq_mask: 1 for real residues.
+        belief: What the network believes of the chain.
         scaffold: The templates' backbones, the best first. Without any, the frames are those of
             `scaling.frames_from_distogram`.
 
     Returns:
         One frame per residue, angstrom; masked residues lie at the origin. No gradient flows through them.
     """
-    distance, weight = scaling.expected_distances(logits, bin_edges, residue_index, seq_mask)
+    distance, weight = scaling.expected_distances(belief)
+    handedness = belief.handedness
     believed = jax.vmap(lambda ca, mask: believe(ca, mask, distance, weight))(
         scaffold.frames.translation, scaffold.mask
     )
@@ -77,8 +67,8 @@ def frames_from_templates(
         distance = jnp.where(pairs, geometry.distances(ca, ca, _EPSILON), distance)
         weight = jnp.where(pairs, _WEIGHT, weight)
         handedness = jnp.where(_whole_runs(trust)[:, None], scaling.pseudo_dihedral(ca), handedness)
-    trace = scaling.trace_of(distance, weight, handedness, residue_index, seq_mask)
-    rotation, translation = scaling.frames_from_trace(trace, seq_mask)
+    trace = scaling.trace_of(distance, weight, belief._replace(handedness=handedness))
+    rotation, translation = scaling.frames_from_trace(trace, belief.seq_mask)
     for ca, turn, trust in numbered:
         placed, rotated = _placed(ca, turn, trace, trust)
         translation = jnp.where(trust[:, None] > 0, placed, translation)

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import haiku as hk
 import jax
@@ -24,10 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from models import alphafold, losses, params
+from models import alphafold, objective, params, torsion_density
 from models.config import IN_TRAINING, PRESETS, ModelConfig
+from models.physics_losses import Densities
 from pipeline import records
 from pipeline.errors import RecordError
+from pipeline.quality.statistics import statistics
 from pipeline.settings import add_flags, from_args, setting
 from training import dataset, scores
 
@@ -39,7 +41,9 @@ SOURCE = "trained from scratch by training/train.py on ProMod3's StructureDB"
 LICENCE = "Apache-2.0"
 
 # AlphaFold 2's, but for the terms from which a small network learns first: distances, their hand, and its own error.
-LOSS_WEIGHTS = losses.LossWeights(distogram=1.0, handedness=0.5, plddt=0.1)
+LOSS_WEIGHTS = objective.LossWeights(distogram=1.0, handedness=0.5, plddt=0.1)
+# A bond that is off by its standard deviation, 0.014 angstrom, weighs as 0.2 angstrom of FAPE's error.
+PHYSICS_WEIGHTS = {"strain": 0.01, "ramachandran": 0.02, "rotamer": 0.01}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +61,41 @@ class Settings:
     recycles: int = setting(1, "highest number of recycles, drawn uniformly for each step")
     recycle_from: float = setting(0.0, "fraction of the steps before which nothing is recycled: quicker")
     violation_from: float = setting(0.5, "fraction of the steps after which the violation terms count")
+    physics_from: float = setting(1.0, "fraction of the steps after which the terms of physics count; 1 for never")
     validation_chains: int = setting(96, "chains held back for validation")
     development_chains: int = setting(0, "more chains held back, for choices and for the curve along the training")
     score_every: int = setting(0, "steps between measurements on the development chains; 0 for none")
     seed: int = setting(0, "seed of initialisation and of the data order")
     checkpoint_every: int = setting(100, "steps between checkpoints")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sitting:
+    """One of the sittings of a training: how it begins where there is no checkpoint, and when it ends to be resumed.
+
+    Args:
+        minutes: Longest time.
+        until: Step after which it ends; None for the last of the schedule.
+        start: Weights to begin with; None for random ones.
+    """
+
+    minutes: float = 1e9
+    until: int | None = None
+    start: hk.Params | None = None
+
+
+class Turn(NamedTuple):
+    """What differs between steps, beside the batch.
+
+    Args:
+        recycles: Number of recycles.
+        violation: Weight of the violation terms.
+        physics: 1 where the terms of physics count, else 0.
+    """
+
+    recycles: jax.Array
+    violation: jax.Array
+    physics: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,20 +139,17 @@ def make_step(config: ModelConfig, settings: Settings) -> Any:
     network = forward(config, settings.recycles)
     update = optimiser(settings)
 
-    def loss(weights: hk.Params, example: dict[str, jax.Array], recycles: jax.Array, violation: jax.Array) -> Any:
-        outputs = network.apply(weights, None, example, recycles)
-        return losses.total(outputs, example, config, dataclasses.replace(LOSS_WEIGHTS, violation=violation))
+    densities = usual_torsions()
 
-    def step(
-        weights: hk.Params,
-        mean: hk.Params,
-        state: Any,
-        batch: dict[str, jax.Array],
-        recycles: jax.Array,
-        violation: jax.Array,
-    ) -> Any:
+    def loss(weights: hk.Params, example: dict[str, jax.Array], turn: Turn) -> Any:
+        outputs = network.apply(weights, None, example, turn.recycles)
+        physics: dict[str, Any] = {name: weight * turn.physics for name, weight in PHYSICS_WEIGHTS.items()}
+        wanted = dataclasses.replace(LOSS_WEIGHTS, violation=turn.violation, **physics)
+        return objective.total(outputs, example, config, wanted, densities)
+
+    def step(weights: hk.Params, mean: hk.Params, state: Any, batch: dict[str, jax.Array], turn: Turn) -> Any:
         def add(total: hk.Params, example: dict[str, jax.Array]) -> Any:
-            (_, terms), gradient = jax.value_and_grad(loss, has_aux=True)(weights, example, recycles, violation)
+            (_, terms), gradient = jax.value_and_grad(loss, has_aux=True)(weights, example, turn)
             return jax.tree.map(jnp.add, total, gradient), terms
 
         total, terms = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, weights), batch)
@@ -130,6 +161,14 @@ def make_step(config: ModelConfig, settings: Settings) -> Any:
         return weights, mean, state, metrics
 
     return jax.jit(step, donate_argnums=(0, 1, 2))
+
+
+def usual_torsions() -> Densities:
+    """Return Foldline's own statistics of torsions, for the terms of physics."""
+    found = statistics()
+    side_chains = {letter: chi.tables for letter, chi in found.chi.items()}
+    grids = torsion_density.normalized(found.ramachandran_density), torsion_density.side_chain_grids(side_chains)
+    return Densities(*(jnp.asarray(grid, jnp.float32) for grid in grids))
 
 
 def initial_state(config: ModelConfig, settings: Settings, example: dict[str, np.ndarray]) -> State:
@@ -188,29 +227,33 @@ def prefetch(items: Iterator[Any], depth: int = 3) -> Iterator[Any]:
         yield ready.get()
 
 
-def recycles_of(step: int, settings: Settings) -> int:
-    """Return the number of recycles of a step, a function of seed and step."""
-    if step < settings.recycle_from * settings.steps:
-        return 0
-    return int(np.random.default_rng((settings.seed, step, 1)).integers(0, settings.recycles + 1))
+def turn_of(step: int, settings: Settings) -> Turn:
+    """Return what a step does, a function of seed and step."""
+    done = step / settings.steps
+    recycles = 0
+    if done >= settings.recycle_from:
+        recycles = int(np.random.default_rng((settings.seed, step, 1)).integers(0, settings.recycles + 1))
+    switches = (jnp.float32(done >= start) for start in (settings.violation_from, settings.physics_from))
+    return Turn(jnp.int32(recycles), *switches)
 
 
 def train(
     source: dataset.ExampleSource,
     settings: Settings,
     output: Path,
-    minutes: float,
-    until: int | None = None,
+    sitting: Sitting,
     watch: Callable[[State], None] | None = None,
 ) -> State:
-    """Train from the last checkpoint until the schedule ends, the time is over or step `until` is done.
+    """Train from the last checkpoint until the schedule or the sitting ends.
 
     `watch` sees the state every `score_every` steps, just after it was saved.
     """
-    last = settings.steps if until is None else until
+    last = settings.steps if sitting.until is None else sitting.until
     config = source.config
     first = source.draw(np.random.default_rng(settings.seed), settings.crops[0])
     state = initial_state(config, settings, first)
+    if sitting.start is not None:
+        state = dataclasses.replace(state, params=sitting.start, mean=jax.tree.map(jnp.copy, sitting.start))
     checkpoint, notes, about = output / "checkpoint.npz", output / "loss.tsv", identity(source, settings)
     if checkpoint.exists():
         state = restore(checkpoint, state, about)
@@ -219,17 +262,11 @@ def train(
         _forget_after(table, state.step)
     step = make_step(config, settings)
     data = prefetch(dataset.batches(source, settings.seed, state.step, settings.batch, settings.crops))
-    end = time.monotonic() + 60 * minutes
+    end = time.monotonic() + 60 * sitting.minutes
     while state.step < last and time.monotonic() < end:
         began = time.monotonic()
-        violation = float(state.step >= settings.violation_from * settings.steps)
         weights, mean, opt, metrics = step(
-            state.params,
-            state.mean,
-            state.optimiser,
-            next(data),
-            jnp.int32(recycles_of(state.step, settings)),
-            violation,
+            state.params, state.mean, state.optimiser, next(data), turn_of(state.step, settings)
         )
         state = State(weights, mean, opt, state.step + 1)
         _note(notes, state.step, {k: float(v) for k, v in metrics.items()}, time.monotonic() - began)
@@ -322,6 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint.npz, loss.tsv and weights.npz")
+    parser.add_argument("--start", type=Path, help="weights to begin with (default: random ones)")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time, to be resumed")
     parser.add_argument("--until", type=int, help="stop after this step, to be resumed")
     add_flags(parser, Settings)
@@ -330,7 +368,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = from_args(Settings, arguments)
     source, held = open_source(arguments, settings)
     watch = watcher(source, held.development, arguments.output) if settings.development_chains else None
-    state = train(source, settings, arguments.output, arguments.minutes, arguments.until, watch)
+    start = params.load(arguments.start, source.config) if arguments.start else None
+    sitting = Sitting(arguments.minutes, arguments.until, start)
+    state = train(source, settings, arguments.output, sitting, watch)
     made = {"step": state.step, "settings": dataclasses.asdict(settings), **source.describe()}
     metadata = {"source": SOURCE, "licence": LICENCE, "training": made}
     params.save(arguments.output / "weights.npz", state.mean, source.config, metadata, half=True)

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import geometry, losses, structure
+from models import geometry, losses, objective, structure
 from models import residue_constants as rc
 from models.config import HeadsConfig, ModelConfig
 from models.geometry import Rigid
+from models.physics_losses import Densities
 
 GOLDEN = dict(np.load(Path(__file__).parent / "golden" / "losses.npz", allow_pickle=False))
 N = len(GOLDEN["aatype"])
@@ -228,6 +229,14 @@ def outputs_of(translation, raw, case, batch, value=0.3):
     }
 
 
+DENSITIES = Densities(*(-jnp.ones((kinds, *more, 6, 6)) for kinds, *more in ((6,), (21, 3))))  # all torsions alike
+
+
+def weights_of(violation):
+    """Return weights of which those of violations and physics are switched together."""
+    return objective.LossWeights(violation=violation, strain=0.1 * violation, ramachandran=violation, rotamer=violation)
+
+
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # to compile, not to run
 
 
@@ -235,7 +244,7 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes
 def total_and_gradient(case):
     def run(translation, raw, batch, violation, value):
         outputs = outputs_of(translation, raw, case, batch, value)
-        return losses.total(outputs, batch, CONFIG, losses.LossWeights(violation=violation))
+        return objective.total(outputs, batch, CONFIG, weights_of(violation), DENSITIES)
 
     both = jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True), compiler_options=QUICK)
     return lambda translation, raw, batch, violation, value=0.3: both(translation, raw, batch, violation, value)
@@ -250,19 +259,21 @@ def test_total_is_the_weighted_sum(case, total):
     loss, terms = total(case.trajectory.translation, case.raw, example(case), 0.5)
     assert set(terms) == {
         *("backbone_fape", "side_chain_fape", "torsion", "angle_norm", "violation", "distogram", "plddt", "pae"),
-        *("masked_msa", "experimentally_resolved", "handedness", "loss"),
+        *("masked_msa", "experimentally_resolved", "handedness", "strain", "ramachandran", "rotamer", "loss"),
     }
     # numbers of the chain without padding
     for name, known in TERMS.items():
         close(terms[name], known)
-    weights = losses.LossWeights(violation=0.5)
+    weights = weights_of(0.5)
     expected = sum(getattr(weights, name) * value for name, value in terms.items() if name != "loss")
     np.testing.assert_allclose(loss, expected, rtol=1e-12)
 
 
-def test_violations_cost_nothing_where_their_weight_is_zero(case, total):
+def test_what_has_weight_zero_costs_nothing(case, total):
     without, with_ = (total(case.trajectory.translation, case.raw, example(case), w)[1] for w in (0.0, 0.5))
-    assert without["violation"] == 0
+    assert all(without[name] == 0 for name in ("violation", "strain", "ramachandran", "rotamer"))
+    assert with_["ramachandran"] == pytest.approx(1, rel=1e-5)  # every torsion has the log density -1
+    assert with_["strain"] > 0
     expected = GOLDEN["v_means"].sum() + (GOLDEN["v_clash"] + GOLDEN["v_within"]).sum() / case.exists.sum()
     # the published code forgives clashes between the sixth atoms of any two residues, we only between sulphurs
     np.testing.assert_allclose(with_["violation"], expected, rtol=2e-3)
@@ -283,7 +294,7 @@ def test_heads_that_are_not_there_have_no_term(case):
     def few():
         outputs = outputs_of(case.trajectory.translation, case.raw, case, batch)
         few = {name: outputs[name] for name in ("structure_module", "distogram")}
-        return losses.total(few, batch, ca, losses.LossWeights())[1]
+        return objective.total(few, batch, ca, objective.LossWeights())[1]
 
     terms = jax.eval_shape(few)
     assert not {"plddt", "pae", "masked_msa", "experimentally_resolved", "handedness"} & set(terms)

@@ -45,9 +45,16 @@ def frames(trace: np.ndarray, padded: int, hand: float = 1.0):
     mask[: len(trace)] = 1
     handedness = np.zeros((padded, 2), np.float32)
     handedness[: len(trace)] = scaling.pseudo_dihedral(jnp.asarray(trace)) * np.array([hand, 1.0])
+    logits = jnp.asarray(sharp_logits(trace, padded))
     return scaling.frames_from_distogram(
-        jnp.asarray(sharp_logits(trace, padded)), EDGES, jnp.asarray(handedness), jnp.arange(padded), jnp.asarray(mask)
+        scaling.Belief(logits, EDGES, jnp.asarray(handedness), jnp.arange(padded), jnp.asarray(mask))
     )
+
+
+def belief_in(trace: np.ndarray) -> scaling.Belief:
+    """Return a sharp belief in the distances of a trace, of no hand."""
+    logits = jnp.asarray(sharp_logits(trace, LENGTH))
+    return scaling.Belief(logits, EDGES, jnp.ones((LENGTH, 2)), jnp.arange(LENGTH), jnp.ones(LENGTH))
 
 
 def superposed_rmsd(a: np.ndarray, b: np.ndarray) -> float:
@@ -93,18 +100,14 @@ def test_frames_are_rotations_that_look_along_the_chain():
 
 def test_pairs_beyond_the_last_edge_get_the_length_of_a_path():
     line = np.stack([np.zeros(LENGTH), np.zeros(LENGTH), 3.8 * np.arange(LENGTH)], -1).astype(np.float32)
-    distance, weight = scaling.expected_distances(
-        jnp.asarray(sharp_logits(line, LENGTH)), EDGES, jnp.arange(LENGTH), jnp.ones(LENGTH)
-    )
+    distance, weight = scaling.expected_distances(belief_in(line))
     assert float(distance[0, -1]) == pytest.approx(3.8 * (LENGTH - 1), rel=0.05)
     assert float(weight[0, -1]) < 0.01 < float(weight[0, 5])
 
 
 def test_stress_goes_down():
     rng = np.random.default_rng(5)
-    distance, weight = scaling.expected_distances(
-        jnp.asarray(sharp_logits(helix(), LENGTH)), EDGES, jnp.arange(LENGTH), jnp.ones(LENGTH)
-    )
+    distance, weight = scaling.expected_distances(belief_in(helix()))
 
     def stress(x):
         apart = jnp.sqrt(jnp.sum((x[:, None] - x[None]) ** 2, -1) + 1e-9)
@@ -117,7 +120,8 @@ def test_stress_goes_down():
 def test_no_gradient_flows():
     def score(logits):
         handedness = jnp.ones((LENGTH, 2))
-        made = scaling.frames_from_distogram(logits, EDGES, handedness, jnp.arange(LENGTH), jnp.ones(LENGTH))
+        belief = scaling.Belief(logits, EDGES, handedness, jnp.arange(LENGTH), jnp.ones(LENGTH))
+        made = scaling.frames_from_distogram(belief)
         return made.translation.sum() + made.rotation.sum()
 
     gradient = jax.grad(score)(jnp.asarray(sharp_logits(helix(), LENGTH)))
@@ -157,7 +161,7 @@ def thread(found: threading.Scaffold, *, belief: np.ndarray, sharpness: float) -
     mask = jnp.zeros(PADDED).at[:LENGTH].set(1)
     logits = jnp.asarray(sharpness * sharp_logits(belief, PADDED))
     hand = jnp.zeros((PADDED, 2)).at[:LENGTH].set(scaling.pseudo_dihedral(jnp.asarray(belief)))
-    return threading.frames_from_templates(logits, EDGES, hand, jnp.arange(PADDED), mask, found)
+    return threading.frames_from_templates(scaling.Belief(logits, EDGES, hand, jnp.arange(PADDED), mask), found)
 
 
 def relative(rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -210,12 +214,9 @@ def test_without_templates_they_are_those_of_the_distances():
     mask = jnp.zeros(PADDED).at[:LENGTH].set(1)
     logits = jnp.asarray(sharp_logits(helix(), PADDED))
     hand = jnp.zeros((PADDED, 2)).at[:LENGTH].set(scaling.pseudo_dihedral(jnp.asarray(helix())))
-    chain = EDGES, hand, jnp.arange(PADDED), mask
-    for ours, theirs in zip(
-        threading.frames_from_templates(logits, *chain, nothing),
-        scaling.frames_from_distogram(logits, *chain),
-        strict=True,
-    ):
+    belief = scaling.Belief(logits, EDGES, hand, jnp.arange(PADDED), mask)
+    frames = threading.frames_from_templates(belief, nothing), scaling.frames_from_distogram(belief)
+    for ours, theirs in zip(*frames, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 

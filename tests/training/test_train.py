@@ -56,9 +56,9 @@ def source(smallest):
 def runs(tmp_path_factory, source):
     """Train three steps at once, and again with a stop after the first."""
     whole, parts = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("parts")
-    at_once = train.train(source, SETTINGS, whole, minutes=60)
-    stopped = train.train(source, SETTINGS, parts, minutes=60, until=1)
-    resumed = train.train(source, SETTINGS, parts, minutes=60)
+    at_once = train.train(source, SETTINGS, whole, train.Sitting())
+    stopped = train.train(source, SETTINGS, parts, train.Sitting(until=1))
+    resumed = train.train(source, SETTINGS, parts, train.Sitting())
     return whole, at_once, stopped, resumed
 
 
@@ -105,7 +105,7 @@ def test_the_learning_rate_is_a_function_of_the_step():
 def test_a_checkpoint_of_another_training_is_refused(runs, source):
     folder, *_ = runs
     with pytest.raises(RecordError, match="another training"):
-        train.train(source, dataclasses.replace(SETTINGS, learning_rate=1e-4), folder, minutes=60)
+        train.train(source, dataclasses.replace(SETTINGS, learning_rate=1e-4), folder, train.Sitting())
 
 
 def test_notes_after_the_last_checkpoint_are_dropped(runs, source):
@@ -113,15 +113,31 @@ def test_notes_after_the_last_checkpoint_are_dropped(runs, source):
     notes = folder / "loss.tsv"
     before = notes.read_text(encoding="utf-8")
     notes.write_text(before + before.splitlines()[-1].replace("3\t", "4\t", 1) + "\n", encoding="utf-8")
-    train.train(source, dataclasses.replace(SETTINGS, checkpoint_every=2), folder, minutes=60)
+    train.train(source, dataclasses.replace(SETTINGS, checkpoint_every=2), folder, train.Sitting())
     assert notes.read_text(encoding="utf-8") == before
 
 
 def test_recycling_may_begin_late():
     settings = dataclasses.replace(SETTINGS, steps=100, recycles=1, recycle_from=0.5)
-    drawn = [train.recycles_of(step, settings) for step in range(100)]
+    drawn = [int(train.turn_of(step, settings).recycles) for step in range(100)]
     assert set(drawn[:50]) == {0}
     assert set(drawn[50:]) == {0, 1}
+
+
+def test_violations_and_physics_count_from_their_step_on():
+    settings = dataclasses.replace(SETTINGS, steps=10, violation_from=0.5, physics_from=0.8)
+    turns = [train.turn_of(step, settings) for step in range(10)]
+    assert [float(turn.violation) for turn in turns] == [0] * 5 + [1] * 5
+    assert [float(turn.physics) for turn in turns] == [0] * 8 + [1] * 2
+    never = [float(train.turn_of(step, SETTINGS).physics) for step in range(SETTINGS.steps)]
+    assert set(never) == {0}
+
+
+def test_a_fine_tuning_begins_with_the_weights_that_it_is_given(runs, source, tmp_path):
+    start = runs[1].mean
+    tuned = train.train(source, SETTINGS, tmp_path, train.Sitting(until=0, start=start))
+    for left, right in zip(jax.tree.leaves(start), jax.tree.leaves(tuned.params), strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 def test_the_state_is_watched_and_its_notes_are_dropped_with_the_steps(tmp_path, source):
@@ -132,8 +148,8 @@ def test_the_state_is_watched_and_its_notes_are_dropped_with_the_steps(tmp_path,
         train.append(tmp_path / "curve.tsv", {"step": str(state.step), "CA-lDDT": "0.5"})
 
     settings = dataclasses.replace(SETTINGS, score_every=2, checkpoint_every=3)
-    train.train(source, settings, tmp_path, minutes=60, watch=watch)
+    train.train(source, settings, tmp_path, train.Sitting(), watch)
     assert seen == [2]
     train.append(tmp_path / "curve.tsv", {"step": "4", "CA-lDDT": "0.5"})
-    train.train(source, settings, tmp_path, minutes=60, watch=watch)
+    train.train(source, settings, tmp_path, train.Sitting(), watch)
     assert (tmp_path / "curve.tsv").read_text(encoding="utf-8") == "step\tCA-lDDT\n2\t0.5\n"

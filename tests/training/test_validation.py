@@ -1,0 +1,87 @@
+"""Judging a run: an experiment judged by itself is right in everything; what is missing counts as wrong."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import RecordError
+from pipeline.protein import read_structure
+from pipeline.protein_writer import write_mmcif, write_pdb
+from training import validation
+
+GOLDEN = Path(__file__).parents[1] / "pipeline" / "golden"
+
+
+@pytest.fixture(scope="module")
+def native():
+    return read_structure(GOLDEN / "1bpi_A.pdb")
+
+
+def test_an_experiment_judged_by_itself_is_right(native):
+    confident = dataclasses.replace(native, b_factor=np.full(len(native), 90.0, np.float32))
+    found = validation.judge(confident, native)
+    assert found.scores == (1, 1, 1, 1)
+    for name in ("chi-1 right", "buried", "Q3"):
+        right, known = found.counts[name]
+        assert right == known > 0
+    assert found.counts["CA clashes"][0] == 0
+    np.testing.assert_allclose(found.plddt, 0.9)
+    np.testing.assert_allclose(found.ca_lddt, 1)
+
+
+def test_bonds_and_angles_are_counted_as_they_are_measured(native):
+    broken = native.atom37_positions.copy()
+    broken[10:] += [0.0, 0.0, 5.0]
+    before, after = (
+        validation.judge(model, native).counts
+        for model in (native, dataclasses.replace(native, atom37_positions=broken))
+    )
+    assert after["bonds off"][0] == before["bonds off"][0] + 1
+    assert after["bonds off"][1] == before["bonds off"][1] > 400  # BPTI has 58 residues and 454 heavy atoms
+
+
+@pytest.fixture
+def run(tmp_path, native):
+    """Write a run of two targets, of which one has no structure, and their references."""
+    rows = [{"name": "near", "best_identity": 0.7}, {"name": "far", "best_identity": None}]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").write_text(json.dumps({"targets": rows}), encoding="utf-8")
+    folder = tmp_path / "run" / "targets" / "near"
+    folder.mkdir(parents=True)
+    for kind in ("predicted", "relaxed"):
+        write_mmcif(folder / f"{kind}.cif", native, name="near")
+    (tmp_path / "references").mkdir()
+    for name in ("near", "far"):
+        write_pdb(tmp_path / "references" / f"{name}.pdb", native)
+    return tmp_path
+
+
+def test_the_table_has_a_row_for_each_method_and_bin(run, capsys):
+    assert validation.main(["--run", str(run / "run"), "--references", str(run / "references")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    score = {tuple(line[:-12]): line[-11] for line in lines if "predicted" in line}
+    assert score == {
+        ("above", "50", "%", "predicted"): "1.000",
+        ("no", "template", "predicted"): "0.000",  # it has none, so all of it is wrong
+        ("all", "predicted"): "0.500",
+    }
+
+
+def test_a_run_without_references_is_refused(run, tmp_path):
+    with pytest.raises(RecordError, match="no target of this run has a reference"):
+        validation.main(["--run", str(run / "run"), "--references", str(tmp_path / "elsewhere")])
+
+
+def test_calibration_counts_every_residue_once(native):
+    rng = np.random.default_rng(0)
+    judged = [
+        validation.Judged((), {}, plddt, np.clip(plddt + rng.normal(scale=0.01, size=50), 0, 1))
+        for plddt in rng.uniform(0, 1, (3, 50))
+    ]
+    *tenths, residues, targets = validation.calibration(judged)
+    assert sum(int(row[1]) for row in tenths) == 150
+    assert float(residues[2]) > 0.99
+    assert float(targets[2]) > 0.99

@@ -1,0 +1,203 @@
+"""Judge a run against experimental structures: accuracy, side chains, geometry and confidence, by template identity.
+
+    ./foldline run targets.fasta --outdir results
+    python -m training.validation --run results --references DIR [--others promod3=DIR]
+
+DIR holds `NAME.pdb` or `NAME.cif` of each target. The structures of other methods, in the same naming, stand in rows of
+their own; a target without one counts with scores of 0, and only for accuracy.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import residue_constants as rc
+from pipeline import quality
+from pipeline.errors import RecordError
+from pipeline.evaluate.pairs import Pairs, pair_residues
+from pipeline.evaluate.scores import evaluate
+from pipeline.protein import Protein, read_structure
+from pipeline.quality.accessibility import accessible_surface, relative_surface
+from pipeline.quality.rotamers import chi_angles
+from pipeline.quality.secondary import secondary_structure, three_states
+from pipeline.text_table import aligned
+
+BINS = {"above 50 %": (0.5, 1.01), "30 to 50 %": (0.3, 0.5), "below 30 %": (1e-9, 0.3), "no template": (-1.0, 1e-9)}
+RIGHT = 40.0  # degrees by which a first torsion may be off
+BURIED = 0.25  # relative accessible surface of the reference below which a residue is buried
+_KINDS = ("predicted", "relaxed")
+_MEANS = ("CA-lDDT", "lDDT", "TM-score", "GDT-TS")
+_SUMS = ("chi-1 right", "buried", "Q3", "bonds off", "angles off", "CA clashes", "favoured")
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """One structure beside its reference.
+
+    Args:
+        scores: CA-lDDT, lDDT, TM-score, GDT-TS, 0-1.
+        counts: By name (how many, of how many); those of `_SUMS`.
+        plddt: Of the residues of the reference, 0-1, nan where there is none, shape (n,).
+        ca_lddt: Of the same residues, shape (n,).
+    """
+
+    scores: tuple[float, ...]
+    counts: Mapping[str, tuple[float, float]]
+    plddt: np.ndarray
+    ca_lddt: np.ndarray
+
+
+MISSING = Judged((0.0,) * len(_MEANS), {}, np.empty(0), np.empty(0))
+
+
+def judge(model: Protein, reference: Protein) -> Judged:
+    """Measure a structure and compare it with the experiment."""
+    found, pairs = evaluate(model, reference), pair_residues(model, reference)
+    scores = (found.ca_lddt, found.lddt, found.tm_score, found.gdt_ts)
+    lddt = np.array([math.nan if value is None else value for value in found.per_residue["ca_lddt"]])
+    plddt = np.where(pairs.model >= 0, model.b_factor[pairs.model], np.nan) / 100
+    return Judged(scores, {**_side_chains(model, reference, pairs), **_geometry(model)}, plddt, lddt)
+
+
+def _side_chains(model: Protein, reference: Protein, pairs: Pairs) -> dict[str, tuple[float, float]]:
+    """Return how many first torsions, and how many states of secondary structure, are those of the reference."""
+    real = pairs.real
+    ours, theirs = (_first_torsion(protein)[rows] for protein, rows in ((model, pairs.model[real]), (reference, real)))
+    known = np.isfinite(ours) & np.isfinite(theirs) & (model.aatype[pairs.model[real]] == reference.aatype[real])
+    right = known & (np.abs((ours - theirs + 180) % 360 - 180) <= RIGHT)
+    hidden = known & (relative_surface(reference.aatype, accessible_surface(reference))[real] < BURIED)
+    states, wanted = (np.array(list(three_states(secondary_structure(protein)))) for protein in (model, reference))
+    same = states[pairs.model[real]] == wanted[real]
+    return {
+        "chi-1 right": (right.sum(), known.sum()),
+        "buried": ((right & hidden).sum(), hidden.sum()),
+        "Q3": (same.sum(), len(same)),
+    }
+
+
+def _first_torsion(protein: Protein) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return chi_angles(protein.aatype, protein.atom37_positions, protein.atom37_mask)[:, 0]
+
+
+def _geometry(model: Protein) -> dict[str, tuple[float, float]]:
+    counted = quality.assess(model)
+    n = len(model)
+    bonds = _number_of(rc.BONDS, model) + n - 1
+    angles = _number_of(rc.ANGLES, model) + 2 * (n - 1)
+    return {
+        "bonds off": (counted["bond_outliers"] or 0, bonds),
+        "angles off": (counted["angle_outliers"] or 0, angles),
+        "CA clashes": (counted["ca_clashes"] or 0, n / 100),
+        "favoured": ((counted["ramachandran_favoured"] or 0) * n, n),
+    }
+
+
+def _number_of(source: Mapping[str, Sequence[Any]], model: Protein) -> int:
+    """Return how many bonds or angles the residues have."""
+    return sum(len(source.get(letter, ())) for letter in model.sequence)
+
+
+def identities(run: Path) -> dict[str, float]:
+    """Return the identity of each target's best template that the network was shown; 0 where it saw none."""
+    table = json.loads((run / "summary.json").read_text(encoding="utf-8"))["targets"]
+    return {row["name"]: float(row["best_identity"] or 0.0) for row in table}
+
+
+def structure_of(folder: Path, name: str) -> Protein | None:
+    """Read the structure of a name in a folder; None where there is none."""
+    paths = [folder / f"{name}{end}" for end in (".cif", ".pdb")]
+    return next((read_structure(path) for path in paths if path.exists()), None)
+
+
+def judged_run(run: Path, references: Path, others: Mapping[str, Path]) -> dict[str, dict[str, Judged]]:
+    """Return what was judged, by method and target.
+
+    Raises:
+        RecordError: No target of the run has a reference.
+    """
+    found: dict[str, dict[str, Judged]] = {name: {} for name in (*_KINDS, *others)}
+    for name in identities(run):
+        if (reference := structure_of(references, name)) is None:
+            continue
+        places = {kind: (run / "targets" / name, kind) for kind in _KINDS}
+        for method, (folder, file) in (places | {other: (path, name) for other, path in others.items()}).items():
+            model = structure_of(folder, file)
+            found[method][name] = judge(model, reference) if model else MISSING
+    if not any(found.values()):
+        raise RecordError("no target of this run has a reference", str(references), "name the files after the targets")
+    return found
+
+
+def rows(found: Mapping[str, Mapping[str, Judged]], identity: Mapping[str, float]) -> Iterator[list[str]]:
+    """Give the table: a row for each method and bin of template identity."""
+    for label, (low, high) in {**BINS, "all": (-1.0, 1.01)}.items():
+        for method, judged in found.items():
+            chosen = [one for name, one in judged.items() if low <= identity[name] < high]
+            if chosen:
+                yield [label, method, str(len(chosen)), *_means(chosen), *_shares(chosen)]
+
+
+def _means(chosen: Sequence[Judged]) -> list[str]:
+    return [f"{value:.3f}" for value in np.mean([one.scores for one in chosen], axis=0)]
+
+
+def _shares(chosen: Sequence[Judged]) -> list[str]:
+    sums = [np.sum([one.counts.get(name, (0.0, 0.0)) for one in chosen], axis=0) for name in _SUMS]
+    return [f"{part / whole:.3f}" if whole else "-" for part, whole in sums]
+
+
+def calibration(judged: Sequence[Judged]) -> Iterator[list[str]]:
+    """Give a row for each tenth of pLDDT: residues, mean pLDDT, mean lDDT; then the correlations."""
+    plddt, lddt = (np.concatenate([getattr(one, name) for one in judged]) for name in ("plddt", "ca_lddt"))
+    known = np.isfinite(plddt) & np.isfinite(lddt)
+    plddt, lddt = plddt[known], lddt[known]
+    tenth = np.minimum((10 * plddt).astype(int), 9)
+    for k in np.unique(tenth):
+        here = tenth == k
+        yield [
+            f"{k / 10:.1f} to {(k + 1) / 10:.1f}",
+            str(here.sum()),
+            f"{plddt[here].mean():.3f}",
+            f"{lddt[here].mean():.3f}",
+        ]
+    means = np.array([(np.nanmean(one.plddt), np.nanmean(one.ca_lddt)) for one in judged if len(one.plddt)])
+    yield ["correlation", "of residues", _correlation(plddt, lddt), ""]
+    yield ["correlation", "of targets", _correlation(*means.T), ""]
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> str:
+    """Return Pearson's correlation in words; none of values that are all alike."""
+    return f"{np.corrcoef(one, other)[0, 1]:.3f}" if min(np.ptp(one), np.ptp(other)) > 0 else "-"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.validation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, required=True, help="output folder of foldline run")
+    parser.add_argument("--references", type=Path, required=True, help="folder of experimental structures")
+    parser.add_argument("--others", nargs="*", default=[], metavar="NAME=DIR", help="structures of other methods")
+    arguments = parser.parse_args(argv)
+    others = {name: Path(folder) for name, _, folder in (text.partition("=") for text in arguments.others)}
+    found = judged_run(arguments.run, arguments.references, others)
+    table = list(rows(found, identities(arguments.run)))
+    sys.stdout.write(aligned([("template", "method", "targets", *_MEANS, *_SUMS), *table]))
+    sys.stdout.write("\n" + aligned([("pLDDT", "residues", "mean pLDDT", "mean CA-lDDT"), *_calibrated(found)]))
+    return 0
+
+
+def _calibrated(found: Mapping[str, Mapping[str, Judged]]) -> list[list[str]]:
+    return list(calibration(list(found["predicted"].values())))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
