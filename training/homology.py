@@ -16,7 +16,7 @@ import numpy as np
 
 from models import residue_constants as rc
 from pipeline.a3m import read_a3m
-from pipeline.featurize import aatype_of, template_arrays
+from pipeline.featurize.raw import aatype_of, template_arrays
 from pipeline.library.store import TemplateLibrary
 from pipeline.protein import Protein
 from pipeline.protein_writer import write_pdb
