@@ -71,21 +71,26 @@ def reasons(dropped: "collections.Counter[str] | dict[str, int]") -> dict[str, i
 def worth(alignment: Alignment) -> dict[str, Any]:
     """Return rows, effective numbers of rows and depth of an alignment, as `search.json` holds them."""
     msa, _ = encode(alignment)
-    effective, sample = neff(msa, list(THRESHOLDS.values()))
+    weights, counted = row_weights(msa, list(THRESHOLDS.values()))
+    scale = len(msa) / len(counted)
+    there = msa != GAP_ID
     return {
         "rows": len(alignment),
-        **{name: round(value, 2) for name, value in zip(THRESHOLDS, effective, strict=True)},
-        "neff_sample": sample,
-        "depth": [int(count) for count in (msa != GAP_ID).sum(axis=0)],
+        **{name: round(float(each.sum() * scale), 2) for name, each in zip(THRESHOLDS, weights, strict=True)},
+        "neff_sample": len(counted),
+        "depth": [int(count) for count in there.sum(axis=0)],
+        "depth_neff_80": [round(float(value), 1) for value in weights[-1] @ there[counted] * scale],
     }
 
 
-def neff(msa: NDArray[np.int8], thresholds: Sequence[float], work: int = _WORK) -> tuple[list[float], int]:
-    """Return the effective number of rows at each threshold of identity.
+def row_weights(
+    msa: NDArray[np.int8], thresholds: Sequence[float], work: int = _WORK
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return what each row counts for in the effective number of rows, at each threshold of identity.
 
     A row counts as one over the number of rows, itself included, that are as similar to it as the threshold. The
     identity of two rows is the number of columns with the same letter over those in which one of them has a letter. In
-    a large alignment, the rows that are counted are a sample, evenly spaced, and the sum is scaled up.
+    a large alignment, the rows that are counted are a sample, evenly spaced: scale their sum up.
 
     Args:
         msa: HHblits ids, gap 21; shape (rows, n).
@@ -93,7 +98,7 @@ def neff(msa: NDArray[np.int8], thresholds: Sequence[float], work: int = _WORK) 
         work: Bound on rows counted times rows times words of 64 columns.
 
     Returns:
-        The numbers, and how many rows were counted.
+        The weights, shape (thresholds, counted), and the indices of the rows that were counted, shape (counted,).
 
     Source: Jumper et al. 2021, Nature 596, 583, Methods (weights from clusters at 80 % identity on the region in which
     either sequence has residues).
@@ -112,7 +117,7 @@ def neff(msa: NDArray[np.int8], thresholds: Sequence[float], work: int = _WORK) 
             different, union = _compare(planes, gaps, chosen[part], others, columns)
             for index, threshold in enumerate(thresholds):
                 similar[index, part] += (union - different >= threshold * union).sum(axis=1)
-    return [float((1.0 / np.maximum(each, 1)).mean() * rows) for each in similar], counted
+    return 1.0 / np.maximum(similar, 1), chosen
 
 
 def _compare(

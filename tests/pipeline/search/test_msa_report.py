@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.a3m import GAP_ID, Alignment
-from pipeline.search.msa_report import Rows, combined, neff, worth
+from pipeline.search.msa_report import Rows, combined, row_weights, worth
 
 
 def family(rows=211, columns=67):
@@ -13,6 +13,11 @@ def family(rows=211, columns=67):
     changed = rng.random(msa.shape) < rng.random((rows, 1)) * 0.6
     msa[changed] = rng.integers(0, 22, changed.sum())
     return msa.astype(np.int8)
+
+
+def neff(msa, thresholds, **work):
+    weights, counted = row_weights(msa, thresholds, **work)
+    return [each.mean() * len(msa) for each in weights], len(counted)
 
 
 def plain_neff(msa, threshold):
@@ -41,6 +46,7 @@ def test_neff_by_hand():
     assert found["neff_62"] == 2.0  # 0.7 is similar: three rows of a third each
     assert found["neff_80"] == 3.0
     assert found["depth"] == [3] * 9 + [4]
+    assert found["depth_neff_80"] == [2.0] * 9 + [3.0]  # the equal rows count as one
     assert (found["rows"], found["neff_sample"]) == (4, 4)
 
 
@@ -89,4 +95,5 @@ def test_without_a_source_there_is_the_query():
         "neff_80": 1.0,
         "neff_sample": 1,
         "depth": [1, 1, 1, 1],
+        "depth_neff_80": [1.0, 1.0, 1.0, 1.0],
     }
