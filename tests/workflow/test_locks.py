@@ -19,7 +19,12 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 STAGES = ("search", "featurize", "predict", "relax", "report")
 NOT_PACKAGES = {"promod3", "ost", *sys.stdlib_module_names}  # ProMod3 runs under the system's Python
-PACKAGES = {"Bio": "biopython", "haiku": "dm-haiku", "yaml": "pyyaml"}  # where the import has another name
+PACKAGES = {
+    "Bio": "biopython",
+    "haiku": "dm-haiku",
+    "resvg_py": "resvg-py",
+    "yaml": "pyyaml",
+}  # where the import has another name
 
 
 def locked(name, python):
