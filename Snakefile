@@ -260,7 +260,7 @@ rule report_run:
         names=f"{OUT}/targets.txt",
         relax=expand(f"{OUT}/batches/relax-{{relax}}.json", relax=PLAN.relaxations),
     output:
-        page=f"{OUT}/report.html",
+        page=report(f"{OUT}/report.html", category="Run", labels={"page": "all targets"}),
         summary=f"{OUT}/summary.tsv",
     log:
         f"{OUT}/logs/report/run.log",

@@ -9,18 +9,32 @@ import numpy as np
 
 from pipeline.errors import FoldlineError
 from pipeline.fasta import read_target
-from pipeline.protein import Protein, read_structure
+from pipeline.protein import CA, Protein, read_structure
 from pipeline.records import read_json, read_npz
 from pipeline.target import Target, read_target_record
 
 Parts = Literal["all", "model", "records"]
 STAGES = ("search", "featurize", "predict", "relax")
+OTHERS = 25  # predictions of one target that are compared
 NO_RECORD = "no prediction was written; the logs of search, featurize and predict say why"
 KILLED = (
     "its prediction ({model}, seed {seed}) began and did not end: it goes on, or its process was killed,"
     " for example for want of memory or at a limit of time"
 )
 NO_REASON = "the prediction ended without a reason"
+
+
+@dataclasses.dataclass(frozen=True)
+class Other:
+    """One of several predictions, not the best.
+
+    Args:
+        name: Model and seed.
+        ca: CA atoms, shape (residues, 3), angstrom; nan where there is none.
+    """
+
+    name: str
+    ca: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +52,8 @@ class Evidence:
         plddt: Shape (residues,), 0-100, or None.
         pae: Predicted aligned error, shape (residues, residues), angstrom, or None.
         predicted, relaxed: The two structures, or None.
+        others: Predictions of other models and seeds.
+        provenance: What the prediction comes from; empty where there is no record.
         seconds: Wall time of each stage that has been measured.
         failure: Why there is no prediction; empty where there is one.
     """
@@ -56,6 +72,8 @@ class Evidence:
     pae: np.ndarray | None = None
     predicted: Protein | None = None
     relaxed: Protein | None = None
+    others: tuple[Other, ...] = ()
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     failure: str = ""
 
@@ -64,6 +82,12 @@ class Evidence:
         if len(self.author_numbers) == length:
             return self.author_numbers
         return tuple(str(i + 1) for i in range(length))
+
+    @property
+    def title(self) -> str:
+        """Return the header without the name, where it begins with it."""
+        first, _, rest = self.header.partition(" ")
+        return rest.strip() if first == self.name else self.header
 
     @property
     def status(self) -> str:
@@ -157,15 +181,29 @@ def _prediction(folder: Path, parts: Parts) -> dict[str, Any]:
     arrays = _optional_arrays(folder / "confidence.npz") if parts == "all" else {}
     relaxed = _optional_structure(folder / "relaxed.cif") if parts != "records" else None
     wanted = parts == "all" or (parts == "model" and relaxed is None)
+    ranking = _optional_json(folder / "ranking.json", "foldline.ranking/1")
     return {
         "confidence": _optional_json(folder / "confidence.json", "foldline.confidence/1"),
         "relax": _optional_json(folder / "relax.json", "foldline.relax/1"),
-        "ranking": _optional_json(folder / "ranking.json", "foldline.ranking/1"),
+        "ranking": ranking,
+        "provenance": _optional_json(folder / "provenance.json", "foldline.provenance/1"),
+        "others": _others(folder, ranking) if parts == "all" else (),
         "plddt": arrays.get("plddt"),
         "pae": _decode_pae(arrays),
         "predicted": _optional_structure(folder / "predicted.cif") if wanted else None,
         "relaxed": relaxed,
     }
+
+
+def _others(folder: Path, ranking: Mapping[str, Any]) -> tuple[Other, ...]:
+    """Read the predictions that are not the best, as far as they are there."""
+    others = []
+    for entry in list(ranking.get("ranked") or ())[1:OTHERS]:
+        model = _optional_structure(folder / str(entry["folder"]) / "predicted.cif")
+        if model is not None:
+            ca = np.where(model.atom37_mask[:, CA, None], model.atom37_positions[:, CA], np.nan)
+            others.append(Other(f"{entry['model']}, seed {entry['seed']}", ca))
+    return tuple(others)
 
 
 def _predict_record(made: Mapping[str, Any]) -> Mapping[str, Any]:

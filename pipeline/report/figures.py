@@ -43,8 +43,15 @@ def plddt_figure(plddt: np.ndarray, numbers: Sequence[str], structure: str = "")
     return figure("plddt", label, WIDTH, 264, parts, css="chain")
 
 
-def depth_figure(depth: np.ndarray, numbers: Sequence[str], few: int) -> Markup:
-    """Draw how many sequences of the alignment cover each residue, with a line at `few`."""
+def depth_figure(depth: np.ndarray, numbers: Sequence[str], few: int, effective: np.ndarray | None = None) -> Markup:
+    """Draw how many sequences of the alignment cover each residue, with a line at `few`.
+
+    Args:
+        depth: Sequences, shape (residues,).
+        numbers: The user's number of each residue.
+        few: Sequences that are few.
+        effective: The effective number of these sequences, shape (residues,); None to leave it out.
+    """
     top = max(float(depth.max(initial=0)), few * 1.25)
     frame = chain_frame(len(depth), 14, 154, 0, top)
     left, _, right, _ = frame.box
@@ -57,7 +64,32 @@ def depth_figure(depth: np.ndarray, numbers: Sequence[str], few: int) -> Markup:
         text(right + 8, at + 4, f"few ({few})", "note"),
     ]
     label = f"Sequences per residue: from {depth.min(initial=0):.0f} to {depth.max(initial=0):.0f}."
+    if effective is not None and len(effective):
+        end = frame.y(float(effective[-1]))
+        parts.append(element("path", class_="line", d=_steps(frame, effective)))
+        if abs(end - at) > 14:
+            parts.append(text(right + 8, end + 4, "Neff", "note"))
+        label += f" Effective number: from {effective.min():.1f} to {effective.max():.1f}."
     return figure("depth", label, WIDTH, 194, parts, css="chain")
+
+
+def agreement_figure(agreement: Sequence[tuple[str, np.ndarray]], numbers: Sequence[str]) -> Markup:
+    """Draw how near other predictions are to the best one, residue by residue.
+
+    Args:
+        agreement: Name and CA-lDDT to the best, 0-1, shape (residues,), of each other prediction.
+        numbers: The user's number of each residue.
+    """
+    frame = chain_frame(len(numbers), 14, 154, 0, 1)
+    left, _, right, _ = frame.box
+    everything = np.array([values for _, values in agreement])
+    parts = [*frame.y_axis("CA-lDDT"), *frame.x_axis("residue", residue_ticks(numbers, right - left))]
+    parts += [element("path", class_="line thin", d=_steps(frame, values)) for values in everything]
+    mean = everything.mean(axis=0)
+    parts.append(element("path", class_="line", d=_steps(frame, mean)))
+    parts.append(text(right + 8, frame.y(1) + 4, "equal", "note"))
+    label = f"CA-lDDT of {len(everything)} other predictions to the best: mean {np.nanmean(everything):.2f}."
+    return figure("agreement", label, WIDTH, 194, parts, css="chain")
 
 
 def displacement_figure(displacement: np.ndarray, numbers: Sequence[str]) -> Markup:
@@ -76,16 +108,18 @@ def displacement_figure(displacement: np.ndarray, numbers: Sequence[str]) -> Mar
 
 def coverage_figure(hits: Sequence[Mapping[str, Any]], used: Sequence[str], numbers: Sequence[str]) -> Markup:
     """Draw which residues each template covers: solid where it was used, hollow where not; aligned columns only."""
-    row, top = 18, 8
+    row, top = 18, 22
     frame = chain_frame(len(numbers), top, top + row * len(hits), 0, 1)
     left, _, right, bottom = frame.box
     parts = frame.x_axis("residue", residue_ticks(numbers, right - left))
+    parts += [text(right + 8, 14, "identity", "note"), text(WIDTH - 4, 14, "year", "note", "end")]
     for index, hit in enumerate(hits):
         y = top + row * index
         css = "hit used" if hit["id"] in used else "hit"
         parts.append(element("line", class_="grid", x1=left, x2=right, y1=y + row / 2, y2=y + row / 2))
         parts.append(text(left - 8, y + 13, str(hit["id"]).removeprefix("own:")[:8], "tick", "end"))
-        parts.append(text(right + 8, y + 13, f"{100 * hit['identity']:.0f} % identity", "tick"))
+        parts.append(text(right + 8, y + 13, f"{100 * hit['identity']:.0f} %", "tick"))
+        parts.append(text(WIDTH - 4, y + 13, str(hit.get("date") or "")[:4], "tick", "end"))
         for start, end in aligned_runs(hit):
             x, width = frame.x(start + 0.5), frame.x(end + 0.5) - frame.x(start + 0.5)
             parts.append(element("rect", class_=css, x=x, y=y + 4, width=width, height=row - 8, rx=2))

@@ -6,26 +6,33 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.report.png import data_uri, gradient, indexed_png, shrink
+from pipeline.report.png import block, data_uri, gradient, indexed_png, shrink
 from pipeline.report.svg import Frame, Scale, element, figure, residue_ticks, text, tick_label
 
-LEVELS = 64  # colours of a map: steps of half an angstrom
+BAR = 64  # colours of the scale below a map
 PIXELS = 400  # largest side of a map; longer chains are averaged in blocks
 SIDE, LEFT, TOP = 380, 64, 12
 
 
 @dataclasses.dataclass(frozen=True)
 class Palette:
-    """Colours from `low` to `high`, in the unit of the map."""
+    """Colours from 0 to `high`, in the unit of the map; a pixel holds its value in steps of `step`."""
 
     anchors: tuple[str, ...]
-    low: float
     high: float
+    step: float
+    levels: int
     label: str
 
+    @property
+    def colours(self) -> np.ndarray:
+        """Return the colour of each level, shape (levels, 3), 0-255."""
+        ramp = gradient(self.anchors, round(self.high / self.step) + 1)
+        return np.vstack([ramp, np.repeat(ramp[-1:], self.levels - len(ramp), axis=0)])
 
-PAE = Palette(("#0d3b2e", "#21735a", "#6db592", "#c4e3cf", "#ffffff"), 0, 30, "expected position error (Å)")
-DISTANCE = Palette(("#241455", "#3f4fae", "#4f9fc4", "#b3dccf", "#fdfaf0"), 0, 32, "distance of CA atoms (Å)")
+
+PAE = Palette(("#0d3b2e", "#21735a", "#6db592", "#c4e3cf", "#ffffff"), 30, 0.125, 255, "expected position error (Å)")
+DISTANCE = Palette(("#241455", "#3f4fae", "#4f9fc4", "#b3dccf", "#fdfaf0"), 32, 0.5, 65, "distance of CA atoms (Å)")
 
 
 def pae_figure(pae: np.ndarray, numbers: Sequence[str]) -> Markup:
@@ -60,29 +67,31 @@ def _map_figure(
 
 
 def _image(values: np.ndarray, palette: Palette) -> Markup:
+    """Draw the map; the page's script reads the values back from the picture."""
     small = shrink(values, PIXELS)
-    share = (small - palette.low) / (palette.high - palette.low)
-    indices = np.where(np.isfinite(small), np.clip(np.nan_to_num(share) * LEVELS, 0, LEVELS - 1), LEVELS).astype(
-        np.uint8
-    )
-    colours = np.vstack([gradient(palette.anchors, LEVELS), [128, 128, 128]])
+    missing = palette.levels
+    steps = np.clip(np.rint(np.nan_to_num(small) / palette.step), 0, palette.levels - 1)
+    indices = np.where(np.isfinite(small), steps, missing).astype(np.uint8)
     return element(
         "image",
         x=LEFT,
         y=TOP,
         width=SIDE,
         height=SIDE,
-        href=data_uri(indexed_png(indices, colours)),
+        href=data_uri(indexed_png(indices, np.vstack([palette.colours, [128, 128, 128]]))),
         preserveAspectRatio="none",
         class_="pixels",
+        data_step=str(palette.step),
+        data_missing=missing,
+        data_block=block(len(values), PIXELS),
     )
 
 
 def _colour_bar(palette: Palette) -> list[Markup]:
     """Draw the scale below the map, with its unit."""
     y = TOP + SIDE + 62
-    bar = indexed_png(np.arange(LEVELS)[None], gradient(palette.anchors, LEVELS))
-    scale = Scale(palette.low, palette.high, LEFT + 160, LEFT + SIDE)
+    bar = indexed_png(np.arange(BAR)[None], gradient(palette.anchors, BAR))
+    scale = Scale(0, palette.high, LEFT + 160, LEFT + SIDE)
     parts = [
         text(LEFT, y + 10, palette.label, "note"),
         element(

@@ -3,6 +3,7 @@
 import base64
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -14,20 +15,26 @@ def indexed_png(indices: np.ndarray, palette: np.ndarray) -> bytes:
         indices: Shape (height, width), integers below 256.
         palette: Shape (colours, 3), 0-255.
 
-    Source: PNG specification (ISO/IEC 15948), colour type 3, filter 0.
+    Source: PNG specification (ISO/IEC 15948), colour type 3, the filter of types 0 to 2 that gives the smallest file.
     """
     height, width = indices.shape
-    rows = np.zeros((height, width + 1), np.uint8)  # each row starts with its filter type
-    rows[:, 1:] = indices
     return b"".join(
         (
             b"\x89PNG\r\n\x1a\n",
             _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
             _chunk(b"PLTE", palette.astype(np.uint8).tobytes()),
-            _chunk(b"IDAT", zlib.compress(rows.tobytes(), 9)),
+            _chunk(b"IDAT", min((zlib.compress(rows, 9) for rows in _filtered(indices.astype(np.uint8))), key=len)),
             _chunk(b"IEND", b""),
         )
     )
+
+
+def _filtered(indices: np.ndarray) -> Iterator[bytes]:
+    """Give the rows as they are, as differences from the left and from above; each row starts with its filter type."""
+    left = np.diff(indices, axis=1, prepend=np.uint8(0))
+    above = np.diff(indices, axis=0, prepend=np.uint8(0))
+    for kind, rows in enumerate((indices, left, above)):
+        yield np.pad(rows, ((0, 0), (1, 0)), constant_values=kind).tobytes()
 
 
 def data_uri(png: bytes) -> str:
@@ -42,9 +49,14 @@ def gradient(anchors: tuple[str, ...], levels: int) -> np.ndarray:
     return np.stack([np.interp(at, np.arange(len(anchors)), stops[:, c]) for c in range(3)], axis=1).round()
 
 
+def block(side: int, limit: int) -> int:
+    """Return how many values, along each axis, one pixel of a map stands for."""
+    return max(1, -(-side // limit))
+
+
 def shrink(values: np.ndarray, limit: int) -> np.ndarray:
     """Average blocks of a square map until its side is at most `limit`; missing values stay out of the averages."""
-    factor = -(-values.shape[0] // limit)
+    factor = block(values.shape[0], limit)
     if factor <= 1:
         return values
     side = -(-values.shape[0] // factor)

@@ -24,12 +24,14 @@ class Torsions:
         phi, psi: Degrees, shape (residues,).
         kind: Index into the kinds of `pipeline.quality.ramachandran`, shape (residues,).
         names: For people, such as "Lys 17".
+        residue: Index of each in the structure, shape (residues,).
     """
 
     phi: np.ndarray
     psi: np.ndarray
     kind: np.ndarray
     names: tuple[str, ...]
+    residue: np.ndarray
 
     @property
     def levels(self) -> np.ndarray:
@@ -40,7 +42,7 @@ class Torsions:
 def torsions(phi: np.ndarray, psi: np.ndarray, kind: np.ndarray, names: Sequence[str]) -> Torsions:
     """Keep the residues with both torsions."""
     real = np.flatnonzero(np.isfinite(phi) & np.isfinite(psi))
-    return Torsions(phi[real], psi[real], kind[real], tuple(names[int(i)] for i in real))
+    return Torsions(phi[real], psi[real], kind[real], tuple(names[int(i)] for i in real), real)
 
 
 def shares(found: Torsions) -> dict[str, float]:
@@ -106,11 +108,12 @@ def _region(frame: Frame, level: int) -> str:
 def _mark(frame: Frame, found: Torsions, i: int, outlier: bool) -> Markup:
     x, y = frame.x(float(found.phi[i])), frame.y(float(found.psi[i]))
     css = "mark outlier" if outlier else "mark"
+    place = int(found.residue[i]) + 1
     if found.kind[i] == KINDS.index("glycine"):
-        return element("path", class_=css, d=f"M{number(x)} {number(y - 4)}l3.6 6.4h-7.2z")
+        return element("path", class_=css, d=f"M{number(x)} {number(y - 4)}l3.6 6.4h-7.2z", data_i=place)
     if KINDS[found.kind[i]] in ("trans proline", "cis proline"):
-        return element("rect", class_=css, x=x - 2.8, y=y - 2.8, width=5.6, height=5.6)
-    return element("circle", class_=css, cx=x, cy=y, r=2.8)
+        return element("rect", class_=css, x=x - 2.8, y=y - 2.8, width=5.6, height=5.6, data_i=place)
+    return element("circle", class_=css, cx=x, cy=y, r=2.8, data_i=place)
 
 
 def _names(frame: Frame, found: Torsions) -> list[Markup]:

@@ -3,7 +3,6 @@
 import base64
 import functools
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,30 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.report import figures, wording
-from pipeline.report.bands import BANDS, band_of
+from pipeline.report import figures, viewer, wording
+from pipeline.report.agreement import agreement
+from pipeline.report.bands import BANDS
+from pipeline.report.done import citations, provenance, run_software
 from pipeline.report.evidence import STAGES, Evidence
-from pipeline.report.ribbon import trace_figure
+from pipeline.report.faults import LISTED, faults
+from pipeline.report.run_rows import relative, run_rows
 from pipeline.report.style import style_sheet
 from pipeline.report.summary import best_template, summary_row
 from pipeline.report.tables import (
-    citations,
     comparison_rows,
+    fault_rows,
     model_rows,
     percent,
     plain_number,
-    provenance,
     template_rows,
     violation_rows,
 )
-from pipeline.report.target import fold as fold_of
-from pipeline.report.target import target_figures, target_residues, target_sequence
+from pipeline.report.target import target_figures, target_models, target_residues, target_sequence
 
-FOLDER = Path(__file__).parent
+WEB = Path(__file__).parent / "web"
+TARGET_SCRIPTS = ("data.js", "selection.js", "plots.js", "maps.js", "viewer.js", "scene.js", "start.js")
+RUN_FILES = ("summary.tsv", "summary.json", "config.yaml")
+RUN_SCRIPTS = ("data.js", "run.js")
 
 
 def target_page(evidence: Evidence, settings: wording.Shown, *, output: Path, run: Path) -> str:
@@ -44,6 +47,9 @@ def target_page(evidence: Evidence, settings: wording.Shown, *, output: Path, ru
         run: Output folder of the run.
     """
     hits = list(evidence.templates.get("hits") or ())
+    others = agreement(evidence)
+    found = faults(evidence.model) if evidence.model is not None and _whole(evidence) else []
+    models, coordinates = target_models(evidence, others)
     return _page(
         "target.html.j2",
         evidence=evidence,
@@ -52,12 +58,15 @@ def target_page(evidence: Evidence, settings: wording.Shown, *, output: Path, ru
         notes=wording.notes(evidence),
         row=summary_row(evidence),
         best=best_template(evidence),
-        figures=target_figures(evidence, settings),
+        figures=target_figures(evidence, settings, others),
         sequence=target_sequence(evidence),
-        residues=target_residues(evidence),
+        residues=target_residues(evidence, found) | {"models": models},
+        coordinates=coordinates,
+        faults=fault_rows(found, evidence),
+        listed=LISTED,
         templates=template_rows(hits[: settings.template_rows], wording.templates_used(evidence)),
         hits=len(hits),
-        models=model_rows(evidence),
+        models=model_rows(evidence, others),
         ranked_by={"ptm": "pTM", "plddt": "mean pLDDT"}.get(evidence.ranking.get("rank_by", ""), ""),
         energies=comparison_rows(evidence),
         violations=violation_rows(evidence.violations_before, evidence.relax.get("violations_after") or {}),
@@ -65,8 +74,14 @@ def target_page(evidence: Evidence, settings: wording.Shown, *, output: Path, ru
         citations=citations(evidence),
         files=_files(run / "targets" / evidence.name, output),
         run_link=_run_link(output, run),
-        script="target.js",
+        scripts=TARGET_SCRIPTS,
+        viewer=viewer.packed_script() if models else "",
     )
+
+
+def _whole(evidence: Evidence) -> bool:
+    """Return whether the model has the residues of the sequence, so that findings can be laid on it."""
+    return evidence.model is not None and len(evidence.model) == len(evidence.sequence)
 
 
 def run_page(everything: Sequence[Evidence], *, output: Path, run: Path) -> str:
@@ -78,40 +93,42 @@ def run_page(everything: Sequence[Evidence], *, output: Path, run: Path) -> str:
         run: Output folder of the run.
     """
     ordered = sorted(everything, key=lambda e: (e.status != "failed", e.name.casefold()))
-    targets = [_entry(evidence, output, run) for evidence in ordered]
-    confidences = [e.confidence["mean_plddt"] for e in everything if e.confidence.get("mean_plddt") is not None]
-    seconds = {stage: sum(e.seconds.get(stage, 0.0) for e in everything) for stage in STAGES}
+    targets, packed = run_rows(ordered, output, run)
+    drawn = run_figures(everything)
     return _page(
         "run.html.j2",
+        number=len(everything),
         targets=targets,
+        packed=packed,
         counts={status: sum(e.status == status for e in everything) for status in ("relaxed", "unrelaxed", "failed")},
         residues=sum(len(e.sequence) for e in everything),
-        histogram=figures.histogram_figure(np.array(confidences)) if confidences else None,
-        timing=figures.timing_figure({k: v for k, v in seconds.items() if v}) if any(seconds.values()) else None,
-        total=figures.duration(sum(seconds.values())),
-        script="run.js",
+        histogram=drawn.get("histogram"),
+        timing=drawn.get("timing"),
+        total=figures.duration(sum(sum(e.seconds.values()) for e in everything)),
+        software=run_software(everything),
+        files=[(relative(run / name, output), name) for name in RUN_FILES if (run / name).exists()],
+        scripts=RUN_SCRIPTS,
     )
 
 
-def _entry(evidence: Evidence, output: Path, run: Path) -> dict[str, Any]:
-    fold = fold_of(evidence)
-    page = run / "targets" / evidence.name / "report.html"
-    return {
-        "evidence": evidence,
-        "row": summary_row(evidence),
-        "band": int(band_of(np.array(evidence.confidence.get("mean_plddt") or 0.0))),
-        "seconds": sum(evidence.seconds.values()) or None,
-        "picture": trace_figure(fold, f"Fold of {evidence.name}, coloured by pLDDT.") if fold else None,
-        "link": _relative(page, output) if not evidence.failure or page.exists() else "",
-    }
+def run_figures(everything: Sequence[Evidence]) -> dict[str, Markup]:
+    """Return the figures of a run by name; those without evidence are left out."""
+    confidences = [e.confidence["mean_plddt"] for e in everything if e.confidence.get("mean_plddt") is not None]
+    seconds = {stage: sum(e.seconds.get(stage, 0.0) for e in everything) for stage in STAGES}
+    drawn = {}
+    if confidences:
+        drawn["histogram"] = figures.histogram_figure(np.array(confidences))
+    if any(seconds.values()):
+        drawn["timing"] = figures.timing_figure({stage: value for stage, value in seconds.items() if value})
+    return drawn
 
 
-def _page(template: str, *, script: str, **values: Any) -> str:
-    style = style_sheet()
-    code = (FOLDER / script).read_text(encoding="utf-8")
+def _page(template: str, *, scripts: tuple[str, ...], **values: Any) -> str:
+    style, code = style_sheet(), _script(scripts)
+    allowed = [code, viewer.script()] if values.get("viewer") else [code]
     policy = (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src '{_hash(style)}'; script-src '{_hash(code)}'"
+        f"style-src '{_hash(style)}'; script-src {' '.join(repr(_hash(text)) for text in allowed)}"
     )
     return (
         _environment()
@@ -126,6 +143,14 @@ def _page(template: str, *, script: str, **values: Any) -> str:
     )
 
 
+@functools.cache
+def _script(names: tuple[str, ...]) -> str:
+    """Put the parts of a page's script into one, whose names no other script sees."""
+    parts = [(WEB / name).read_text(encoding="utf-8") for name in names]
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
+
+
+@functools.cache
 def _hash(text: str) -> str:
     """Return the hash by which a page's policy allows one script or style sheet and no other."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -134,7 +159,7 @@ def _hash(text: str) -> str:
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
+        loader=jinja2.FileSystemLoader(WEB),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -156,14 +181,10 @@ def _files(folder: Path, output: Path) -> list[tuple[str, str]]:
         "templates.json": "template hits",
         "relax.json": "relaxation: energies, violations, displacement",
     }
-    return [(_relative(folder / name, output), what) for name, what in wanted.items() if (folder / name).exists()]
+    return [(relative(folder / name, output), what) for name, what in wanted.items() if (folder / name).exists()]
 
 
 def _run_link(output: Path, run: Path) -> str:
     """Link to the run's page where this page lies in its own folder, as the workflow puts it."""
     inside = output.resolve().parent.parent == (run / "targets").resolve()
-    return _relative(run / "report.html", output) if inside else ""
-
-
-def _relative(path: Path, output: Path) -> str:
-    return Path(os.path.relpath(path.resolve(), output.resolve().parent)).as_posix()
+    return relative(run / "report.html", output) if inside else ""

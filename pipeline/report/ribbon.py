@@ -12,6 +12,7 @@ from pipeline.report.svg import element, figure
 SHADES, DEPTHS = 6, 4  # levels of light and of distance; the style sheet has a colour for each of them
 HALF_WIDTH = {"H": 1.35, "E": 1.05, "-": 0.28}  # angstrom
 STEPS = ((160, 5), (400, 3), (10**9, 2))  # quads between residues, up to so many residues: pages stay small
+THUMBNAIL = (96, 72)
 ARROW = 1.9  # half width of the base of a strand's arrow, angstrom
 
 
@@ -50,13 +51,19 @@ def ribbon_figure(fold: Fold, label: str, *, key: str = "ribbon", size: tuple[in
     return figure(key, label, *size, [element("g", *quads, transform="scale(.1)")], css="ribbon")
 
 
-def trace_figure(fold: Fold, label: str, *, key: str = "trace", size: tuple[int, int] = (96, 72)) -> Markup:
+def trace_figure(fold: Fold, label: str, *, key: str = "trace") -> Markup:
     """Draw a smooth line through the CA atoms, one path for each run of a confidence band: a thumbnail."""
+    children = [element("path", class_=f"t{band}", d=path) for band, path in trace_paths(fold)]
+    return figure(key, label, *THUMBNAIL, children, css="trace")
+
+
+def trace_paths(fold: Fold) -> list[tuple[int, str]]:
+    """Return band and path data of each part of a thumbnail."""
     runs = chain.pieces(fold.positions, fold.mask)
     if not runs:
-        return figure(key, label, *size, [], css="trace")
-    place = _fit(fold.positions[np.concatenate(runs), chain.CA], size, margin=4)
-    children = []
+        return []
+    place = _fit(fold.positions[np.concatenate(runs), chain.CA], THUMBNAIL, margin=4)
+    paths = []
     for piece in runs:
         at = place(fold.positions[piece, chain.CA])
         middle = (at[:-1] + at[1:]) / 2
@@ -64,8 +71,8 @@ def trace_figure(fold: Fold, label: str, *, key: str = "trace", size: tuple[int,
             path = f"M{_pair(middle[start])}" + "".join(
                 f"Q{_pair(at[i + 1])} {_pair(middle[i + 1])}" for i in range(start, end)
             )
-            children.append(element("path", class_=f"t{band}", d=path))
-    return figure(key, label, *size, children, css="trace")
+            paths.append((band, path))
+    return paths
 
 
 def band_runs(bands: np.ndarray) -> list[tuple[int, int, int]]:

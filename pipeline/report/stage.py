@@ -6,16 +6,22 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from pipeline.batch_record import outcome, reason_of, write_batch
 from pipeline.command_line import Parser
 from pipeline.errors import ConfigError, FoldlineError, RecordError
 from pipeline.records import write_text
+from pipeline.report.agreement import agreement
 from pipeline.report.evidence import Evidence, Parts, read_evidence, read_failures, target_folders, unreadable
-from pipeline.report.render import run_page, target_page
+from pipeline.report.export import DPI, write_figures
+from pipeline.report.render import run_figures, run_page, target_page
 from pipeline.report.summary import summary_rows, write_summary
+from pipeline.report.target import target_figures
 from pipeline.settings import add_flags, from_args, setting
 
 PAGE = "report.html"
+LEAST_DPI, MOST_DPI = 30, 1200
 LOGGER = logging.getLogger(__name__)
 
 
@@ -29,32 +35,14 @@ class Settings:
     template_rows: int = setting(20, "template hits listed on a target's page")
 
 
-def report_target(
-    target_dir: Path, run: Path, output: Path, settings: Settings, failures: Mapping[str, str] | None = None
-) -> None:
-    """Write the page of one target.
-
-    Args:
-        target_dir: Folder of the target.
-        run: Output folder of the run.
-        output: The page.
-        settings: What is shown.
-        failures: What `read_failures` gave; read from the run when it is not given.
-
-    Raises:
-        RecordError: The folder is no target's, or one of its records is damaged.
-    """
-    evidence = read_evidence(target_dir, run, failures=failures)
-    write_text(output, target_page(evidence, settings, output=output, run=run))
-
-
 def report_batch(folders: Sequence[Path], run: Path, settings: Settings) -> list[dict[str, str]]:
     """Write the page of each target into its folder; return one record per target: name, status, reason."""
     failures, records = read_failures(run), []
     for folder in folders:
         reason = ""
         try:
-            report_target(folder, run, folder / PAGE, settings, failures)
+            evidence = read_evidence(folder, run, failures=failures)
+            write_text(folder / PAGE, target_page(evidence, settings, output=folder / PAGE, run=run))
         except FoldlineError as error:
             reason = reason_of(error)
             LOGGER.error("%s: no page: %s", folder.name, reason)
@@ -62,8 +50,8 @@ def report_batch(folders: Sequence[Path], run: Path, settings: Settings) -> list
     return records
 
 
-def report_run(run: Path, output: Path, summary: Path | None, names: Sequence[str] | None, settings: Settings) -> None:
-    """Write the page of a run and, beside each other, its summary as TSV and JSON.
+def read_run(run: Path, names: Sequence[str] | None, settings: Settings) -> list[Evidence]:
+    """Read the targets of a run.
 
     Raises:
         RecordError: The folder holds no target.
@@ -73,11 +61,7 @@ def report_run(run: Path, output: Path, summary: Path | None, names: Sequence[st
         raise RecordError("expected target folders", str(run / "targets"), "run the workflow first")
     failures = read_failures(run)
     parts: list[Parts] = ["model" if i < settings.thumbnails else "records" for i in range(len(folders))]
-    everything = [_read(folder, run, failures, part) for folder, part in zip(folders, parts, strict=True)]
-    rows = summary_rows(everything)
-    if summary is not None:
-        write_summary(summary, rows)
-    write_text(output, run_page(everything, output=output, run=run))
+    return [_read(folder, run, failures, part) for folder, part in zip(folders, parts, strict=True)]
 
 
 def _read(folder: Path, run: Path, failures: Mapping[str, str], parts: Parts) -> Evidence:
@@ -92,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command."""
     made = Parser(
         "foldline report",
-        "Write the offline page of one target (--target-dir) or of a whole run (--run).",
+        "Write the offline page of one target (--target-dir) or of a whole run (--run), or its figures.",
         example="foldline report --run results --output results/report.html --summary results/summary.tsv",
     )
     made.add_argument(
@@ -110,6 +94,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch", type=Path, metavar="FILE", help="record to write of what succeeded and failed (JSON)")
     made.add_argument("--output", type=Path, metavar="FILE", help="HTML page to write; not with --targets")
     made.add_argument(
+        "--figures", type=Path, metavar="DIR", help="folder for the plots of the page, each as SVG and PNG"
+    )
+    made.add_argument("--dpi", type=int, default=DPI, metavar="N", help=f"pixels in an inch of these PNG ({DPI})")
+    made.add_argument(
         "--summary", type=Path, metavar="FILE", help="TSV to write, a row per target; the same as JSON beside it"
     )
     add_flags(made, Settings)
@@ -121,20 +109,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser()
     arguments = flags.parse_args(argv)
     settings = from_args(Settings, arguments)
-    if bool(arguments.targets) == bool(arguments.output):
-        flags.error("give --output, or --targets and --run")
+    if bool(arguments.targets) == bool(arguments.output or arguments.figures):
+        flags.error("give --output or --figures, or --targets and --run")
+    if not LEAST_DPI <= arguments.dpi <= MOST_DPI:
+        flags.error(f"expected --dpi from {LEAST_DPI} to {MOST_DPI}, found {arguments.dpi}")
     if arguments.targets:
         records = report_batch(arguments.targets, arguments.run or _run_of(arguments.targets[0]), settings)
         if arguments.batch:
             write_batch(arguments.batch, records)
-    elif arguments.target_dir is not None:
-        run = arguments.run or _run_of(arguments.target_dir)
-        report_target(arguments.target_dir, run, arguments.output, settings)
-    elif arguments.run is not None:
-        report_run(arguments.run, arguments.output, arguments.summary, _names(arguments.names), settings)
-    else:
+        return 0
+    if arguments.target_dir is None and arguments.run is None:
         raise ConfigError("expected --target-dir or --run", mend="name the folder to report on")
+    figures = (_report_run if arguments.target_dir is None else _report_target)(arguments, settings)
+    if arguments.figures is not None:
+        written = write_figures(figures, arguments.figures, arguments.dpi)
+        LOGGER.info("%d files in %s", len(written), arguments.figures)
     return 0
+
+
+def _report_target(arguments: argparse.Namespace, settings: Settings) -> dict[str, Markup]:
+    """Write the page of a target where it is asked for; return its figures where those are."""
+    run = arguments.run or _run_of(arguments.target_dir)
+    evidence = read_evidence(arguments.target_dir, run)
+    if arguments.output is not None:
+        write_text(arguments.output, target_page(evidence, settings, output=arguments.output, run=run))
+    return target_figures(evidence, settings, agreement(evidence)) if arguments.figures is not None else {}
+
+
+def _report_run(arguments: argparse.Namespace, settings: Settings) -> dict[str, Markup]:
+    """Write the page of a run and its summary where they are asked for; return its figures."""
+    everything = read_run(arguments.run, _names(arguments.names), settings)
+    if arguments.summary is not None:
+        write_summary(arguments.summary, summary_rows(everything))
+    if arguments.output is not None:
+        write_text(arguments.output, run_page(everything, output=arguments.output, run=arguments.run))
+    return run_figures(everything)
 
 
 def _run_of(target_dir: Path) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.report.ribbon import DEPTHS, SHADES
 
-SHEET = Path(__file__).with_name("style.css")
+SHEET = Path(__file__).parent / "web" / "style.css"
 BAND_COLOURS = ("#ff7d45", "#ffdb13", "#65cbf3", "#0053d6")  # very low to very high, as AlphaFold DB shows them
 DARK_BAND_COLOURS = ("#ff7d45", "#f2cf1d", "#65cbf3", "#3f83f8")  # the darkest blue vanishes on a dark page
 PAPER, DARK_PAPER = "#fcfcfb", "#14171b"
@@ -16,12 +16,12 @@ PAPER, DARK_PAPER = "#fcfcfb", "#14171b"
 @functools.cache
 def style_sheet() -> str:
     """Return the whole style sheet."""
-    light = _ribbon_rules(BAND_COLOURS, PAPER)
-    dark = _ribbon_rules(DARK_BAND_COLOURS, DARK_PAPER)
+    light = ribbon_rules(BAND_COLOURS, PAPER)
+    dark = ribbon_rules(DARK_BAND_COLOURS, DARK_PAPER)
     return f"{SHEET.read_text(encoding='utf-8')}{light}\n@media screen and (prefers-color-scheme: dark){{{dark}}}\n"
 
 
-def _ribbon_rules(colours: tuple[str, ...], paper: str) -> str:
+def ribbon_rules(colours: tuple[str, ...], paper: str) -> str:
     """Return a rule for each band, level of light and level of distance: the far side fades into the page."""
     rules = []
     for band, colour in enumerate(colours):

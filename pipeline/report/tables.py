@@ -1,9 +1,15 @@
 """Make the rows of a target's tables: templates, energies, violations, what was done, what to cite."""
 
+import itertools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models import residue_constants as rc
+from pipeline.report.agreement import Agreement
 from pipeline.report.evidence import Evidence
+from pipeline.report.faults import KINDS, Fault
+from pipeline.report.figures import aligned_runs
 from pipeline.report.ramachandran import shares
 from pipeline.report.target import found_torsions
 from pipeline.report.wording import why_not
@@ -43,7 +49,7 @@ ALWAYS = ("violating_residues", "violation_fraction", "clashes", "d_residues", "
 
 
 def template_rows(hits: Sequence[Mapping[str, Any]], used: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the cells of each template hit, with whether it was used or why not."""
+    """Return the cells of each template hit: whether it was used or why not, where it aligns (JSON, counted from 1)."""
     return [
         {
             "id": str(hit.get("id", "")),
@@ -53,6 +59,9 @@ def template_rows(hits: Sequence[Mapping[str, Any]], used: tuple[str, ...]) -> l
             "e_value": f"{hit['e_value']:.1e}" if hit.get("e_value") is not None else MISSING,
             "score": plain_number(hit.get("score")),
             "use": why_not(hit, used),
+            "spans": json.dumps([[start + 1, end] for start, end in aligned_runs(hit)])
+            if hit.get("query_alignment")
+            else "",
         }
         for hit in hits
     ]
@@ -91,55 +100,35 @@ def violation_rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
     return rows
 
 
-def provenance(evidence: Evidence) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return (title, [(what, value)]) of each part of what was done."""
-    parts = [
-        ("Search", _search(evidence.search, evidence.templates)),
-        ("Prediction", _prediction(evidence.confidence)),
-        ("Relaxation", _relaxation(evidence.relax)),
-        ("Software", _software(evidence)),
-        *(
-            (f"Settings of {stage}", [(humanised(k), str(v)) for k, v in (record.get("settings") or {}).items()])
-            for stage, record in (
-                ("search", evidence.search),
-                ("predict", evidence.confidence),
-                ("relax", evidence.relax),
-            )
-        ),
-    ]
-    return [(title, rows) for title, rows in parts if rows]
+def model_rows(evidence: Evidence, others: Sequence[Agreement]) -> list[tuple[str, ...]]:
+    """Return rank, model, seed, mean pLDDT, pTM, CA-lDDT and CA-RMSD to the best of several predictions, in order."""
+    near = {other.name: other for other in others}
+    rows: list[tuple[str, ...]] = []
+    for rank, entry in enumerate(evidence.ranking.get("ranked") or (), start=1):
+        other = near.get(f"{entry['model']}, seed {entry['seed']}")
+        beside = (plain_number(other.lddt), plain_number(other.rmsd)) if other else (MISSING, MISSING)
+        scores = f"{entry['mean_plddt']:.1f}", plain_number(entry["ptm"])
+        rows.append((str(rank), str(entry["model"]), str(entry["seed"]), *scores, *beside))
+    return rows
 
 
-def citations(evidence: Evidence) -> list[str]:
-    """List what a paper that uses this model should cite."""
-    cited = [
-        "Network: Jumper et al., Highly accurate protein structure prediction with AlphaFold. "
-        "Nature 596, 583 (2021), doi:10.1038/s41586-021-03819-2.",
-    ]
-    if evidence.search:
-        cited.append(
-            "Search: Larralde & Zeller, PyHMMER: a Python library binding to HMMER. Bioinformatics 39, btad214 (2023), "
-            "doi:10.1093/bioinformatics/btad214; Eddy, Accelerated profile HMM searches. PLoS Comput. Biol. 7, "
-            "e1002195 (2011), doi:10.1371/journal.pcbi.1002195."
+def fault_rows(found: Sequence[Fault], evidence: Evidence) -> list[dict[str, Any]]:
+    """Return a row for each residue with findings, those of the worst kinds first: place, name, kinds, words."""
+    numbers = evidence.numbers(len(evidence.sequence))
+    rows = []
+    for residue, group in itertools.groupby(found, key=lambda fault: fault.residue):
+        faults = list(group)
+        name = rc.ONE_TO_THREE[evidence.sequence[residue]].capitalize()
+        rows.append(
+            {
+                "place": residue + 1,
+                "name": f"{name} {numbers[residue]}",
+                "kind": faults[0].kind,
+                "words": "; ".join(fault.words for fault in faults),
+            }
         )
-    if evidence.relax.get("status") == "relaxed":
-        cited.append(
-            "Relaxation: Eastman et al., OpenMM 8. J. Phys. Chem. B 128, 109 (2024), doi:10.1021/acs.jpcb.3c06662; "
-            "Maier et al., ff14SB. J. Chem. Theory Comput. 11, 3696 (2015), doi:10.1021/acs.jctc.5b00255."
-        )
-    return [
-        *cited,
-        "Workflow: M\u00f6lder et al., Sustainable data analysis with Snakemake. F1000Research 10, 33 (2021), "
-        "doi:10.12688/f1000research.29032.",
-    ]
-
-
-def model_rows(evidence: Evidence) -> list[tuple[str, str, str, str, str]]:
-    """Return rank, model, seed, mean pLDDT and pTM of several predictions, the best first; nothing for a single one."""
-    return [
-        (str(rank), str(entry["model"]), str(entry["seed"]), f"{entry['mean_plddt']:.1f}", plain_number(entry["ptm"]))
-        for rank, entry in enumerate(evidence.ranking.get("ranked") or (), start=1)
-    ]
+    order = list(KINDS)
+    return sorted(rows, key=lambda row: order.index(str(row["kind"])))
 
 
 def plain_number(value: Any) -> str:
@@ -161,6 +150,17 @@ def plain_number(value: Any) -> str:
     return written.replace(",", "\u202f").replace("-", "\u2212")
 
 
+def in_words(value: Any) -> str:
+    """Write the value of a setting for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(in_words(part) for part in value) or "none"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {in_words(part)}" for key, part in value.items()) or "none"
+    return MISSING if value is None or value == "" else str(value)
+
+
 def percent(value: float | None) -> str:
     """Write a share, 0-1, in percent."""
     return MISSING if value is None else f"{100 * value:.0f} %"
@@ -170,67 +170,3 @@ def humanised(key: str) -> str:
     """Turn the name of a field into words."""
     words = key.replace(".", ", ").replace("_", " ").strip()
     return words[:1].upper() + words[1:]
-
-
-def _search(search: Mapping[str, Any], templates: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [
-        (f"Database {database.get('name', '')}", f"version {database.get('version', MISSING)}, {_rows_of(database)}")
-        for database in search.get("databases") or ()
-    ]
-    for key, words in (("neff_80", "Effective rows (80 % identity)"), ("neff_62", "Effective rows (62 % identity)")):
-        if search.get(key) is not None:
-            rows.append((words, plain_number(float(search[key]))))
-    if search:
-        converged = "converged" if search.get("converged") else "not converged"
-        rows.append(("Rounds", f"{search.get('rounds', MISSING)} ({converged})"))
-        rows.append(("From the cache", "yes" if search.get("cached") else "no"))
-    if library := templates.get("library"):
-        rows.append(("Template library", f"{library.get('name', '')} {library.get('version', '')}".strip()))
-        hits = templates.get("hits") or ()
-        left_out = sum(bool(hit.get("excluded")) for hit in hits)
-        rows.append(("Template hits", f"{len(hits)}, {left_out} of them left out"))
-    return rows
-
-
-def _rows_of(database: Mapping[str, Any]) -> str:
-    """Say how many rows of a database were kept, and why the others were not."""
-    left_out = {reason: count for reason, count in (database.get("dropped") or {}).items() if count}
-    why = "; left out: " + ", ".join(f"{plain_number(n)} ({reason})" for reason, n in left_out.items())
-    more = "; more beyond the cap were not aligned" if database.get("hits_at_least") else ""
-    return f"{plain_number(database.get('rows'))} rows" + (why if left_out else "") + more
-
-
-def _prediction(confidence: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if not confidence:
-        return []
-    made_from = confidence.get("made_from") or {}
-    names = {
-        "model": "Model",
-        "weights_sha256": "Weights (sha256)",
-        "features_sha256": "Features (sha256)",
-        "seed": "Seed",
-        "recycles": "Recycles",
-    }
-    rows = [(words, str(made_from.get(key, confidence.get(key, MISSING)))) for key, words in names.items()]
-    rows.append(("Device", str(confidence.get("device", MISSING))))
-    parts = confidence.get("seconds") or {}
-    return [*rows, *((f"Seconds for {part}", plain_number(float(value))) for part, value in parts.items())]
-
-
-def _software(evidence: Evidence) -> list[tuple[str, str]]:
-    """Return the versions that the records name."""
-    records = ((evidence.confidence.get("made_from") or {}), evidence.confidence, evidence.search, evidence.relax)
-    versions = {str(k): str(v) for record in records for k, v in (record.get("software") or {}).items()}
-    return sorted(versions.items())
-
-
-def _relaxation(relax: Mapping[str, Any]) -> list[tuple[str, str]]:
-    names = {
-        "status": "Status",
-        "rung": "Rung of the ladder",
-        "force_field": "Force field",
-        "platform": "Platform",
-        "iterations": "Iterations",
-        "seconds": "Seconds",
-    }
-    return [(words, plain_number(relax[key])) for key, words in names.items() if relax.get(key) is not None]

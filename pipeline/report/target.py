@@ -1,19 +1,24 @@
 """Make the parts of a target's page: its figures, its sequence, its numbers per residue."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
+from models import residue_constants as rc
 from pipeline.protein import Protein
 from pipeline.quality.assessment import ramachandran_of
 from pipeline.quality.backbone import backbone
 from pipeline.quality.secondary import secondary_structure, three_states
 from pipeline.report import chain, figures, maps, ramachandran
+from pipeline.report.agreement import Agreement
 from pipeline.report.bands import band_of
 from pipeline.report.evidence import Evidence
+from pipeline.report.faults import KINDS, Fault
 from pipeline.report.ribbon import Fold, band_runs, ribbon_figure
+from pipeline.report.viewer import coordinates, known_atoms
 from pipeline.report.wording import Shown, templates_used
 
 FIGURES = (
@@ -22,6 +27,7 @@ FIGURES = (
     "plddt",
     "depth",
     "displacement",
+    "agreement",
     "coverage",
     "pae",
     "distances",
@@ -61,7 +67,7 @@ def fold(evidence: Evidence) -> Fold | None:
     return drawn.turned(chain.principal_view(model.atom37_positions[mask[:, chain.CA], chain.CA]))
 
 
-def target_figures(evidence: Evidence, settings: Shown) -> dict[str, Markup]:
+def target_figures(evidence: Evidence, settings: Shown, others: Sequence[Agreement] = ()) -> dict[str, Markup]:
     """Return the figures by name; those without evidence are empty."""
     return {
         **dict.fromkeys(FIGURES, Markup("")),
@@ -69,6 +75,7 @@ def target_figures(evidence: Evidence, settings: Shown) -> dict[str, Markup]:
         **_along_the_chain(evidence, settings),
         **_maps(evidence),
         **_history(evidence),
+        **_agreement(evidence, others),
     }
 
 
@@ -88,7 +95,7 @@ def target_sequence(evidence: Evidence) -> list[Ten]:
     return groups
 
 
-def target_residues(evidence: Evidence) -> dict[str, Any]:
+def target_residues(evidence: Evidence, faults: Sequence[Fault]) -> dict[str, Any]:
     """Return the numbers per residue that the page's script shows and links: plain lists for JSON."""
     return {
         "sequence": evidence.sequence,
@@ -96,11 +103,30 @@ def target_residues(evidence: Evidence) -> dict[str, Any]:
         "author": list(evidence.numbers(len(evidence.sequence))),
         "plddt": [round(float(value), 1) for value in evidence.plddt] if evidence.plddt is not None else [],
         "depth": list(evidence.search.get("depth") or ()),
+        "neff": list(evidence.search.get("depth_neff_80") or ()),
         "moved": [round(float(value), 2) for value in evidence.relax.get("displacement") or ()],
+        "atoms": list(rc.ATOM37),
+        "kinds": list(KINDS),
+        "faults": [[fault.residue, fault.kind, fault.words] for fault in faults],
         "left": figures.LEFT,
         "right": figures.WIDTH - figures.RIGHT,
         "width": figures.WIDTH,
     }
+
+
+def target_models(evidence: Evidence, others: Sequence[Agreement]) -> tuple[list[dict[str, Any]], str]:
+    """Return what the viewer draws: the final model first, the prediction if that is another, the other predictions."""
+    shown = [("relaxed", evidence.relaxed if evidence.status == "relaxed" else None), ("predicted", evidence.predicted)]
+    models = [(name, model.atom37_positions, known_atoms(model)) for name, model in shown if model is not None]
+    length = len(evidence.sequence)
+    models = [(name, x, mask) for name, x, mask in models if mask.shape[0] == length and mask[:, chain.CA].any()]
+    for other in others if models else ():
+        positions = np.zeros((length, 37, 3))
+        positions[:, chain.CA] = np.nan_to_num(other.ca)
+        mask = np.zeros((length, 37), bool)
+        mask[:, chain.CA] = np.isfinite(other.ca).all(axis=1)
+        models.append((other.name, positions, mask))
+    return coordinates(models)
 
 
 def found_torsions(model: Protein) -> ramachandran.Torsions:
@@ -110,11 +136,6 @@ def found_torsions(model: Protein) -> ramachandran.Torsions:
         kind, _ = ramachandran_of(model, shape)
     names = [f"{model.residue_name(i).capitalize()} {model.author_number[i]}" for i in range(len(model))]
     return ramachandran.torsions(shape.phi, shape.psi, kind, names)
-
-
-def known_atoms(model: Protein) -> np.ndarray:
-    """Return where an atom is present and its coordinates are numbers, shape (residues, 37)."""
-    return model.atom37_mask.astype(bool) & np.isfinite(model.atom37_positions).all(axis=-1)
 
 
 def _plddt(evidence: Evidence, model: Protein) -> np.ndarray:
@@ -155,7 +176,9 @@ def _along_the_chain(evidence: Evidence, settings: Shown) -> dict[str, Markup]:
             evidence.plddt, evidence.numbers(len(evidence.plddt)), _structure(evidence)
         )
     if depth := evidence.search.get("depth"):
-        drawn["depth"] = figures.depth_figure(np.array(depth, float), evidence.numbers(len(depth)), settings.few_rows)
+        effective = np.array(evidence.search.get("depth_neff_80") or (), float)
+        numbers = evidence.numbers(len(depth))
+        drawn["depth"] = figures.depth_figure(np.array(depth, float), numbers, settings.few_rows, effective)
     if displacement := evidence.relax.get("displacement"):
         drawn["displacement"] = figures.displacement_figure(
             np.array(displacement, float), evidence.numbers(len(displacement))
@@ -165,6 +188,13 @@ def _along_the_chain(evidence: Evidence, settings: Shown) -> dict[str, Markup]:
         numbers = evidence.numbers(len(evidence.sequence))
         drawn["coverage"] = figures.coverage_figure(hits, templates_used(evidence), numbers)
     return drawn
+
+
+def _agreement(evidence: Evidence, others: Sequence[Agreement]) -> dict[str, Markup]:
+    if not others:
+        return {}
+    curves = [(other.name, other.per_residue) for other in others]
+    return {"agreement": figures.agreement_figure(curves, evidence.numbers(len(evidence.sequence)))}
 
 
 def _maps(evidence: Evidence) -> dict[str, Markup]:

@@ -1,136 +1,9 @@
-"""The pages in a real browser: drawn, quiet, offline, usable by keyboard, in every width and scheme."""
+"""The pages in a real browser: quiet, offline, usable by keyboard, in every width, with or without script."""
 
-import base64
-import importlib.util
-import itertools
 import json
-import os
-import select
-import shutil
-import subprocess
-import time
-from pathlib import Path
 
+import numpy as np
 import pytest
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-)
-PATIENCE = 60  # seconds; a loaded machine starts the browser slowly
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here; on Debian: apt-get install chromium")
-
-
-class Browser:
-    """Speak Chromium's DevTools protocol through a pipe: JSON messages that end with a zero byte."""
-
-    def __init__(self, profile):
-        outgoing, incoming = os.pipe(), os.pipe()
-        self._write, self._read = outgoing[1], incoming[0]
-        command = f'exec "$0" "$@" 3<&{outgoing[0]} 4>&{incoming[1]}'
-        flags = [*FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"]
-        self.process = subprocess.Popen(
-            ["/bin/bash", "-c", command, BROWSER, *flags],
-            pass_fds=(outgoing[0], incoming[1]),
-            stderr=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-        os.close(outgoing[0])
-        os.close(incoming[1])
-        self._numbers, self._buffer, self.events, self._session = itertools.count(1), b"", [], None
-        target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method, **params):
-        number = next(self._numbers)
-        message = {"id": number, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
-        while (answer := self._next()).get("id") != number:
-            self.events.append(answer)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def _next(self):
-        until = time.monotonic() + PATIENCE
-        while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._read], [], [], max(0, until - time.monotonic()))
-            chunk = os.read(self._read, 1 << 20) if ready else b""
-            if not chunk:
-                pytest.fail("the browser does not answer")
-            self._buffer += chunk
-        message, _, self._buffer = self._buffer.partition(b"\0")
-        return json.loads(message)
-
-    def open(self, path):
-        self.events.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
-        until = time.monotonic() + PATIENCE
-        while self.run("document.readyState") != "complete" and time.monotonic() < until:
-            time.sleep(0.02)
-
-    def run(self, script):
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, userGesture=True)
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def key(self, key):
-        for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
-
-    def look(self, width, scheme="light", media="screen"):
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        self.call("Emulation.setDeviceMetricsOverride", **size)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.call("Emulation.setEmulatedMedia", media=media, features=features)
-
-    def complaints(self):
-        """Return console messages, exceptions and dialogs since the page was opened."""
-        loud = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Page.javascriptDialogOpening")
-        return [event for event in self.events if event.get("method") in loud]
-
-    def requests(self):
-        sent = [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
-        return [url for url in sent if not url.startswith("data:")]
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(timeout=PATIENCE)
-        os.close(self._write)
-        os.close(self._read)
-
-
-def _samples():
-    path = Path(__file__).parents[1] / "pipeline" / "report" / "test_stage.py"
-    spec = importlib.util.spec_from_file_location("report_samples", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    samples = _samples()
-    folder = tmp_path_factory.mktemp("run")
-    samples.make_target(folder, "alpha", "first", length=61, seed=1, numbering="17")
-    samples.make_target(folder, "beta", samples.EVIL * 20, length=43, seed=2, relaxed=False)
-    samples.make_target(folder, "gamma", "third", length=29, seed=3, upto="search")
-    for target in (folder / "targets").iterdir():
-        samples.target_page(folder, target)
-    samples.run_page(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.mark.parametrize(
@@ -149,17 +22,30 @@ def test_every_plot_is_drawn(browser, run):
     browser.look(1180)
     browser.open(run / "targets/alpha/report.html")
     sizes = browser.run(
-        "Object.fromEntries([...document.querySelectorAll('svg[data-figure]')].map(svg =>"
-        " [svg.dataset.figure, [svg.getBoundingClientRect().width, svg.getBBox().width]]))"
+        "Object.fromEntries([...document.querySelectorAll('svg[data-figure]')].filter(svg => !svg.closest('.views'))"
+        ".map(svg => [svg.dataset.figure, [svg.getBoundingClientRect().width, svg.getBBox().width]]))"
     )
-    assert len(sizes) == 11
+    assert len(sizes) == 10
     assert all(shown > 250 and drawn > 100 for shown, drawn in sizes.values()), sizes
-    box = browser.run(
-        "(() => { const b = document.querySelector('[data-figure=ribbon-front]').getBoundingClientRect();"
-        " return {x: b.x, y: b.y + scrollY, width: b.width, height: b.height, scale: 1}; })()"
-    )
-    picture = base64.b64decode(browser.call("Page.captureScreenshot", clip=box, captureBeyondViewport=True)["data"])
-    assert len(picture) > 8000  # a blank rectangle of that size takes less than 2 kB
+
+
+@pytest.mark.parametrize("media", ["no script", "print"])
+def test_without_the_viewer_there_is_a_picture(browser, run, media):
+    browser.look(1180, media="print" if media == "print" else "screen")
+    if media == "print":
+        browser.open(run / "targets/alpha/report.html")
+    else:
+        browser.call("Page.navigate", url=(run / "targets/alpha/no_script.html").resolve().as_uri())
+        browser.wait("document.readyState === 'complete'")
+    shown = "document.getElementById('viewer').getBoundingClientRect().width"
+    assert browser.run(shown) == 0
+    assert browser.run("document.querySelector('.controls').getBoundingClientRect().width") == 0
+    drawn = browser.picture("[data-figure=ribbon-front]")
+    assert (np.ptp(drawn, axis=-1) > 60).mean() > 0.02
+    browser.look(1180)
+
+
+# The page -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", ["report.html", "targets/alpha/report.html", "targets/beta/report.html"])
@@ -180,25 +66,57 @@ def test_dark_and_print_have_their_own_paper(browser, run):
     browser.look(1000)
 
 
-def test_arrow_keys_read_the_residues(browser, run):
+def test_arrow_keys_read_the_residues_and_mark_regions(browser, run):
     browser.look(1180)
     browser.open(run / "targets/alpha/report.html")
     browser.run("document.querySelector('[data-figure=plddt]').parentElement.focus()")
     for key in ("ArrowRight", "ArrowRight", "PageDown", "ArrowLeft"):
         browser.key(key)
     data = json.loads(browser.run("document.getElementById('residues').textContent"))
-    shown = browser.run("document.getElementById('readout').textContent")
-    assert shown.startswith(f"{data['sequence'][10]} 27 ")
-    assert f"place 11  ·  pLDDT {data['plddt'][10]:.1f}" in shown
-    assert browser.run("[...document.querySelectorAll('.cursor')].every(line => line.style.display === '')")
+    assert browser.run("document.getElementById('numbers').textContent.split('  ·  ').slice(1, 3)") == [
+        "place 11",
+        f"pLDDT {data['plddt'][10]:.1f}",
+    ]
+    for key in ("ArrowRight", "ArrowRight"):
+        browser.key(key, shift=True)
+    assert "A  27\u201329, mean pLDDT" in browser.run("document.getElementById('regions').textContent")
     browser.key("Escape")
-    assert browser.run("document.getElementById('readout').hidden")
+    assert browser.readout() == ""
+
+
+def test_ten_thousand_targets_are_sorted_searched_and_paged(browser, large):
+    browser.look(1180)
+    browser.open(large / "report.html")
+    assert (large / "report.html").stat().st_size < 3_000_000
+    assert browser.complaints() == []
+    shown = (
+        "[...document.querySelectorAll('#targets tbody tr')].map(row => row.querySelector('th a, th b').textContent)"
+    )
+    assert browser.run(shown) == [f"lost_{k:03d}" for k in range(100)]
+    go = "document.querySelector('#pager [data-to={}]').click()"
+    browser.run(go.format("after"))
+    assert browser.run(shown) == [f"target_{k:05d}" for k in range(100)]
+    assert browser.run("document.querySelectorAll('svg.trace').length") == 100
+    browser.run(go.format("last"))
+    assert browser.run("document.getElementById('page').textContent") == "rows 9901 to 10000 of 10000"
+    enter = (
+        "(() => {{ const box = document.getElementById('{}'); box.value = '{}';"
+        " for (const kind of ['input', 'change']) box.dispatchEvent(new Event(kind)); }})()"
+    )
+    browser.run(enter.format("words", "target_09 99"))
+    assert browser.run("document.getElementById('found').textContent") == "9 of 10000"
+    browser.run(enter.format("words", ""))
+    browser.run(enter.format("status", "failed"))
+    assert browser.run("document.getElementById('found').textContent") == "100 of 10000"
+    assert browser.run("document.querySelectorAll('#targets tbody img, #targets tbody script').length") == 0
 
 
 def test_the_table_sorts_and_finds(browser, run):
     browser.look(1180)
     browser.open(run / "report.html")
-    names = "[...document.querySelectorAll('#targets tbody tr:not([hidden]) th')].map(th => th.dataset.key)"
+    names = (
+        "[...document.querySelectorAll('#targets tbody tr')].map(row => row.querySelector('th a, th b').textContent)"
+    )
     assert browser.run(names) == ["gamma", "alpha", "beta"]
     press = "[...document.querySelectorAll('#targets th button')].find(b => b.textContent === 'Residues').click()"
     browser.run(press)
@@ -207,7 +125,7 @@ def test_the_table_sorts_and_finds(browser, run):
     assert browser.run(names) == ["alpha", "beta", "gamma"]
     assert browser.run("document.querySelector('[aria-sort=descending]').textContent") == "Residues"
     browser.run(
-        "(() => { const f = document.getElementById('filter'); f.value = 'BETA script';"
+        "(() => { const f = document.getElementById('words'); f.value = 'BETA script';"
         " f.dispatchEvent(new Event('input')); })()"
     )
     assert browser.run(names) == ["beta"]

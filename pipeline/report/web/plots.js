@@ -1,60 +1,83 @@
-// One residue at a time: the pointer, or the arrow keys on a plot along the chain, shows its numbers and marks it in all of these plots.
-"use strict";
-(() => {
-  const data = JSON.parse(document.getElementById("residues").textContent);
-  const readout = document.getElementById("readout");
-  const plots = [...document.querySelectorAll("svg.chain")];
-  const count = data.sequence.length;
-  if (!count || !plots.length) return;
-  const words = { H: "helix", E: "strand" };
-  const cursors = plots.map((svg) => {
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-    line.setAttribute("class", "cursor");
-    line.setAttribute("y1", 8);
-    line.setAttribute("y2", svg.viewBox.baseVal.height - 40);
-    line.style.display = "none";
-    svg.append(line);
-    return line;
+// Plots along the chain and Ramachandran plots: they show the selection, and a click, a drag or a key changes it.
+const startChainPlots = () => {
+  for (const svg of document.querySelectorAll("svg.chain")) startChainPlot(svg);
+};
+
+const startChainPlot = (svg) => {
+  const { left, right, width } = residues;
+  const bottom = svg.viewBox.baseVal.height - 40;
+  const unit = (right - left) / count;
+  const line = (css) => svg.appendChild(drawn("line", { class: css, y1: 8, y2: bottom, visibility: "hidden" }));
+  const bands = ["a", "b"].map((css) => {
+    const band = drawn("rect", { class: "region " + css, y: 8, height: bottom - 8, visibility: "hidden" });
+    svg.prepend(band);
+    return band;
   });
-  let current = 0;
-  const show = (residue) => {
-    current = Math.min(Math.max(residue, 1), count);
-    const i = current - 1;
-    const x = data.left + ((current - 0.5) / count) * (data.right - data.left);
-    for (const line of cursors) {
-      line.setAttribute("x1", x);
-      line.setAttribute("x2", x);
-      line.style.display = "";
+  const lines = { picked: line("cursor picked"), hovered: line("cursor") };
+  listeners.push((now) => {
+    for (const [which, element] of Object.entries(lines)) {
+      const x = left + (now[which] - 0.5) * unit;
+      element.setAttribute("x1", x);
+      element.setAttribute("x2", x);
+      element.setAttribute("visibility", now[which] ? "visible" : "hidden");
     }
-    const parts = [data.sequence[i] + " " + data.author[i]];
-    if (data.author[i] !== String(current)) parts.push("place " + current);
-    if (data.plddt.length) parts.push("pLDDT " + data.plddt[i].toFixed(1));
-    if (data.structure && words[data.structure[i]]) parts.push(words[data.structure[i]]);
-    if (data.depth.length) parts.push(data.depth[i] + " sequences");
-    if (data.moved.length) parts.push("moved " + data.moved[i].toFixed(2) + " Å");
-    readout.textContent = parts.join("  ·  ");
-    readout.hidden = false;
-  };
-  const hide = () => {
-    readout.hidden = true;
-    for (const line of cursors) line.style.display = "none";
-  };
-  const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 };
-  for (const svg of plots) {
-    svg.addEventListener("pointermove", (event) => {
-      const box = svg.getBoundingClientRect();
-      const at = ((event.clientX - box.left) / box.width) * data.width;
-      if (at < data.left || at > data.right) return hide();
-      show(Math.floor(((at - data.left) / (data.right - data.left)) * count) + 1);
+    bands.forEach((band, k) => {
+      const region = now.regions[k];
+      band.setAttribute("visibility", region ? "visible" : "hidden");
+      if (!region) return;
+      band.setAttribute("x", left + (region[0] - 1) * unit);
+      band.setAttribute("width", (region[1] - region[0] + 1) * unit);
     });
-    svg.addEventListener("pointerleave", hide);
-    const frame = svg.parentElement;
-    frame.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") return hide();
-      if (!(event.key in steps)) return;
-      event.preventDefault();
-      show(current + steps[event.key]);
-    });
-    frame.addEventListener("blur", hide);
-  }
-})();
+  });
+  const at = (event) => {
+    const box = svg.getBoundingClientRect();
+    const place = Math.floor((((event.clientX - box.left) / box.width) * width - left) / unit) + 1;
+    return place >= 1 && place <= count ? place : 0;
+  };
+  let start = 0;
+  svg.addEventListener("pointerdown", (event) => (start = at(event)));
+  svg.addEventListener("pointermove", (event) => {
+    const place = at(event);
+    if (start && event.buttons && place && place !== start) mark([[start, place]]);
+    else hover(place);
+  });
+  svg.addEventListener("pointerleave", () => hover(0));
+  svg.addEventListener("click", (event) => {
+    if (start && at(event) === start) pick(start);
+    start = 0;
+  });
+  svg.parentElement.addEventListener("keydown", chainKeys);
+};
+
+const startTorsions = () => {
+  const svg = document.querySelector("svg[data-figure=ramachandran]");
+  if (!svg) return;
+  const marks = [...svg.querySelectorAll("[data-i]")];
+  const places = marks.map((element) => {
+    const box = element.getBBox();
+    return { place: Number(element.dataset.i), x: box.x + box.width / 2, y: box.y + box.height / 2 };
+  });
+  const rings = [];
+  const near = (event) => {
+    const box = svg.getBoundingClientRect();
+    const scale = svg.viewBox.baseVal.width / box.width;
+    const [x, y] = [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+    let best = { place: 0, far: 12 };
+    for (const each of places) {
+      const far = Math.hypot(each.x - x, each.y - y);
+      if (far < best.far) best = { place: each.place, far };
+    }
+    return best.place;
+  };
+  svg.addEventListener("pointermove", (event) => hover(near(event)));
+  svg.addEventListener("pointerleave", () => hover(0));
+  svg.addEventListener("click", (event) => near(event) && pick(near(event)));
+  svg.parentElement.addEventListener("keydown", chainKeys);
+  listeners.push(({ hovered, picked }) => {
+    rings.splice(0).forEach((ring) => ring.remove());
+    for (const { place, x, y } of places) {
+      if (place !== picked && place !== hovered) continue;
+      rings.push(svg.appendChild(drawn("circle", { class: "ring", cx: x, cy: y, r: 8 })));
+    }
+  });
+};

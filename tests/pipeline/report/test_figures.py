@@ -87,6 +87,10 @@ DRAWN = {
         np.append(RNG.uniform(0, 100, n), [np.nan, 40.0]), counted(n + 2)
     ),
     "depth": lambda n: figures.depth_figure(RNG.integers(1, 900, n), counted(n), 30),
+    "depth and Neff": lambda n: figures.depth_figure(RNG.integers(1, 900, n), counted(n), 30, RNG.uniform(1, 400, n)),
+    "agreement": lambda n: figures.agreement_figure(
+        [(name, np.append(RNG.uniform(0, 1, n), np.nan)) for name in "ab"], counted(n + 1)
+    ),
     "displacement": lambda n: figures.displacement_figure(RNG.uniform(0, 2, n), counted(n)),
     "still": lambda n: figures.displacement_figure(np.zeros(n), counted(n)),
     "coverage": lambda n: figures.coverage_figure([HIT] * 3, ["1ABC_A"], counted(n + 8)),
@@ -278,6 +282,7 @@ def test_a_hydrogen_bonded_helix_lies_where_helices_lie():
         psi=np.array([-45.0, 130.0, 5.0, 140.0, -120.0]),
         kind=kinds,
         names=tuple("abcde"),
+        residue=np.arange(5),
     )
     assert found.levels.tolist() == [2, 2, 2, 2, 0]
     assert ramachandran.shares(found) == {"favoured": 0.8, "allowed": 0.0, "outside": 0.2}
@@ -294,3 +299,4 @@ def test_residues_without_both_torsions_are_left_out():
     found = ramachandran.torsions(np.full(5, -60.0), np.array([np.nan, 1, 2, 3, 4]), np.arange(5), list("abcde"))
     assert found.kind.tolist() == [1, 2, 3, 4]
     assert found.names == ("b", "c", "d", "e")
+    assert found.residue.tolist() == [1, 2, 3, 4]

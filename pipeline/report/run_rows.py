@@ -1,0 +1,86 @@
+"""The rows of a run's page: those of its first page as HTML, all of them as numbers and words for its script."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.report.bands import band_of
+from pipeline.report.evidence import Evidence
+from pipeline.report.figures import duration
+from pipeline.report.ribbon import trace_figure, trace_paths
+from pipeline.report.summary import summary_row
+from pipeline.report.tables import MISSING, percent, plain_number
+from pipeline.report.target import fold as fold_of
+from pipeline.report.viewer import packed
+
+PAGE = 100  # rows of one page of the table, as in run.js
+HEADER, REASON = 120, 300  # letters that are shown
+
+
+def run_rows(ordered: Sequence[Evidence], output: Path, run: Path) -> tuple[list[dict[str, Any]], str]:
+    """Return the rows of the first page, with their pictures, and all rows packed for the script.
+
+    Args:
+        ordered: The targets, in the order in which they are shown first.
+        output: Where the page will lie: links are relative to it.
+        run: Output folder of the run.
+    """
+    rows = [_row(rank, evidence, output, run) for rank, evidence in enumerate(ordered)]
+    first = []
+    for row, evidence in zip(rows[:PAGE], ordered, strict=False):
+        fold = fold_of(evidence)
+        picture = trace_figure(fold, f"Fold of {evidence.name}, coloured by pLDDT.") if fold else None
+        first.append({**row, "picture": picture})
+    for row, evidence in zip(rows[PAGE:], ordered[PAGE:], strict=True):
+        if fold := fold_of(evidence):
+            row["paths"] = trace_paths(fold)
+    return first, packed(json.dumps(rows, separators=(",", ":")).encode())
+
+
+def relative(path: Path, output: Path) -> str:
+    """Return a link from the page to a file."""
+    return Path(os.path.relpath(path.resolve(), output.resolve().parent)).as_posix()
+
+
+def _row(rank: int, evidence: Evidence, output: Path, run: Path) -> dict[str, Any]:
+    row = summary_row(evidence)
+    page = run / "targets" / evidence.name / "report.html"
+    before, after = row["violations_before"], row["violations_after"]
+    nothing = MISSING if evidence.failure else "none"
+    seconds = sum(evidence.seconds.values()) or None
+    return {
+        "rank": rank,
+        "name": evidence.name,
+        "header": _cut(evidence.title, HEADER),
+        "status": evidence.status,
+        "reason": _cut(str(row["reason"] or ""), REASON),
+        "link": relative(page, output) if not evidence.failure or page.exists() else "",
+        "length": row["length"],
+        "length_text": plain_number(row["length"]),
+        "plddt": row["mean_plddt"],
+        "plddt_text": plain_number(row["mean_plddt"]),
+        "band": int(band_of(np.array(evidence.confidence.get("mean_plddt") or 0.0))),
+        "ptm": row["ptm"],
+        "ptm_text": plain_number(row["ptm"]),
+        "rows": row["msa_rows"],
+        "rows_text": plain_number(row["msa_rows"]),
+        "template": row["best_template"] or nothing,
+        "identity": row["best_identity"],
+        "identity_text": f"{percent(evidence_identity)} identity"
+        if isinstance(evidence_identity := row["best_identity"], float)
+        else "",
+        "violations": after,
+        "violations_text": MISSING
+        if before is None and after is None
+        else f"{plain_number(before)} \u2192 {plain_number(after)}",
+        "seconds": seconds,
+        "time": duration(seconds) if seconds else MISSING,
+    }
+
+
+def _cut(words: str, letters: int) -> str:
+    return words if len(words) <= letters else words[: letters - 1].rstrip() + "\u2026"
