@@ -70,6 +70,10 @@ def nasty(cage: Protein, bpti: Protein) -> dict[str, Protein]:
         "an atom 0.01 A from another": with_atom(cage, 3, "CD1", cage.atom37_positions[15, rc.ATOM37_ID["CB"]] + 0.006),
         "a coordinate that is nan": with_atom(cage, 2, "CA", np.nan),
         "a coordinate that is infinite": with_atom(cage, 2, "CA", np.inf),
+        "a residue that is nowhere": moved(
+            cage, np.where((np.arange(20) == 9)[:, None, None], np.nan, cage.atom37_positions)
+        ),
+        "an atom at 9999 A": with_atom(cage, 6, "CG", 9999.0),
         "a chain through the ring of another": threaded(cage),
         "all residues D": moved(cage, cage.atom37_positions * np.array([1, 1, -1])),
         "one residue": rows_of(cage, np.array([4])),

@@ -21,6 +21,7 @@ KCAL = 4.184  # kJ in a kcal
 FORCE_FIELDS = {"amber14": "amber14/protein.ff14SB.xml", "amber99sb": "amber99sb.xml"}
 SOLVENTS = {"none": (), "obc2": ("implicit/obc2.xml",), "gbn2": ("implicit/gbn2.xml",)}
 RESTRAINT_GROUP, NONBONDED_GROUP, SOLVENT_GROUP = 1, 2, 3
+_C_H = 0.109  # nm
 LARGE = 6000  # atoms, above which all pairs take too long on a CPU
 LARGE_CUTOFF = 16.0  # angstrom, for those
 
@@ -47,6 +48,13 @@ class Model:
     written: tuple[str, ...]
     cutoff: float
 
+    @functools.cached_property
+    def particles(self) -> dict[tuple[int, int], int]:
+        """The particles of the heavy atoms by residue and atom37 column."""
+        columns = [rc.ATOM37_ID.get(name) for name in self.names]
+        places = zip(self.residue.tolist(), columns, strict=True)
+        return {(i, column): k for k, (i, column) in enumerate(places) if column is not None}
+
     @property
     def histidines(self) -> dict[int, str]:
         """The state of each histidine by residue: HID, HIE or HIP."""
@@ -56,25 +64,6 @@ class Model:
         kinds = {(True, False): "HID", (False, True): "HIE", (True, True): "HIP"}
         found = {i: kinds.get(("HD1" in n, "HE2" in n)) for i, n in names.items() if {"ND1", "NE2"} <= n}
         return {i: kind for i, kind in found.items() if kind}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Restrained:
-    """A model with restraints.
-
-    Args:
-        model: What it is of.
-        system: Force field and restraints; atoms that must not move have no mass.
-        force: One particle for each restrained atom.
-        atoms: Those, shape (r,).
-        stiffness: Of each, kJ/mol/nm^2, shape (r,).
-    """
-
-    model: Model
-    system: openmm.System
-    force: openmm.CustomExternalForce
-    atoms: np.ndarray
-    stiffness: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,12 +116,34 @@ def build(
     return Model(
         topology=modeller.topology,
         system=system,
-        positions=np.array(modeller.positions.value_in_unit(unit.nanometer)),
+        positions=_outward(modeller.topology, np.array(modeller.positions.value_in_unit(unit.nanometer))),
         residue=np.array([int(atom.residue.id) for atom in atoms]),
         names=tuple(atom.name for atom in atoms),
         written=_written_names(protein, segments, atoms),
         cutoff=cutoff,
     )
+
+
+def _outward(topology: app.Topology, positions: np.ndarray) -> np.ndarray:
+    """Return the positions (nanometre) with hydrogens turned out that stand among their carbon's three neighbours.
+
+    OpenMM places them so now and then; such a hydrogen would press its carbon into the other hand.
+    """
+    hydrogen = np.array([atom.element is app.element.hydrogen for atom in topology.atoms()])
+    neighbours: dict[int, list[int]] = {}
+    for one, two in topology.bonds():
+        neighbours.setdefault(one.index, []).append(two.index)
+        neighbours.setdefault(two.index, []).append(one.index)
+    centres = [k for k, near in neighbours.items() if len(near) == 4 and hydrogen[near].sum() == 1]
+    around = np.array([sorted(neighbours[k], key=lambda k: hydrogen[k]) for k in centres], np.int64).reshape(-1, 4)
+    spokes = positions[around] - positions[centres][:, None]
+    spokes /= np.linalg.norm(spokes, axis=-1, keepdims=True)
+    away = -spokes[:, :3].sum(axis=1)
+    away /= np.maximum(np.linalg.norm(away, axis=-1, keepdims=True), 1e-6)
+    inside = np.einsum("ki,ki->k", away, spokes[:, 3]) < 0
+    placed = positions.copy()
+    placed[around[inside, 3]] = positions[centres][inside] + _C_H * away[inside]
+    return placed
 
 
 @functools.cache
@@ -163,43 +174,6 @@ def _system(topology: app.Topology, chemistry: Chemistry) -> tuple[openmm.System
         elif isinstance(force, openmm.GBSAOBCForce | openmm.CustomGBForce):
             force.setForceGroup(SOLVENT_GROUP)
     return system, cutoff
-
-
-def restrain(model: Model, stiffness: np.ndarray) -> Restrained:
-    """Add harmonic restraints, 0.5 k (x - x0)^2, of the heavy atoms, in a force group of their own.
-
-    Args:
-        model: Is not changed.
-        stiffness: kcal/mol/A^2, shape (n, 37), by residue and atom37; infinite for an atom that must not move.
-    """
-    system = openmm.XmlSerializer.clone(model.system)
-    force = openmm.CustomExternalForce("0.5*k*((x-x0)^2+(y-y0)^2+(z-z0)^2)")
-    for name in ("k", "x0", "y0", "z0"):
-        force.addPerParticleParameter(name)
-    atoms, constants = [], []
-    for index, (row, name) in enumerate(zip(model.residue, model.names, strict=True)):
-        column = rc.ATOM37_ID.get(name)
-        if column is None:
-            continue
-        k = float(stiffness[row, column]) * KCAL / NANOMETRE**2
-        if np.isfinite(k):
-            force.addParticle(index, [k, *model.positions[index]])
-            atoms.append(index)
-            constants.append(k)
-        else:
-            system.setParticleMass(index, 0)  # what has no mass does not move
-    force.setForceGroup(RESTRAINT_GROUP)
-    system.addForce(force)
-    _free_of_massless(system)
-    return Restrained(model, system, force, np.array(atoms, np.int64), np.array(constants))
-
-
-def _free_of_massless(system: openmm.System) -> None:
-    """Remove the constraints of particles without mass, which OpenMM refuses; their bonds hold them."""
-    for k in reversed(range(system.getNumConstraints())):
-        first, second, _ = system.getConstraintParameters(k)
-        if not (system.getParticleMass(first)._value and system.getParticleMass(second)._value):
-            system.removeConstraint(k)
 
 
 def _written_names(protein: Protein, segments: Sequence[slice], atoms: Sequence[app.topology.Atom]) -> tuple[str, ...]:

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import openmm
+from openmm import app
 
 from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import Protein
 from pipeline.quality.clashes import find_clashes
-from pipeline.relax import atoms, build
+from pipeline.relax import atoms, build, forces, smooth
+from pipeline.relax.budget import Budget
 from pipeline.relax.machine import Machine, choose_machine
-from pipeline.relax.minimise import Budget, Minimiser
+from pipeline.relax.minimise import Minimiser
 from pipeline.relax.prepare import Prepared, prepare
 from pipeline.relax.settings import RelaxFailure, Settings
 
@@ -61,6 +63,7 @@ class Descent:
 
     Args:
         outcome: Of the rung that succeeded, at the place of the input.
+        start: The input, without atoms that have no usable coordinates.
         rung: Its name.
         platform: OpenMM's.
         iterations: Of all rungs.
@@ -70,6 +73,7 @@ class Descent:
     """
 
     outcome: Outcome
+    start: Protein
     rung: str
     platform: str
     iterations: int
@@ -85,7 +89,9 @@ class Task:
     Args:
         prepared: The input.
         complete: All heavy atoms in place, before minimisation.
-        model: Its system.
+        start: The same after smoothing, if it was rough.
+        model: Its system; hydrogens stand about the heavy atoms of `start`.
+        bridges: Pairs of cysteines.
         machine: The platform.
         settings: Of the stage.
         changes: What was added.
@@ -94,11 +100,21 @@ class Task:
 
     prepared: Prepared
     complete: Protein
+    start: Protein
     model: build.Model
+    bridges: tuple[tuple[int, int], ...]
     machine: Machine
     settings: Settings
     changes: tuple[str, ...]
     findings: tuple[str, ...]
+
+    def as_given(self) -> "Task":
+        """Return the task with its heavy atoms where the input has them."""
+        if self.start is self.complete:
+            return self
+        chemistry = _chemistry(self.settings)
+        model = build.build(self.complete, self.prepared.runs, self.bridges, chemistry, self.machine)
+        return dataclasses.replace(self, start=self.complete, model=model)
 
 
 def descend(protein: Protein, settings: Settings, started: float) -> Descent:
@@ -116,7 +132,7 @@ def descend(protein: Protein, settings: Settings, started: float) -> Descent:
     prepared = prepare(protein, settings.longest_bond)
     budget = Budget(settings.iterations, started + INSIDE * settings.seconds)
     with _classified():
-        task = _task(prepared, settings)
+        task = _task(prepared, settings, budget)
     attempts: list[Attempt] = []
     for name, rung in LADDER:
         part = budget.part(SHARES[name])
@@ -129,6 +145,7 @@ def descend(protein: Protein, settings: Settings, started: float) -> Descent:
             continue
         return Descent(
             outcome=dataclasses.replace(outcome, protein=prepared.restore(outcome.protein), stopped=part.stopped),
+            start=prepared.original,
             rung=name,
             platform=task.machine.name,
             iterations=budget.used + part.used,
@@ -200,45 +217,90 @@ def _check(outcome: Outcome, start: Protein, *, moved: bool) -> None:
 # What the rungs share -------------------------------------------------------------------------------------------------
 
 
-def _task(prepared: Prepared, settings: Settings) -> Task:
+def _task(prepared: Prepared, settings: Settings, budget: Budget) -> Task:
     """Complete the protein and make its system."""
     protein, runs = prepared.protein, prepared.runs
     machine = choose_machine(settings.platform, settings.threads)
     complete, added = atoms.add_missing_atoms(protein, runs, machine)
     forced = atoms.forced_bridges(complete, runs, settings.pairs())
-    bridges = atoms.disulfides(complete, runs, settings.disulfide, forced)
+    bridges = tuple(atoms.disulfides(complete, runs, settings.disulfide, forced))
     bonds = [f"disulfide bond {complete.label(i)} {complete.label(j)}" for i, j in bridges]
-    complete = atoms.add_terminal_oxygens(complete, runs)
-    chemistry = build.Chemistry(
-        settings.force_field, settings.solvent, settings.constraints, settings.ph, settings.cutoff
-    )
-    model = build.build(complete, runs, bridges, chemistry, machine)
+    start, smoothed = _smoothed(prepared, complete, bridges, (settings, machine, budget))
+    complete, start = (atoms.add_terminal_oxygens(one, runs) for one in (complete, start))
+    start = start if smoothed else complete
+    model = build.build(start, runs, bridges, _chemistry(settings), machine)
     states = ", ".join(f"{complete.label(i)} is {state}" for i, state in model.histidines.items())
     cut = [f"nonbonded forces end at {model.cutoff:g} A"] if model.cutoff else []
-    changes = (*prepared.changes, *added, *bonds, *filter(None, (states,)), *cut)
-    return Task(prepared, complete, model, machine, settings, changes, prepared.findings)
+    changes = (*prepared.changes, *added, *bonds, *smoothed, *filter(None, (states,)), *cut)
+    return Task(prepared, complete, start, model, bridges, machine, settings, changes, prepared.findings)
 
 
-def _stiffness(task: Task) -> np.ndarray:
+def _smoothed(
+    prepared: Prepared,
+    complete: Protein,
+    bridges: tuple[tuple[int, int], ...],
+    means: tuple[Settings, Machine, Budget],
+) -> tuple[Protein, tuple[str, ...]]:
+    """Return a start that has the shape of a protein, and that it was made; the input where it has it already."""
+    settings, machine, budget = means
+    springs = smooth.springs(complete, prepared.runs, prepared.torsions, bridges)
+    if settings.protocol == "alphafold2" or not smooth.is_rough(complete, springs, prepared.torsions):
+        return complete, ()
+    stiffness = _stiffness(prepared, settings)
+    start = smooth.smooth(complete, (springs, prepared.torsions), stiffness, prepared.given, (machine, budget))
+    text = f"bonds and angles were off by {springs.strain(complete):.2f} A: heavy atoms were moved before hydrogens"
+    return start, (text,)
+
+
+def _chemistry(settings: Settings) -> build.Chemistry:
+    return build.Chemistry(settings.force_field, settings.solvent, settings.constraints, settings.ph, settings.cutoff)
+
+
+def _stiffness(prepared: Prepared, settings: Settings) -> np.ndarray:
     """Return the restraint of each heavy atom, kcal/mol/A^2, shape (n, 37); what was built is free."""
-    prepared = task.prepared
-    share = np.ones(len(task.complete))
-    if task.settings.confidence and prepared.original.has_plddt:
+    share = np.ones(len(prepared.protein))
+    if settings.confidence and prepared.original.has_plddt:
         share = np.interp(prepared.original.b_factor, (UNSURE, SURE), (LEAST, 1.0))
-    stiffness = np.where(prepared.given, task.settings.stiffness * share[:, None], 0.0)
+    stiffness = np.where(prepared.given, settings.stiffness * share[:, None], 0.0)
     still = prepared.immobile
     stiffness[still] = np.where(prepared.given[still], np.inf, 0.0)
     return np.asarray(stiffness)
 
 
+def _restrained(task: Task, stiffness: np.ndarray) -> forces.Restrained:
+    """Return the system with restraints at the input, walls around ligands, and what leads to hands and peptides."""
+    model = forces.restrain(task.model, stiffness, task.complete)
+    walls = forces.fence(task.complete, task.prepared.given, task.model.particles)
+    if walls is not None:
+        model.system.addForce(walls)
+    if task.start is not task.complete:
+        model.system.addForce(forces.lead(task.prepared.torsions, task.model.particles))
+    return model
+
+
+def _before(task: Task, minimiser: Minimiser) -> float:
+    """Return the energy of the input, hydrogens placed, kcal/mol: they stand about `start`, and are moved along."""
+    if task.start is task.complete:
+        return minimiser.energy()
+    step = np.zeros_like(task.model.positions)
+    for (i, column), index in task.model.particles.items():
+        step[index] = task.complete.atom37_positions[i, column] - task.start.atom37_positions[i, column]
+    for bond in task.model.topology.bonds():
+        for heavy, light in ((bond[0], bond[1]), (bond[1], bond[0])):
+            if light.element is app.element.hydrogen:
+                step[light.index] = step[heavy.index]
+    return minimiser.energy(task.model.positions + atoms.NANOMETRE * step)
+
+
 def _rounds(task: Task, stiffness: np.ndarray, budget: Budget) -> Outcome:
     """Minimise, and again with weaker restraints where something is still wrong."""
-    model = build.restrain(task.model, stiffness)
-    minimiser = Minimiser(model, task.machine, task.settings.tolerance, budget)
-    rounds, before = task.settings.rounds, minimiser.energy()
     published = task.settings.protocol == "alphafold2"
+    model = _restrained(task, stiffness)
+    minimiser = Minimiser(model, task.machine, task.settings.tolerance, budget)
+    rounds, before = task.settings.rounds, _before(task, minimiser)
     first = 1.0 if published or rounds == 1 else LOOSE
-    if minimiser.minimise(first) and task.settings.dynamics and not budget.stopped:
+    absurd = minimiser.minimise(first) or task.start is not task.complete
+    if absurd and task.settings.dynamics and not budget.stopped:
         minimiser.cool(task.settings.dynamics)
         minimiser.minimise(first)
     relaxed = build.to_protein(task.model, task.complete, minimiser.positions())
@@ -258,7 +320,7 @@ def _rounds(task: Task, stiffness: np.ndarray, budget: Budget) -> Outcome:
     return Outcome(relaxed, before, minimiser.energy())
 
 
-def _weaken(minimiser: Minimiser, model: build.Restrained, residues: np.ndarray, factor: float) -> None:
+def _weaken(minimiser: Minimiser, model: forces.Restrained, residues: np.ndarray, factor: float) -> None:
     minimiser.weaken(residues[model.model.residue[model.atoms]], factor)
 
 
@@ -276,7 +338,7 @@ Rung = Callable[[Task, Budget], Outcome]
 
 def _full(task: Task, budget: Budget) -> Outcome:
     """Minimise everything under restraints, which are weakened where violations remain."""
-    return _rounds(task, _stiffness(task), budget)
+    return _rounds(task, _stiffness(task.prepared, task.settings), budget)
 
 
 def _local(task: Task, budget: Budget) -> Outcome:
@@ -293,15 +355,16 @@ def _local(task: Task, budget: Budget) -> Outcome:
     near = np.convolve(near, np.ones(3), "same") > 0
     if not bad.any() or near.all():
         raise RelaxFailure("worse", "violations are nowhere or everywhere, so there is no smaller part to try")
-    stiffness = _stiffness(task)
+    stiffness = _stiffness(task.prepared, task.settings)
     stiffness[~near] = np.where(task.prepared.given[~near], np.inf, stiffness[~near])
-    return _rounds(task, stiffness, budget)
+    return _rounds(task.as_given(), stiffness, budget)
 
 
 def _hydrogens(task: Task, budget: Budget) -> Outcome:
     """Minimise hydrogens, and what was built, alone."""
+    task = task.as_given()
     stiffness = np.where(task.prepared.given, np.inf, 0.0)
-    minimiser = Minimiser(build.restrain(task.model, stiffness), task.machine, task.settings.tolerance, budget)
+    minimiser = Minimiser(_restrained(task, stiffness), task.machine, task.settings.tolerance, budget)
     before = minimiser.energy()
     minimiser.minimise()
     relaxed = build.to_protein(task.model, task.complete, minimiser.positions())

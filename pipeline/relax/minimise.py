@@ -1,16 +1,16 @@
 """Bounded minimisation with OpenMM: a budget that is enforced from inside, and a soft start for atoms in each other."""
 
-import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import openmm
 from openmm import unit
 
 from pipeline.relax.atoms import NANOMETRE
-from pipeline.relax.build import KCAL, NONBONDED_GROUP, RESTRAINT_GROUP, SOLVENT_GROUP, Restrained
+from pipeline.relax.budget import Budget, Reporter
+from pipeline.relax.build import KCAL, NONBONDED_GROUP, RESTRAINT_GROUP, SOLVENT_GROUP
+from pipeline.relax.forces import Restrained
 from pipeline.relax.machine import Machine
 
 ABSURD = 1e6  # kcal/mol; a start above this overlaps, and is softened first
@@ -21,50 +21,6 @@ _SOFT_CUTOFF = 0.4  # nm; no sigma is larger
 _HOT, _STAGES = 400.0, 8  # kelvin at the start of dynamics; steps of the cooling
 _STEP, _FRICTION = 0.0005, 5.0  # ps; 1/ps
 _CHUNK = 20  # steps between two looks at the clock
-
-
-@dataclasses.dataclass
-class Budget:
-    """How much may still be spent.
-
-    Args:
-        iterations: Of L-BFGS, over all minimisations.
-        deadline: Of `time.monotonic`, seconds.
-        used: Iterations done.
-        stopped: What ran out; empty while nothing did.
-    """
-
-    iterations: int
-    deadline: float
-    used: int = 0
-    stopped: str = ""
-
-    def part(self, share: float) -> "Budget":
-        """Return a budget of a share of what is left."""
-        now = time.monotonic()
-        left = max(self.iterations - self.used, 1)
-        return Budget(max(round(share * left), 1), now + share * (self.deadline - now))
-
-    def spend(self) -> bool:
-        """Count one iteration; return whether to stop."""
-        self.used += 1
-        if self.used >= self.iterations:
-            self.stopped = "iterations"
-        elif time.monotonic() >= self.deadline:
-            self.stopped = "seconds"
-        return bool(self.stopped)
-
-
-class _Reporter(openmm.MinimizationReporter):
-    """Stop the minimiser when the budget is spent, or the energy is no number."""
-
-    def __init__(self, spend: Callable[[], bool]) -> None:
-        super().__init__()
-        self._spend = spend
-
-    def report(self, iteration: int, x: Sequence[float], grad: Sequence[float], args: Mapping[str, float]) -> bool:  # noqa: ARG002
-        """Return whether to stop (called by OpenMM after each iteration)."""
-        return self._spend() or not math.isfinite(args["system energy"])
 
 
 class Minimiser:
@@ -86,8 +42,19 @@ class Minimiser:
         self._context = machine.context(model.system)
         self._context.setPositions(model.model.positions)
 
-    def energy(self) -> float:
-        """Return the energy of the force field without restraints, kcal/mol; nan where it is no number."""
+    def energy(self, positions: np.ndarray | None = None) -> float:
+        """Return the energy of the force field without restraints, kcal/mol; nan where it is no number.
+
+        Args:
+            positions: Nanometre, shape (atoms, 3), of which to return it, instead of where the atoms are.
+        """
+        if positions is not None:
+            here = self.positions()
+            self._context.setPositions(positions)
+            try:
+                return self.energy()
+            finally:
+                self._context.setPositions(here)
         groups = {group for group in range(32) if group != RESTRAINT_GROUP}
         try:
             state = self._context.getState(energy=True, groups=groups)
@@ -115,10 +82,11 @@ class Minimiser:
         return absurd
 
     def _descend(self, looseness: float) -> None:
-        remaining = self._budget.iterations - self._budget.used
-        if remaining > 0:
-            reporter = _Reporter(self._budget.spend)
-            openmm.LocalEnergyMinimizer.minimize(self._context, looseness * self._tolerance, remaining, reporter)
+        if self._budget.left:
+            reporter = Reporter(self._budget.spend)
+            openmm.LocalEnergyMinimizer.minimize(
+                self._context, looseness * self._tolerance, self._budget.left, reporter
+            )
 
     def weaken(self, chosen: np.ndarray, factor: float) -> None:
         """Set the restraints of the chosen atoms, shape (restrained,), to a share of what the model started with."""
@@ -161,13 +129,9 @@ class Minimiser:
         """Return positions after soft spheres, in the place of charges and Lennard-Jones, pushed atoms apart."""
         context = self._machine.context(_soft_system(self._model.system))
         context.setPositions(self.positions())
-        left = [min(_SOFT_ITERATIONS, self._budget.iterations - self._budget.used)]
-
-        def spend() -> bool:
-            left[0] -= 1
-            return self._budget.spend() or left[0] <= 0
-
-        openmm.LocalEnergyMinimizer.minimize(context, 10 * self._tolerance, 0, _Reporter(spend))
+        part = self._budget.at_most(_SOFT_ITERATIONS)
+        openmm.LocalEnergyMinimizer.minimize(context, 10 * self._tolerance, 0, Reporter(part.spend))
+        self._budget.used += part.used
         return context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
 
 

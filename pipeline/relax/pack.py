@@ -13,8 +13,10 @@ from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import Protein
 from pipeline.relax import rotamers
+from pipeline.relax.ligands import obstacles
 
 _RADII = {"C": 1.6, "N": 1.3, "O": 1.3, "S": 1.7}  # angstrom
+_METAL = 1.2  # angstrom, of other elements
 _INSIDE, _SLOPE, _WORST = 0.8254, 57.273, 10.0  # share of the radii below which a clash costs the most; its cost
 _WEIGHT = 3.0  # of the logarithm of a probability against the clashes
 _MOST = 40  # rotamers of a residue that are tried
@@ -63,7 +65,7 @@ def build_side_chains(protein: Protein, rows: Sequence[int], avoid: Mapping[int,
     frames = rotamers.backbone_frames(xyz)
     _add_cb(xyz, mask, protein.aatype, rows, frames)
     torsions = quality.backbone(protein)
-    scene = _Scene(xyz, mask)
+    scene = _Scene(xyz, mask, obstacles(protein))
     choices = []
     for i in rows:
         letter = rc.RESTYPES[protein.aatype[i]]
@@ -89,15 +91,19 @@ def _add_cb(
 
 
 class _Scene:
-    """The atoms that do not move."""
+    """The atoms that do not move: those of the protein, and ligands, which belong to no residue."""
 
-    def __init__(self, xyz: np.ndarray, mask: np.ndarray) -> None:
+    def __init__(self, xyz: np.ndarray, mask: np.ndarray, beside: tuple[tuple[str, ...], np.ndarray]) -> None:
         self._all, self._mask = xyz, mask
-        self._row, columns = np.nonzero(mask)
-        self._atoms = xyz[self._row, columns]
-        self._radius = np.array([_RADII[rc.ATOM37[c][0]] for c in columns])
-        self._sulphur = columns == rc.ATOM37_ID["SG"]
-        self._oxygen = columns == rc.ATOM37_ID["O"]
+        rows, columns = np.nonzero(mask)
+        elements, places = beside
+        more = len(elements)
+        self._row = np.append(rows, np.full(more, -1))
+        self._atoms = np.concatenate([xyz[rows, columns], places])
+        radius = [_RADII[rc.ATOM37[c][0]] for c in columns] + [_RADII.get(e, _METAL) for e in elements]
+        self._radius = np.array(radius)
+        self._sulphur = np.append(columns == rc.ATOM37_ID["SG"], np.zeros(more, bool))
+        self._oxygen = np.append(columns == rc.ATOM37_ID["O"], np.zeros(more, bool))
 
     def near(self, row: int) -> "Atoms":
         """Return what a side chain of residue `row` may meet; of its own residue that is O alone."""

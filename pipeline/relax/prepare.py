@@ -9,15 +9,11 @@ import numpy as np
 from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import Hydrogens, Protein
+from pipeline.relax.coordinates import SOUND_BOND, part_coincident, typical_bond, without_lost, without_strays
 from pipeline.relax.rebuild import rebuild
-from pipeline.relax.rotamers import backbone_frames
 from pipeline.relax.settings import RelaxFailure
+from pipeline.relax.stereo import Torsions, intended, right_hands
 
-COINCIDENT = 0.1  # angstrom; atoms nearer than this hardly know in which direction to push each other
-CLEARLY_D = 1.7  # cubic angstrom, of the chirality of CA; a well-formed residue has 2.6, with a sign by its hand
-MALFORMED = 0.15  # angstrom; with a bond of CA further from its mean a residue is no well-formed D residue
-_CA_BONDS = (1.459, 1.525, 1.53)  # angstrom, to N, C and CB (Engh & Huber 1991)
-MOST_COINCIDENT = 0.25  # of the atoms; with more, any structure that comes out is made up
 _GAP = 200  # residues, as the numbering jumps at a break
 _TWIST = 30.0  # degrees from 0 (cis) and 180 (trans), beyond which a peptide bond is twisted
 _N, _CA, _C, _O, _CB = (rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O", "CB"))
@@ -28,14 +24,15 @@ class Prepared:
     """A protein for the force field, and the way back.
 
     Args:
-        protein: Centred, atoms parted, numbered by bonds, unknown residues with a backbone as alanine or glycine,
-            missing atoms built where there is a CA.
+        protein: Centred, ligands too, atoms parted, numbered by bonds, unknown residues with a backbone as alanine or
+            glycine, missing atoms built where there is a CA.
         runs: The residues that go into the force field, one slice for each chain without breaks.
         immobile: Residues that are held where they are, shape (n,).
         given: Atoms that stand where the input had them, shape (n, 37).
+        torsions: Hands and peptide bonds that it is to have.
         changes: What was done and what is left out.
         findings: What was noticed and left as it is.
-        original: The input.
+        original: The input, without atoms that have no usable coordinates.
         offset: What was subtracted from all positions, angstrom, shape (3,).
     """
 
@@ -43,6 +40,7 @@ class Prepared:
     runs: tuple[slice, ...]
     immobile: np.ndarray
     given: np.ndarray
+    torsions: Torsions
     changes: tuple[str, ...]
     findings: tuple[str, ...]
     original: Protein
@@ -66,6 +64,7 @@ class Prepared:
             atom37_positions=np.where(mask[..., None], xyz, 0).astype(np.float32),
             atom37_mask=mask,
             hydrogens=hydrogens,
+            others=old.others,
         )
 
 
@@ -77,13 +76,12 @@ def prepare(protein: Protein, longest_bond: float) -> Prepared:
         longest_bond: See `segments`.
 
     Raises:
-        RelaxFailure: A coordinate is no number, no two residues are bonded, or many atoms stand on others.
+        RelaxFailure: No two residues are bonded, or many atoms stand on others.
     """
-    lost = protein.atom37_mask & ~np.isfinite(protein.atom37_positions).all(axis=-1)
-    if lost.any():
-        first = protein.label(_places(lost.any(axis=1))[0])
-        raise RelaxFailure("coordinates", f"{int(lost.sum())} atoms are nan or infinite, the first in {first}")
+    protein, lost = without_lost(protein)
+    protein, strays = without_strays(protein)
     stand_in, immobile, changes = _stand_ins(protein)
+    changes = (*lost, *strays, *changes)
     runs, cuts = segments(stand_in, longest_bond)
     if not runs:
         raise RelaxFailure("coordinates", "no two residues are bonded")
@@ -91,41 +89,22 @@ def prepare(protein: Protein, longest_bond: float) -> Prepared:
     if replaced is not None and replaced.names:
         changes = (*changes, f"{len(replaced.names)} hydrogens were placed anew")
     if protein.others:
-        changes = (*changes, f"{len(protein.others)} atoms that no amino acid has stay where they are, without forces")
-    offset = protein.atom37_positions[protein.atom37_mask].astype(np.float64).mean(axis=0)
+        changes = (*changes, f"{len(protein.others)} atoms that no amino acid has stay where they are")
+    offset = np.median(protein.atom37_positions[protein.atom37_mask].astype(np.float64), axis=0)
     xyz = np.where(protein.atom37_mask[..., None], protein.atom37_positions - offset, 0).astype(np.float32)
     index = _index_with_breaks(runs, len(protein))
-    centred = dataclasses.replace(stand_in, atom37_positions=xyz, residue_index=index, hydrogens=None, names={})
-    parted, moved = _part_coincident(centred)
-    handed, turned = _right_hands(parted, runs)
+    others = tuple(a._replace(position=tuple(np.subtract(a.position, offset).tolist())) for a in protein.others)
+    centred = dataclasses.replace(
+        stand_in, atom37_positions=xyz, residue_index=index, hydrogens=None, names={}, others=others
+    )
+    parted, moved = part_coincident(centred)
+    handed, turned = right_hands(parted, runs)
     built = rebuild(handed, runs)
     given = built.given & np.all(handed.atom37_positions == parted.atom37_positions, axis=-1)
     findings = (*_findings(built.protein), *built.findings)
     changes = (*changes, *cuts, *moved, *turned, *built.changes)
-    return Prepared(built.protein, runs, immobile, given, changes, findings, protein, offset)
-
-
-def _right_hands(protein: Protein, runs: Sequence[slice]) -> tuple[Protein, tuple[str, ...]]:
-    """Put CB where an L residue has it, in residues that are D by distortion; well-formed D residues stay."""
-    x = protein.atom37_positions.astype(np.float64)
-    n, ca, c, cb = (x[:, atom] for atom in (_N, _CA, _C, _CB))
-    volume = np.einsum("ij,ij->i", np.cross(n - ca, c - ca), cb - ca)
-    known = _inside(runs, len(protein)) & protein.atom37_mask[:, [_N, _CA, _C, _CB]].all(axis=1)
-    lengths = np.stack([np.linalg.norm(atom - ca, axis=1) for atom in (n, c, cb)], axis=1)
-    distorted = (volume > -CLEARLY_D) | (np.abs(lengths - _CA_BONDS) > MALFORMED).any(axis=1)
-    rows = np.flatnonzero(known & (volume < 0) & distorted)
-    if not len(rows):
-        return protein, ()
-    rotation, origin = backbone_frames(x)
-    xyz = protein.atom37_positions.copy()
-    for i in rows:
-        aatype = protein.aatype[i]
-        local = rc.ATOM14_LOCAL[aatype, rc.RESIDUE_ATOMS[rc.RESTYPES[aatype]].index("CB")]
-        xyz[i, _CB] = rotation[i] @ local + origin[i]
-    changes = tuple(
-        f"{protein.label(int(i))} was distorted into a D residue: CB was put on the other side" for i in rows
-    )
-    return dataclasses.replace(protein, atom37_positions=xyz), changes
+    torsions = intended(built.protein, runs)
+    return Prepared(built.protein, runs, immobile, given, torsions, changes, findings, protein, offset)
 
 
 def _inside(runs: Sequence[slice], n: int) -> np.ndarray:
@@ -191,12 +170,13 @@ def segments(protein: Protein, longest_bond: float = 4.0) -> tuple[tuple[slice, 
     Args:
         protein: Any structure.
         longest_bond: Between C and N of consecutive residues, angstrom. Where the numbering skips, a bond is drawn only
-            if nothing can be missing (`quality.BROKEN_BOND`).
+            if nothing can be missing (`quality.BROKEN_BOND`). Where all bonds are too long, so may these be.
     """
     changes: list[str] = []
     known = (protein.aatype != rc.UNKNOWN) & protein.atom37_mask.any(axis=1)
     changes += [f"{protein.label(i)} is left as it is: it is unknown or has no atoms" for i in _places(~known)]
     same_chain = protein.chain_id[1:] == protein.chain_id[:-1]
+    longest_bond *= max(1.0, typical_bond(protein) / SOUND_BOND)
     limit = np.where(quality.joined(protein), longest_bond, quality.BROKEN_BOND)
     bonded = same_chain & known[1:] & known[:-1] & (_gaps(protein) <= limit)
     for i in _places(same_chain & known[1:] & known[:-1] & ~bonded):
@@ -221,33 +201,3 @@ def _gaps(protein: Protein) -> np.ndarray:
     has_peptide = mask[1:, _N] & mask[:-1, _C]
     has_trace = mask[1:, _CA] & mask[:-1, _CA]
     return np.where(has_peptide, peptide, np.where(has_trace, trace, np.inf))
-
-
-def _part_coincident(protein: Protein) -> tuple[Protein, tuple[str, ...]]:
-    """Move atoms that stand on another one a little, the same way each time.
-
-    Raises:
-        RelaxFailure: They are too many.
-    """
-    rows, columns = np.nonzero(protein.atom37_mask)
-    x = protein.atom37_positions[rows, columns].astype(np.float64)
-    order = np.argsort(x[:, 0], kind="stable")
-    moved: set[int] = set()
-    for step in range(1, len(order)):
-        first, second = order[:-step], order[step:]
-        if np.all(x[second, 0] - x[first, 0] > COINCIDENT):
-            break
-        near = np.linalg.norm(x[second] - x[first], axis=1) < COINCIDENT
-        moved |= set(second[near].tolist())
-    if not moved:
-        return protein, ()
-    if len(moved) > MOST_COINCIDENT * len(x):
-        raise RelaxFailure("overlap", f"{len(moved)} of {len(x)} atoms stand on another")
-    index = np.array(sorted(moved))
-    direction = np.random.default_rng(1).normal(size=(len(index), 3))
-    xyz = protein.atom37_positions.copy()
-    xyz[rows[index], columns[index]] += 0.3 * direction / np.linalg.norm(direction, axis=1, keepdims=True)
-    places = ", ".join(f"{protein.label(rows[k])} {rc.ATOM37[columns[k]]}" for k in index[:5])
-    more = " ..." if len(index) > 5 else ""
-    text = f"{len(index)} atoms that stood on another were moved by 0.3 A: {places}{more}"
-    return dataclasses.replace(protein, atom37_positions=xyz), (text,)

@@ -138,9 +138,9 @@ def guarded(physics: Callable[[Protein, Settings], RelaxResult], protein: Protei
 
 def _relaxed(protein: Protein, descent: "Descent", settings: Settings, started: float) -> RelaxResult:
     """Make the result of a rung that succeeded."""
-    outcome = descent.outcome
-    moved = np.linalg.norm(outcome.protein.atom37_positions - protein.atom37_positions, axis=-1)
-    mask = protein.atom37_mask & outcome.protein.atom37_mask
+    outcome, start = descent.outcome, descent.start
+    moved = np.linalg.norm(outcome.protein.atom37_positions - start.atom37_positions, axis=-1)
+    mask = start.atom37_mask & outcome.protein.atom37_mask
     squared = np.where(mask, moved.astype(np.float64) ** 2, 0.0)
     by_residue = np.sqrt(squared.sum(axis=1) / np.maximum(mask.sum(axis=1), 1))
     failure, reason = _shortfall(descent)

@@ -60,7 +60,7 @@ def test_relaxation_is_measured(scripts, capsys):
     assert scripts["relax"].main(["--structures", str(scripts["relax"].STRUCTURES[0]), "--noise", "0.1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
-    assert [line.count("|") for line in lines[2:]] == [17, 17, 17]
+    assert [line.count("|") for line in lines[2:]] == [20, 20, 20]
     assert "| relaxed | full |" in lines[4]
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import openmm
 import pytest
 
 from models import residue_constants as rc
@@ -12,7 +13,7 @@ from pipeline.errors import ConfigError, StageError
 from pipeline.protein import read_structure
 from pipeline.protein_writer import write_mmcif
 from pipeline.records import write_json
-from pipeline.relax import ladder
+from pipeline.relax import build, ladder
 from pipeline.relax.files import RANKING_SCHEMA
 from pipeline.relax.settings import FAILURES, PROTOCOLS, RelaxFailure
 from pipeline.relax.stage import Settings, main, relax
@@ -86,6 +87,47 @@ def test_where_all_rungs_fail_the_first_reason_counts(cage, monkeypatch):
     assert result.protein is cage
 
 
+OUT_OF_MEMORY = (MemoryError(), openmm.OpenMMException("Error creating array: CUDA_ERROR_OUT_OF_MEMORY (2)"))
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["Python", "OpenMM"])
+def test_where_memory_runs_out_a_smaller_rung_is_tried(strained, monkeypatch, error):
+    calls, minimize = [], openmm.LocalEnergyMinimizer.minimize
+
+    def fail_at_first(context, *arguments):
+        calls.append(any(isinstance(force, openmm.NonbondedForce) for force in context.getSystem().getForces()))
+        if calls.count(True) == 1:
+            raise error
+        return minimize(context, *arguments)
+
+    monkeypatch.setattr(openmm.LocalEnergyMinimizer, "minimize", fail_at_first)
+    record = relax(strained, Settings(iterations=50)).record
+    assert (record.status, record.rung, record.failure) == ("relaxed", "local", "memory")
+    assert record.attempts[0]["reason"].startswith("memory ran out")
+
+
+def test_where_memory_runs_out_before_the_first_rung_the_input_is_handed_on(cage, monkeypatch):
+    def fail(*arguments, **named):
+        raise MemoryError
+
+    monkeypatch.setattr(openmm.app.ForceField, "createSystem", fail)
+    result = relax(cage, Settings())
+    assert (result.record.status, result.record.failure, result.record.reason) == (
+        *("unrelaxed", "memory"),
+        "memory ran out",
+    )
+    assert result.protein is cage
+
+
+def test_a_residue_that_the_force_field_does_not_know(cage, monkeypatch):
+    monkeypatch.setitem(build.FORCE_FIELDS, "amber99sb", "tip3p.xml")  # OpenMM's, of water
+    build._force_field.cache_clear()
+    record = relax(cage, Settings(force_field="amber99sb")).record
+    build._force_field.cache_clear()
+    assert (record.status, record.failure) == ("unrelaxed", "template")
+    assert "No template found for residue 0 (ASN)" in record.reason
+
+
 def test_alphafold2s_protocol(noisy):
     settings = Settings(protocol="alphafold2", stiffness=1.0)
     assert {name: getattr(settings.resolved(), name) for name in PROTOCOLS["alphafold2"]} == PROTOCOLS["alphafold2"]
@@ -125,9 +167,8 @@ def test_histidines_are_named(golden, cage):
 
 
 def test_dynamics_for_bad_starts(cage):
-    positions = cage.atom37_positions.copy()
-    positions[3, rc.ATOM37_ID["CD1"]] = positions[15, rc.ATOM37_ID["CB"]] + 0.2
-    bad = dataclasses.replace(cage, atom37_positions=positions)
+    noise = np.random.default_rng(5).normal(scale=0.5, size=cage.atom37_positions.shape)
+    bad = dataclasses.replace(cage, atom37_positions=(cage.atom37_positions + noise).astype(np.float32))
     first, second = (relax(bad, Settings(dynamics=0.1)) for _ in range(2))
     assert first.record.status == "relaxed"
     assert first.record.violations_after["violating_residues"] == 0

@@ -151,24 +151,49 @@ def test_far_from_the_origin(relaxed, trp_cage):
     moved = _noisy(trp_cage, 0.2)
     moved = dataclasses.replace(moved, atom37_positions=moved.atom37_positions + np.float32(4096))
     result = relax(moved, Settings())
-    assert result.record.energy_after == pytest.approx(relaxed.record.energy_after, rel=0.02)
+    assert result.record.energy_after == pytest.approx(relaxed.record.energy_after, rel=0.05)
     assert result.record.rmsd < 1
 
 
 @pytest.mark.parametrize("distance", [0.0, 0.01])
 def test_atoms_in_one_place_are_parted(trp_cage, distance):
-    place = trp_cage.atom37_positions[15, rc.ATOM37_ID["CB"]] + distance
+    place = trp_cage.atom37_positions[3, rc.ATOM37_ID["CG2"]] + distance
     result = relax(_with_position(trp_cage, 3, "CD1", place), Settings())
     assert result.record.status == "relaxed"
     assert "stood on another" in " ".join(result.record.changes)
     assert result.record.violations_after["violating_residues"] <= result.record.violations_before["violating_residues"]
 
 
+@pytest.mark.parametrize("place", [np.nan, np.inf, -1e30])
+def test_atoms_without_coordinates_are_built(trp_cage, relaxed, place):
+    broken = trp_cage
+    for residue, atom in ((2, "CA"), (6, "N"), (6, "CD1"), (15, "O")):
+        broken = _with_position(broken, residue, atom, place)
+    broken = dataclasses.replace(broken, atom37_positions=broken.atom37_positions.copy())
+    broken.atom37_positions[11] = place
+    result = relax(broken, Settings())
+    record = result.record
+    assert (record.status, record.rung, record.reason) == ("relaxed", "full", "")
+    assert [change for change in record.changes if "usable" in change] == [
+        "A:TYR3 CA: no usable coordinates, taken as missing",
+        "A:LEU7 N CD1: no usable coordinates, taken as missing",
+        "A:PRO12 has no atom with usable coordinates and is left without atoms",
+        "A:ARG16 O: no usable coordinates, taken as missing",
+    ]
+    assert not result.protein.atom37_mask[11].any()
+    others = np.arange(20) != 11
+    np.testing.assert_array_equal(result.protein.atom37_mask[others], trp_cage.atom37_mask[others])
+    off = np.linalg.norm(result.protein.atom37_positions - trp_cage.atom37_positions, axis=-1)
+    for residue, atom in ((2, "CA"), (6, "N"), (15, "O")):
+        assert off[residue, rc.ATOM37_ID[atom]] < 0.6  # where they were
+    assert record.rmsd < 0.5
+    assert record.violations_after["violating_residues"] == 0
+
+
 @pytest.mark.parametrize(
     ("case", "failure", "reason"),
     [
-        ("nan", "coordinates", "1 atoms are nan or infinite, the first in A:TYR3"),
-        ("infinite", "coordinates", "nan or infinite"),
+        ("nowhere", "coordinates", "no two residues are bonded"),
         ("single", "coordinates", "no two residues are bonded"),
         ("collapsed", "budget|overlap", "budget|overlap"),
         ("platform", "platform", "CUDA"),
@@ -177,8 +202,8 @@ def test_atoms_in_one_place_are_parted(trp_cage, distance):
 def test_failures_hand_the_input_on(trp_cage, case, failure, reason):
     settings = Settings(iterations=100)
     protein = trp_cage
-    if case in ("nan", "infinite"):
-        protein = _with_position(trp_cage, 2, "CA", np.nan if case == "nan" else np.inf)
+    if case == "nowhere":
+        protein = dataclasses.replace(trp_cage, atom37_positions=trp_cage.atom37_positions * np.float32(np.nan))
     elif case == "single":
         protein = _select(trp_cage, np.array([4]))
     elif case == "collapsed":
@@ -256,7 +281,7 @@ def test_main(trp_cage, tmp_path):
 
 
 def test_main_hands_on(trp_cage, tmp_path):
-    write_mmcif(tmp_path / "x.cif", _with_position(trp_cage, 2, "CA", np.nan), name="x")
+    write_mmcif(tmp_path / "x.cif", _select(trp_cage, np.array([4])), name="x")
     assert main([*_flags(tmp_path, tmp_path / "x.cif"), "--no-isolate"]) == 0
     assert json.loads((tmp_path / "y.json").read_text())["status"] == "unrelaxed"
     assert (tmp_path / "y.cif").is_file()
