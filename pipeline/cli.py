@@ -90,10 +90,19 @@ def _run(words: Sequence[str]) -> int:
         mend = nearest(words[0], COMMANDS) or f"; known are {', '.join(COMMANDS)}"
         sys.stderr.write(f"error: {words[0]!r} is no command of foldline{mend}\n")
         return UsageError.exit_code
-    logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s %(message)s", handlers=[_StandardError()])
     for room in ("pipeline", "models"):
         logging.getLogger(room).setLevel(logging.INFO)
     return _guarded(words[0], words[1:])
+
+
+class _StandardError(logging.StreamHandler):
+    """Writes to what standard error is at that time: progress on a terminal stands in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def module_of(command: str) -> Any:

@@ -43,8 +43,15 @@ class Group:
 
     def files(self) -> Iterator[Path]:
         """Give what the stage makes of its targets."""
-        targets = self.record.parents[1] / "targets"
-        return (targets / target / name for target in self.targets for name in _MADE[self.stage])
+        return (self._folder / target / name for target in self.targets for name in _MADE[self.stage])
+
+    def last_file(self, target: str) -> Path:
+        """Return what the stage writes last of a target."""
+        return self._folder / target / _MADE[self.stage][-1]
+
+    @property
+    def _folder(self) -> Path:
+        return self.record.parents[1] / "targets"
 
 
 def record_file(out: Path, stage: str, name: str) -> Path:

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -22,11 +21,19 @@ from pipeline.obstacles import first_error, obstacle
 from pipeline.outcomes import PAGE, failed_targets, forget_unfinished, running_targets, without_page
 from pipeline.plan import Plan, data_of, plan_run, targets_of
 from pipeline.profiles import LOCAL, check_scheduler, find_profile, profile_flags
+from pipeline.progress import Lines, chosen, launch
+from pipeline.progress.events import SCHEMA as EVENTS_SCHEMA
+from pipeline.progress.events import Events
+from pipeline.progress.jobs import Jobs
+from pipeline.progress.launch import FLAGS
+from pipeline.progress.watch import Watch, end_of, last_lines, told
 from pipeline.settings import to_flags
 
 log = logging.getLogger(__name__)
 
 SNAKEFILE = ROOT / "Snakefile"
+LAUNCHER = str(Path(launch.__file__))
+LOG_FILE = "snakemake.log"
 _SHOWN_FAILURES = 10
 _PAGES_OF_ONE = 200  # that one process writes, at the end of a run that failed
 # Snakemake's options that show something and run no job.
@@ -47,6 +54,10 @@ def parser() -> argparse.ArgumentParser:
     add_run(made)
     made.add_argument("--cores", type=positive, metavar="N", help="CPU cores (default: all); on a cluster, of one job")
     made.add_argument("--profile", metavar="NAME", help="where to run: local, slurm or a folder of your own")
+    how = made.add_mutually_exclusive_group()
+    how.add_argument("--quiet", action="store_true", help="say nothing but what went wrong")
+    how.add_argument("--verbose", action="store_true", help="show what Snakemake prints, too")
+    how.add_argument("--json", action="store_true", help=f"print one JSON object for each event ({EVENTS_SCHEMA})")
     return made
 
 
@@ -55,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     own, passed_on = _split(words)
     arguments = parser().parse_args(own)
+    if arguments.quiet:
+        logging.getLogger("pipeline").setLevel(logging.WARNING)
     config = effective_config(arguments)
     data_of(config, arguments.config)
     targets_of(config)  # bad input is refused before anything is written
@@ -67,10 +80,38 @@ def main(argv: Sequence[str] | None = None) -> int:
             return start(command)
         forget_unfinished(out, plan)
         began = time.time()
-        code = start([*command, "--nolock"], keep_open=(lock,))
-    if code and (problem := obstacle(out, lambda: data_of(config, arguments.config))):
-        raise StageError(problem, mend="run it again when that is mended: what is done stays")
-    return _ended(code, config, plan, began)
+        with shown(arguments, plan, out) as watch:
+            code = start([*command, "--nolock"], keep_open=(lock,), watch=watch)
+            watch.display.close()
+            if code and (problem := obstacle(out, lambda: data_of(config, arguments.config))):
+                raise StageError(problem, mend="run it again when that is mended: what is done stays")
+            return _ended(code, config, plan, began, watch)
+
+
+@contextlib.contextmanager
+def shown(arguments: argparse.Namespace, plan: Plan, out: Path) -> Iterator[Watch]:
+    """Give what follows the run and shows it as the command line says; tell programs how it began and ended."""
+    log_file = out / "logs" / LOG_FILE
+    if not arguments.json:
+        display = Lines() if arguments.verbose else chosen(arguments.quiet)
+        with contextlib.closing(display):
+            yield Watch(Jobs(plan, out), display, log_file, arguments.verbose)
+        return
+    events = Events(sys.stdout)
+    events.tell({"event": "start", "schema": EVENTS_SCHEMA, "outdir": str(out), "targets": list(plan.targets)})
+    watch = Watch(Jobs(plan, out, events.tell), events, log_file)
+    problem: str | None = "interrupted"
+    try:
+        yield watch
+        problem = None
+    except StageError as error:
+        problem = str(error)
+        raise
+    finally:
+        events.finish(watch.jobs.shown)
+        failed = failed_targets(out, plan)
+        done = [name for name in plan.targets if name not in failed and _is_done(out, name)]
+        events.tell({"event": "end", "done": done, "failed": failed, "problem": problem})
 
 
 def _profile(arguments: argparse.Namespace, passed_on: Sequence[str]) -> Path | None:
@@ -124,7 +165,7 @@ def _one_spelling(folder: str) -> str:
 
 def snakemake_command(out: Path, profile: Path | None, cores: int | None, passed_on: Sequence[str]) -> list[str]:
     """Return the command that starts Snakemake; what the user passes on comes last and so wins."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)]
+    command = [sys.executable, "-P", LAUNCHER, "--snakefile", str(SNAKEFILE)]
     command += ["--configfile", str(out / "config.yaml")]
     if profile:
         command += profile_flags(profile, out)
@@ -159,25 +200,21 @@ def alone(out: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def start(command: Sequence[str], keep_open: Sequence[int] = ()) -> int:
-    """Run a command to its end and return its exit code, also when it is interrupted: it has its own work to tidy up.
+def start(command: Sequence[str], keep_open: Sequence[int] = (), watch: Watch | None = None) -> int:
+    """Run Snakemake to its end and return its exit code, also when it is interrupted: it has its own work to tidy up.
 
     Args:
         command: Program and arguments.
-        keep_open: File descriptors that the command inherits.
+        keep_open: File descriptors that it inherits.
+        watch: Follows it; without one it prints to this terminal.
 
     Raises:
-        KeyboardInterrupt: The user interrupted; the command has ended.
+        KeyboardInterrupt: The user interrupted; it has ended.
     """
-    interrupted = False
-    with subprocess.Popen(command, pass_fds=keep_open) as process:
-        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        while process.returncode is None:
-            try:
-                process.wait()
-            except KeyboardInterrupt:  # the terminal told the command, too
-                interrupted = True
-        signal.signal(signal.SIGTERM, before)
+    if watch:
+        return watch.start(command, FLAGS, keep_open)
+    with subprocess.Popen(command, pass_fds=keep_open) as process, told(process) as interrupted:
+        process.wait()
     if interrupted:
         raise KeyboardInterrupt
     return process.returncode
@@ -222,7 +259,7 @@ def _only_looks(passed_on: Sequence[str]) -> bool:
     return any(_LOOKS.fullmatch(word) for word in passed_on)
 
 
-def _ended(code: int, config: Mapping[str, Any], plan: Plan, began: float) -> int:
+def _ended(code: int, config: Mapping[str, Any], plan: Plan, began: float, watch: Watch) -> int:
     """Say what came out.
 
     Args:
@@ -230,6 +267,7 @@ def _ended(code: int, config: Mapping[str, Any], plan: Plan, began: float) -> in
         config: The run's.
         plan: Its plan.
         began: When it did, seconds since 1970.
+        watch: Followed it.
 
     Raises:
         StageError: Targets failed, or Snakemake did.
@@ -238,14 +276,29 @@ def _ended(code: int, config: Mapping[str, Any], plan: Plan, began: float) -> in
     if failures := failures_said(config, plan):
         raise StageError(failures, str(out))
     if code:
+        _say_why(watch)
         killed = running_targets(out, plan)
         while_predicting = f" while it predicted {', '.join(killed[:_SHOWN_FAILURES])}" if killed else ""
         said = first_error(out / "logs", began)
         problem = f"the workflow did not finish{while_predicting} ({said or f'Snakemake ended with {code}'})"
         raise StageError(problem, mend=f"see {out / 'logs'}")
-    done = sum((out / "targets" / name / "relax.json").exists() for name in plan.targets)
+    if watch.jobs.nothing_to_do:
+        log.info("Nothing to be done: all files are there and up to date")
+    done = sum(_is_done(out, name) for name in plan.targets)
     log.info("%d of %d targets done; open %s", done, len(plan.targets), out / PAGE)
     return 0
+
+
+def _is_done(out: Path, target: str) -> bool:
+    return (out / "targets" / target / "relax.json").exists()
+
+
+def _say_why(watch: Watch) -> None:
+    """Say which jobs failed and how their logs end; of a failure that is no job's, how Snakemake's log ends."""
+    for job in watch.jobs.failures[:_SHOWN_FAILURES]:
+        log.error("%s %s failed: %s (%s)", job.group.stage, job.group.name, end_of(job.log), job.log)
+    if not (watch.jobs.failures or watch.verbose):
+        sys.stderr.write(f"Snakemake's last lines, of {watch.log_file}:\n{last_lines(watch.log_file)}")
 
 
 def _listed(failed: Mapping[str, str]) -> str:

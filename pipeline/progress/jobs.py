@@ -1,0 +1,173 @@
+"""How far a run is: Snakemake's events about jobs, and the files that running jobs have written already."""
+
+import collections
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.batch_record import reasons_in
+from pipeline.errors import RecordError
+from pipeline.outcomes import Group, groups_of
+from pipeline.plan import Plan
+from pipeline.progress.tally import Tally
+
+STAGES = ("search", "featurize", "predict", "relax", "report")
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Job:
+    """One job of Snakemake, which makes a group of targets.
+
+    Args:
+        group: Its stage and its targets.
+        log: What it writes its messages to; None where there is none.
+        state: `running`, `done` or `failed`.
+        before: Time of the last change of the last file of each target when the job began, ns since 1970.
+        seen: Targets whose last file was written since then.
+    """
+
+    group: Group
+    log: Path | None
+    state: str = "running"
+    before: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    seen: set[str] = dataclasses.field(default_factory=set)
+
+
+class Jobs:
+    """What is known of the jobs of a run.
+
+    Args:
+        plan: Of the run.
+        out: Its output folder.
+        listener: Called with each event as it is told to others, a mapping.
+    """
+
+    def __init__(self, plan: Plan, out: Path, listener: Callable[[dict[str, Any]], None] | None = None) -> None:
+        self.tallies = {stage: Tally(stage) for stage in STAGES}
+        self.nothing_to_do = False
+        self._tell = listener or (lambda _: None)
+        self._targets = len(plan.targets)
+        self._groups = {(group.stage, group.name): group for group in groups_of(out, plan)}
+        self._jobs: dict[int, Job] = {}
+        self._planned: dict[str, int] = {}
+        self._done: collections.Counter[str] = collections.Counter()
+        self._failed: collections.Counter[str] = collections.Counter()
+
+    @property
+    def shown(self) -> list[Tally]:
+        """The tallies of the stages that have something to do."""
+        return [self.tallies[stage] for stage in STAGES if self._planned.get(stage)]
+
+    @property
+    def failures(self) -> list[Job]:
+        """The jobs that failed."""
+        return [job for job in self._jobs.values() if job.state == "failed"]
+
+    def take(self, line: str) -> None:
+        """Take a line of the plugin; one that is cut off or of another kind is left out."""
+        try:
+            event = json.loads(line)
+            kind = event.pop("event")
+        except (ValueError, KeyError, AttributeError, TypeError):
+            log.debug("no event: %r", line)
+            return
+        take = getattr(self, f"_take_{kind}", None)
+        if take is not None:
+            take(**event)
+
+    def look(self) -> None:
+        """Look for files that running jobs have written."""
+        for job in self._running():
+            for target in job.group.targets:
+                if target not in job.seen and _changed(job.group.last_file(target)) != job.before[target]:
+                    job.seen.add(target)
+                    self._say("target", job, target=target)
+        for stage in STAGES:
+            self._count(stage)
+
+    def _running(self) -> Iterator[Job]:
+        return (job for job in self._jobs.values() if job.state == "running")
+
+    def _take_planned(self, jobs: Mapping[str, int]) -> None:
+        self._planned = dict(jobs)
+        for stage in STAGES:
+            self._count(stage)
+        self._tell({"event": "planned", "jobs": self._planned})
+
+    def _take_nothing(self) -> None:
+        self.nothing_to_do = True
+
+    def _take_started(self, number: int, rule: str, wildcards: Mapping[str, str], log: Sequence[str]) -> None:
+        said = Path(log[0]) if log else None
+        group = self._groups.get((rule, next(iter(wildcards.values()), "")))
+        if group is None:  # the page of the run, and the rule that asks for everything
+            group = Group(rule, "", Path(), ())
+        before = {target: _changed(group.last_file(target)) for target in group.targets}
+        if rule in self.tallies:
+            self.tallies[rule].begin()
+        self._jobs[number] = Job(group, said, before=before)
+        self._say("started", self._jobs[number])
+
+    def _take_finished(self, number: int) -> None:
+        job = self._jobs.get(number)
+        if job is None or job.state == "done":
+            return
+        failed = _given_up(job.group)
+        job.state = "done"
+        self._done[job.group.stage] += len(job.group.targets) - len(failed)
+        self._failed[job.group.stage] += len(failed)
+        self._say("finished", job, failed=failed)
+        self._count(job.group.stage)
+
+    def _take_failed(self, number: int) -> None:
+        job = self._jobs.get(number)
+        if job is None or job.state == "failed":
+            return
+        job.state = "failed"
+        self._say("failed", job)
+        self._count(job.group.stage)
+
+    def _count(self, stage: str) -> None:
+        """Bring the tally of a stage up to date."""
+        if stage not in self.tallies:
+            return
+        running = sum(len(job.seen) for job in self._running() if job.group.stage == stage)
+        lost = sum(len(job.group.targets) for job in self.failures if job.group.stage == stage)
+        self.tallies[stage].set(self._done[stage] + running, self._failed[stage] + lost, self._total(stage))
+
+    def _total(self, stage: str) -> int:
+        """Return the targets of a stage's jobs; those of jobs that did not begin yet are an estimate where they differ.
+
+        Snakemake says beforehand how many jobs there are, not which.
+        """
+        begun = [len(job.group.targets) for job in self._jobs.values() if job.group.stage == stage]
+        jobs_left = self._planned.get(stage, 0) - len(begun)
+        groups_left = sum(of_stage == stage for of_stage, _ in self._groups) - len(begun)
+        if jobs_left <= 0 or groups_left <= 0:
+            return sum(begun)
+        return sum(begun) + round((self._targets - sum(begun)) * min(1.0, jobs_left / groups_left))
+
+    def _say(self, what: str, job: Job, **more: Any) -> None:
+        about = {"stage": job.group.stage, "name": job.group.name, "targets": list(job.group.targets)}
+        self._tell({"event": what, **about, **more, "log": str(job.log) if job.log else None})
+
+
+def _given_up(group: Group) -> dict[str, str]:
+    """Return the targets that a job which ended well gave up, and why."""
+    try:
+        return reasons_in(group.record) if group.targets else {}
+    except RecordError:  # Snakemake says what is wrong with it
+        return {}
+
+
+def _changed(path: Path) -> int:
+    """Return the time of a file's last change, ns since 1970; 0 where it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

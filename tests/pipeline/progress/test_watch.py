@@ -1,0 +1,136 @@
+"""Watching a Snakemake: a stand-in that says what a real one does, and the real one on a small workflow."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+
+from pipeline.config import ROOT
+from pipeline.progress import launch
+from pipeline.progress.display import Silent
+from pipeline.progress.jobs import Job, Jobs
+from pipeline.progress.watch import Watch, end_of, last_lines
+from pipeline.run import LAUNCHER
+
+TALKS = """
+import os, sys
+print("chatter of Snakemake")
+print("to standard error", file=sys.stderr)
+with os.fdopen(int(sys.argv[-1]), "w") as events:
+    print('{"event": "planned", "jobs": {"relax": 2}}', file=events)
+    print('{"event": "nothing"}', file=events, end="")  # cut off
+sys.exit(int(sys.argv[1]))
+"""
+WORKFLOW = """
+rule all:
+    input: "a.txt"
+rule relax:
+    output: "{target}.txt"
+    log: "{target}.log"
+    shell: "echo $$ > pid; sleep {seconds}; touch {output}"
+"""
+WATCHED = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from pipeline.progress.display import Lines
+from pipeline.progress.jobs import Jobs
+from pipeline.progress.launch import FLAGS
+from pipeline.progress.watch import Watch
+from pipeline.run import LAUNCHER
+jobs = Jobs(SimpleNamespace(targets={"a": None}, searches={}, batches={}), Path("."))
+watch = Watch(jobs, Lines(), Path("logs/snakemake.log"))
+command = [sys.executable, "-P", LAUNCHER, "--cores", "1", "--nolock", *sys.argv[1:]]
+try:
+    code = watch.start(command, FLAGS, ())
+except KeyboardInterrupt:
+    code = 130
+print(code, jobs.tallies["relax"].done, [job.rule for job in jobs.failures], jobs.nothing_to_do)
+"""
+
+
+@pytest.fixture
+def watch(tmp_path):
+    plan = types.SimpleNamespace(targets={"a": None, "b": None}, searches={}, batches={})
+    return Watch(Jobs(plan, tmp_path), Silent(), tmp_path / "logs/snakemake.log")
+
+
+def test_events_come_and_what_is_printed_goes_to_a_file(watch, capfd):
+    assert watch.start([sys.executable, "-c", TALKS, "3"], (), ()) == 3
+    assert watch.jobs.tallies["relax"].total == 2
+    assert not watch.jobs.nothing_to_do
+    assert sorted(watch.log_file.read_text().splitlines()) == ["chatter of Snakemake", "to standard error"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_verbose_shows_it_too(watch, capsys):
+    watch.verbose = True
+    assert watch.start([sys.executable, "-u", "-c", TALKS, "0"], (), ()) == 0
+    assert capsys.readouterr().err == "chatter of Snakemake\nto standard error\n"
+
+
+def test_the_end_of_a_log(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("INFO loading\nerror: \x1b[31mno memory; buy some\n\nbye\n")
+    assert end_of(Job("relax", "a", ("a",), log)) == "error: ?[31mno memory; buy some"
+    log.write_text("INFO loading\nkilled\n")
+    assert end_of(Job("relax", "a", ("a",), log)) == "killed"
+    assert (
+        end_of(Job("relax", "a", ("a",), tmp_path / "none")) == end_of(Job("relax", "a", (), None)) == "it says nothing"
+    )
+    log.write_text("".join(f"{number}\n" for number in range(50)))
+    assert last_lines(log).split() == [str(number) for number in range(30, 50)]
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Return a function that starts a small workflow, watched, in a process of its own."""
+
+    def started(*words, seconds=0, rule=WORKFLOW):
+        (tmp_path / "Snakefile").write_text(rule.replace("{seconds}", str(seconds)))
+        command = [sys.executable, "-c", WATCHED, *words]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        options = {"cwd": tmp_path, "env": environment, "text": True, "start_new_session": True}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+    return started
+
+
+def test_the_real_one_is_followed(small, tmp_path):
+    said, _ = small().communicate(timeout=60)
+    assert said == "0 1 [] False\n"
+    assert "Finished jobid" in (tmp_path / "logs/snakemake.log").read_text()
+    said, _ = small().communicate(timeout=60)
+    assert said == "0 0 [] True\n"
+
+
+def test_a_failed_job_is_named(small):
+    said, _ = small(rule=WORKFLOW.replace("touch", "false")).communicate(timeout=60)
+    assert said == "1 0 ['relax'] False\n"
+
+
+def test_an_interrupt_ends_everything(small, tmp_path):
+    process = small(seconds=60)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert said.startswith("130 0 ")
+    assert not (tmp_path / "a.txt").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_a_folder_called_pipeline_is_not_taken_for_ours(small, tmp_path):
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline/__init__.py").write_text("raise SystemExit('the wrong one')")
+    command = [sys.executable, "-P", LAUNCHER, "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert launch.NAME == "foldline"
