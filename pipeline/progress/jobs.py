@@ -86,7 +86,7 @@ class Jobs:
             for target in job.group.targets:
                 if target not in job.seen and _changed(job.group.last_file(target)) != job.before[target]:
                     job.seen.add(target)
-                    self._say("target", job, target=target)
+                    self._tell({"event": "target", "stage": job.group.stage, "name": job.group.name, "target": target})
         for stage in STAGES:
             self._count(stage)
 
@@ -153,8 +153,10 @@ class Jobs:
         return sum(begun) + round((self._targets - sum(begun)) * min(1.0, jobs_left / groups_left))
 
     def _say(self, what: str, job: Job, **more: Any) -> None:
+        if job.log is None:  # the rule that asks for everything: it does nothing
+            return
         about = {"stage": job.group.stage, "name": job.group.name, "targets": list(job.group.targets)}
-        self._tell({"event": what, **about, **more, "log": str(job.log) if job.log else None})
+        self._tell({"event": what, **about, **more, "log": str(job.log)})
 
 
 def _given_up(group: Group) -> dict[str, str]:

@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import signal
@@ -182,6 +183,55 @@ def test_one_folder_has_one_spelling(tmp_path, monkeypatch):
     spellings = ("out", "./out", str(tmp_path / "out"), "x/../out")
     assert {run._one_spelling(folder) for folder in spellings} == {"out"}
     assert run._one_spelling("/elsewhere/out") == "/elsewhere/out"
+
+
+@pytest.fixture
+def one_target(tmp_path, monkeypatch):
+    """A run of one target, whose Snakemake ends with 3 and does nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "data_of", lambda *_: None)
+    monkeypatch.setattr(run, "start", lambda *_, **__: 3)
+    (tmp_path / "x.fasta").write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n")
+    return tmp_path
+
+
+def test_programs_are_told_how_a_run_began_and_ended(one_target, monkeypatch, capsys):
+    assert cli.main(["run", "x.fasta", "--json"]) == 1
+    start, end = map(json.loads, capsys.readouterr().out.splitlines())
+    assert {**start, "time": ""} == {
+        **{"time": "", "event": "start", "schema": "foldline.events/1", "outdir": "results", "targets": ["a"]},
+    }
+    assert (end["event"], end["done"], end["failed"]) == ("end", [], {})
+    assert end["problem"] == "the workflow did not finish (Snakemake ended with 3); see results/logs"
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "start", interrupted)
+    assert cli.main(["run", "x.fasta", "--json"]) == 130
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["problem"] == "interrupted"
+    monkeypatch.setattr(run, "start", lambda *_, **__: 0)
+    assert cli.main(["run", "x.fasta", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["problem"] is None
+
+
+def test_a_failure_of_no_job_shows_what_snakemake_said(one_target, capsys):
+    log = one_target / "results/logs/snakemake.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("Building DAG of jobs...\nMissingInputException: \x1b[31mno weights\n")
+    assert cli.main(["run", "x.fasta"]) == 1
+    said = capsys.readouterr().err
+    assert "Snakemake's last lines, of results/logs/snakemake.log:\n  Building DAG of jobs...\n" in said
+    assert "  MissingInputException: ?[31mno weights\n" in said
+
+
+def test_quiet_says_only_what_went_wrong(one_target, monkeypatch, caplog):
+    monkeypatch.setattr(run, "start", lambda *_, **__: 0)
+    for words, lines in (([], 1), (["--quiet"], 0)):
+        caplog.clear()
+        assert cli.main(["run", "x.fasta", *words]) == 0
+        assert len(caplog.records) == lines
+    assert cli.main(["run", "x.fasta", "--quiet", "--json"]) == 2  # one of them
 
 
 def test_a_lost_prediction_is_made_again(tmp_path, monkeypatch):

@@ -36,9 +36,9 @@ def take(to, **event):
     to.take(json.dumps(event))
 
 
-def start(jobs, number, rule, name="", output="x"):
-    files = {"output": [str(output)], "log": [f"logs/{rule}.log"]}
-    take(jobs, event="started", number=number, rule=rule, wildcards={"any": name} if name else {}, **files)
+def start(jobs, number, rule, name=""):
+    wildcards = {"any": name} if name else {}
+    take(jobs, event="started", number=number, rule=rule, wildcards=wildcards, log=[f"logs/{rule}.log"])
 
 
 def counts(jobs, stage):
@@ -72,13 +72,13 @@ def test_a_part_of_the_batches_is_estimated_until_they_are_known(jobs, plan):
 def test_a_job_of_several_targets_counts_as_its_files_appear(jobs, plan, out, told):
     name, batch = next((name, batch) for name, batch in plan.batches.items() if len(batch.targets) == 2)
     first, second = batch.targets
-    old = out / "targets" / second / "provenance.json"
+    old = out / "targets" / second / "confidence.json"
     old.touch()  # of an earlier run
     take(jobs, event="planned", jobs={"predict": 3})
-    start(jobs, 7, "predict", name, out / "batches" / f"{name}.json")
+    start(jobs, 7, "predict", name)
     jobs.look()
     assert counts(jobs, "predict") == (0, 0, 5)
-    (out / "targets" / first / "provenance.json").touch()
+    (out / "targets" / first / "confidence.json").touch()
     jobs.look()
     jobs.look()
     assert counts(jobs, "predict") == (1, 0, 5)
@@ -88,17 +88,17 @@ def test_a_job_of_several_targets_counts_as_its_files_appear(jobs, plan, out, to
     take(jobs, event="finished", number=7)
     take(jobs, event="finished", number=7)
     assert counts(jobs, "predict") == (1, 1, 5)
-    assert told[-1]["failed"] == [second]
+    assert told[-1]["failed"] == {second: "x"}
 
 
-def test_a_job_that_is_tried_again_has_not_failed(jobs, out):
+def test_a_job_that_is_tried_again_has_not_failed(jobs):
     take(jobs, event="planned", jobs=dict.fromkeys(STAGES, 1))
-    start(jobs, 1, "search", "0001", out / "batches/search-0001.json")
+    start(jobs, 1, "search", "0001")
     take(jobs, event="failed", number=1)
     take(jobs, event="failed", number=1)
     assert counts(jobs, "search") == (0, 5, 5)
-    assert [(job.rule, job.name) for job in jobs.failures] == [("search", "0001")]
-    start(jobs, 1, "search", "0001", out / "batches/search-0001.json")
+    assert [(job.group.stage, job.group.name) for job in jobs.failures] == [("search", "0001")]
+    start(jobs, 1, "search", "0001")
     jobs.look()
     assert counts(jobs, "search") == (0, 0, 5)
     take(jobs, event="finished", number=1)  # without a record: all went well
@@ -120,7 +120,9 @@ def test_a_line_that_is_no_event_changes_nothing(jobs, line, told):
 
 
 def test_every_stage_can_be_counted(jobs, plan):
-    """Each stage's jobs are of the plan's groups, which together hold every target once."""
-    for stage in STAGES:
-        names = [target for name in jobs._groups_of(stage) for target in jobs._targets_of(stage, name)]
-        assert sorted(names) == sorted(plan.targets)
+    """Each stage's jobs are those of the plan, which together hold every target once."""
+    rules = {group.stage: [] for group in jobs._groups.values()}
+    for group in jobs._groups.values():
+        rules[group.stage] += group.targets
+    assert tuple(rules) == STAGES
+    assert all(sorted(names) == sorted(plan.targets) for names in rules.values())

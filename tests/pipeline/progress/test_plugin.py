@@ -16,7 +16,7 @@ def record(text=None, **more):
     return made
 
 
-JOB = {"jobid": 3, "rule_name": "predict", "wildcards": {"batch": "0064-001"}, "output": ["o", "p"], "log": ["l"]}
+JOB = {"jobid": 3, "rule_name": "predict", "wildcards": {"batch": "0064-001"}, "log": ["l"]}
 
 
 @pytest.mark.parametrize(
@@ -25,10 +25,7 @@ JOB = {"jobid": 3, "rule_name": "predict", "wildcards": {"batch": "0064-001"}, "
         (record(event=LogEvent.RUN_INFO, stats={"relax": 2, "total": 2}), {"event": "planned", "jobs": {"relax": 2}}),
         (
             record(event=LogEvent.JOB_INFO, **JOB),
-            {
-                **{"event": "started", "number": 3, "rule": "predict", "wildcards": {"batch": "0064-001"}},
-                **{"output": ["o"], "log": ["l"]},
-            },
+            {"event": "started", "number": 3, "rule": "predict", "wildcards": {"batch": "0064-001"}, "log": ["l"]},
         ),
         (record(event=LogEvent.JOB_FINISHED, job_id=3), {"event": "finished", "number": 3}),
         (record(event=LogEvent.JOB_ERROR, **JOB), {"event": "failed", "number": 3}),

@@ -12,7 +12,7 @@ import pytest
 from pipeline.config import ROOT
 from pipeline.progress import launch
 from pipeline.progress.display import Silent
-from pipeline.progress.jobs import Job, Jobs
+from pipeline.progress.jobs import Jobs
 from pipeline.progress.watch import Watch, end_of, last_lines
 from pipeline.run import LAUNCHER
 
@@ -42,20 +42,22 @@ from pipeline.progress.jobs import Jobs
 from pipeline.progress.launch import FLAGS
 from pipeline.progress.watch import Watch
 from pipeline.run import LAUNCHER
-jobs = Jobs(SimpleNamespace(targets={"a": None}, searches={}, batches={}), Path("."))
+plan = SimpleNamespace(targets={"a": None}, searches={}, batches={}, relaxations={"a": ("a",)})
+jobs = Jobs(plan, Path("out"))
 watch = Watch(jobs, Lines(), Path("logs/snakemake.log"))
 command = [sys.executable, "-P", LAUNCHER, "--cores", "1", "--nolock", *sys.argv[1:]]
 try:
     code = watch.start(command, FLAGS, ())
 except KeyboardInterrupt:
     code = 130
-print(code, jobs.tallies["relax"].done, [job.rule for job in jobs.failures], jobs.nothing_to_do)
+print(code, jobs.tallies["relax"].done, [job.group.stage for job in jobs.failures], jobs.nothing_to_do)
 """
 
 
 @pytest.fixture
 def watch(tmp_path):
-    plan = types.SimpleNamespace(targets={"a": None, "b": None}, searches={}, batches={})
+    pairs = {"1": ("a",), "2": ("b",)}
+    plan = types.SimpleNamespace(targets={"a": None, "b": None}, searches={}, batches={}, relaxations=pairs)
     return Watch(Jobs(plan, tmp_path), Silent(), tmp_path / "logs/snakemake.log")
 
 
@@ -76,12 +78,10 @@ def test_verbose_shows_it_too(watch, capsys):
 def test_the_end_of_a_log(tmp_path):
     log = tmp_path / "a.log"
     log.write_text("INFO loading\nerror: \x1b[31mno memory; buy some\n\nbye\n")
-    assert end_of(Job("relax", "a", ("a",), log)) == "error: ?[31mno memory; buy some"
+    assert end_of(log) == "error: ?[31mno memory; buy some"
     log.write_text("INFO loading\nkilled\n")
-    assert end_of(Job("relax", "a", ("a",), log)) == "killed"
-    assert (
-        end_of(Job("relax", "a", ("a",), tmp_path / "none")) == end_of(Job("relax", "a", (), None)) == "it says nothing"
-    )
+    assert end_of(log) == "killed"
+    assert end_of(tmp_path / "none") == end_of(None) == "it says nothing"
     log.write_text("".join(f"{number}\n" for number in range(50)))
     assert last_lines(log).split() == [str(number) for number in range(30, 50)]
 
