@@ -112,7 +112,9 @@ def coverage_figure(hits: Sequence[Mapping[str, Any]], used: Sequence[str], numb
     frame = chain_frame(len(numbers), top, top + row * len(hits), 0, 1)
     left, _, right, bottom = frame.box
     parts = frame.x_axis("residue", residue_ticks(numbers, right - left))
-    parts += [text(right + 8, 14, "identity", "note"), text(WIDTH - 4, 14, "year", "note", "end")]
+    parts.append(text(right + 8, 14, "identity", "note"))
+    if any(hit.get("date") for hit in hits):
+        parts.append(text(WIDTH - 4, 14, "year", "note", "end"))
     for index, hit in enumerate(hits):
         y = top + row * index
         css = "hit used" if hit["id"] in used else "hit"
@@ -171,6 +173,27 @@ def recycle_figure(changes: Sequence[float]) -> Markup:
     parts += [element("circle", class_="dot", cx=x, cy=y, r=3.5) for x, y in points]
     label = "Change between recycles: " + ", ".join(f"{value:.2f}" for value in changes) + " angstrom."
     return figure("recycles", label, 460, 174, parts)
+
+
+def comparison_figure(rows: Sequence[tuple[str, float, float]]) -> Markup:
+    """Draw counts before relaxation as outlined bars and after it as solid ones, each with its numbers.
+
+    Args:
+        rows: What is counted, how many before, how many after.
+    """
+    row, left = 34, 190
+    scale = Scale(0, max(max(before, after) for _, before, after in rows) or 1.0, left, 366)
+    parts: list[Markup] = []
+    for index, (what, before, after) in enumerate(rows):
+        y = 4 + row * index
+        parts.append(text(left - 10, y + 18, what, "tick", "end"))
+        for value, top, css in ((before, y + 3, "hit"), (after, y + 15, "bar")):
+            width = max(scale(value) - left, 1)
+            parts.append(element("rect", class_=css, x=left, y=top, width=width, height=10, rx=2))
+        words = f"{before:.4g} \u2192 {after:.4g}".replace("-", "\u2212")
+        parts.append(text(max(scale(before), scale(after)) + 8, y + 18, words, "tick"))
+    label = "Before and after relaxation: " + "; ".join(f"{w} {b:.4g} and {a:.4g}" for w, b, a in rows) + "."
+    return figure("comparison", label, 460, row * len(rows) + 8, parts)
 
 
 def histogram_figure(values: np.ndarray) -> Markup:

@@ -106,7 +106,7 @@ def model_rows(evidence: Evidence, others: Sequence[Agreement]) -> list[tuple[st
     rows: list[tuple[str, ...]] = []
     for rank, entry in enumerate(evidence.ranking.get("ranked") or (), start=1):
         other = near.get(f"{entry['model']}, seed {entry['seed']}")
-        beside = (plain_number(other.lddt), plain_number(other.rmsd)) if other else (MISSING, MISSING)
+        beside = (f"{other.lddt:.2f}", f"{other.rmsd:.2f}") if other else (MISSING, MISSING)
         scores = f"{entry['mean_plddt']:.1f}", plain_number(entry["ptm"])
         rows.append((str(rank), str(entry["model"]), str(entry["seed"]), *scores, *beside))
     return rows

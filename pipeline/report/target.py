@@ -32,9 +32,21 @@ FIGURES = (
     "pae",
     "distances",
     "ramachandran",
+    "comparison",
     "timing",
     "recycles",
 )
+COMPARED = {
+    "violating_residues": "residues in violation",
+    "clashes": "residues inside others, pairs",
+    "clash_score": "clashes of 1,000 atoms",
+    "bond_outliers": "unusual bonds",
+    "angle_outliers": "unusual angles",
+    "ramachandran_outliers": "Ramachandran outliers",
+    "rotamer_outliers": "rotamer outliers",
+    "twisted_peptides": "twisted peptide bonds",
+}
+"""Counts of the records of quality that are drawn before and after relaxation."""
 GROUP = 10  # residues between numbers
 QUARTER_TURN = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # about the vertical axis
 
@@ -214,6 +226,11 @@ def _maps(evidence: Evidence) -> dict[str, Markup]:
 
 def _history(evidence: Evidence) -> dict[str, Markup]:
     drawn = {}
+    before, after = evidence.violations_before, evidence.relax.get("violations_after") or {}
+    rows = [(words, before.get(key), after.get(key)) for key, words in COMPARED.items()]
+    known = [(words, float(b), float(a)) for words, b, a in rows if b is not None and a is not None and (a or b)]
+    if known and evidence.status == "relaxed":
+        drawn["comparison"] = figures.comparison_figure(known)
     if evidence.seconds:
         drawn["timing"] = figures.timing_figure(evidence.seconds)
     changes = [float(value) for value in evidence.confidence.get("ca_change") or ()]

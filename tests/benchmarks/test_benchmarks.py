@@ -10,7 +10,7 @@ from pipeline.config import ROOT
 
 SCRIPTS = (
     *("library", "network", "parity", "precision", "predict", "sizes", "training_step"),
-    *("relax", "search", "side_chains", "templates", "workflow"),
+    *("relax", "report", "search", "side_chains", "templates", "workflow"),
 )
 
 

@@ -25,7 +25,7 @@ def test_every_plot_is_drawn(browser, run):
         "Object.fromEntries([...document.querySelectorAll('svg[data-figure]')].filter(svg => !svg.closest('.views'))"
         ".map(svg => [svg.dataset.figure, [svg.getBoundingClientRect().width, svg.getBBox().width]]))"
     )
-    assert len(sizes) == 10
+    assert len(sizes) == 11
     assert all(shown > 250 and drawn > 100 for shown, drawn in sizes.values()), sizes
 
 

@@ -81,6 +81,9 @@ const startScene = (viewer, models) => {
     const entries = selection.regions.length
       ? selection.regions.map((region, k) => [style("region-" + "ab"[k]), "AB"[k] + ": " + spanOf(region)])
       : ways[state.colour].key();
+    const beside = models.filter(({ name, whole }) => whole && state.shown.has(name) && name !== first.name).map(({ name }) => name);
+    if (state.shown.has("others")) beside.push("other models, thin");
+    if (beside.length) entries.push([style("ghost"), beside.join(", ")]);
     key.replaceChildren(
       ...entries.map(([colour, words]) => {
         const swatch = make("span", { className: "swatch" });

@@ -29,7 +29,7 @@ def size(png):
 
 def test_every_plot_of_the_page_is_written_twice(written):
     names = {"front", "side", "plddt", "depth", "displacement", "coverage", "pae", "distances", "ramachandran"}
-    expected = {f"{name}.{kind}" for name in {*names, "timing", "recycles"} for kind in ("svg", "png")}
+    expected = {f"{name}.{kind}" for name in {*names, "comparison", "timing", "recycles"} for kind in ("svg", "png")}
     assert {path.name for path in written.iterdir()} == expected
 
 

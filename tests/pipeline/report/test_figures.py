@@ -96,6 +96,7 @@ DRAWN = {
     "coverage": lambda n: figures.coverage_figure([HIT] * 3, ["1ABC_A"], counted(n + 8)),
     "timing": lambda n: figures.timing_figure({"search": 0.2, "predict": float(n)}),
     "recycles": lambda n: figures.recycle_figure(list(RNG.uniform(0, 3, n % 5 + 1))),
+    "comparison": lambda n: figures.comparison_figure([("bonds", float(n), 0.0), ("angles <", 1.25, -2.0)]),
     "histogram": lambda n: figures.histogram_figure(RNG.uniform(0, 100, n)),
     "pae": lambda n: maps.pae_figure(RNG.uniform(0, 31, (n, n)), counted(n)),
     "distances": lambda n: maps.distance_figure(RNG.normal(size=(n, 3)), RNG.random(n) < 0.8, counted(n)),

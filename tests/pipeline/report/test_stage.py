@@ -233,7 +233,7 @@ def test_a_whole_target_has_every_figure_and_number(tmp_path):
     page = Page(target_page(tmp_path, make_target(tmp_path, "whole")))
     assert page.figures() == {
         *("ribbon-front", "ribbon-side", "plddt", "depth", "displacement", "coverage"),
-        *("pae", "distances", "ramachandran", "timing", "recycles"),
+        *("pae", "distances", "ramachandran", "comparison", "timing", "recycles"),
     }
     for words in (
         *(
