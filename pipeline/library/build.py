@@ -9,7 +9,6 @@ import dataclasses
 import logging
 import os
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,12 @@ from pipeline.library.shards import (
     write_shard,
 )
 from pipeline.lock import alone
+from pipeline.progress import tracked
 from pipeline.records import write_text
 
 PROBLEMS = "problems.tsv"
 LICENCE = "coordinates: wwPDB, CC0-1.0, where the mirror is one of the PDB"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,31}")
-_REPORT_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -119,11 +118,11 @@ def _read_new(options: Options, files: Mapping[str, Stamp]) -> list[Shard]:
     log.info("%d mmCIF files, %d of them new or changed", len(files), len(new))
     size = min(ENTRIES, max(16, -(-len(new) // (4 * options.processes))))
     batches: list[Batch] = [tuple(new[first : first + size]) for first in range(0, len(new), size)]
-    progress = _Progress(len(new))
     written = set()
-    for name, count in read_batches(Places(options.mirror, options.library), batches, options.processes):
-        written.add(name)
-        progress.add(count)
+    with tracked("read", len(new), "files") as tracker:
+        for name, count in read_batches(Places(options.mirror, options.library), batches, options.processes):
+            written.add(name)
+            tracker.advance(count)
     written -= {shard.name for shard in shards}
     return shards + [shard for name in sorted(written) if (shard := read_shard(options.library, name))]
 
@@ -229,22 +228,6 @@ def _write_problems(library: Path, problems: Mapping[str, str]) -> None:
 
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-class _Progress:
-    """Says from time to time how far reading is."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._done, self._start, self._said = total, 0, time.monotonic(), time.monotonic()
-
-    def add(self, count: int) -> None:
-        self._done += count
-        now = time.monotonic()
-        if now - self._said >= _REPORT_SECONDS or self._done == self._total:
-            self._said = now
-            rate = self._done / max(now - self._start, 1e-3)
-            left = (self._total - self._done) / rate
-            log.info("read %d of %d files, %.0f a second, %.0f s left", self._done, self._total, rate, left)
 
 
 def default_processes() -> int:

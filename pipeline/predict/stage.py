@@ -7,6 +7,7 @@ that fails does not stop the others.
 
 import argparse
 import dataclasses
+import itertools
 import logging
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ from pipeline.predict.records import (
 from pipeline.predict.settings import Settings
 from pipeline.predict.stepdown import Ladder
 from pipeline.predict.weights import weights_files
+from pipeline.progress import tracked
 from pipeline.records import write_json
 from pipeline.settings import add_flags, from_args
 
@@ -83,22 +85,22 @@ def run_batch(
         OSError: Nothing can be written.
     """
     runs, failed, ladder = runs_of(predictor.settings), dict[Job, str](), Ladder(predictor)
-    for run in runs:
-        for job in jobs:
-            if job in failed:
-                continue
-            try:
-                _make(job, run, ladder, weights[run.model], bucket)
-                if run == runs[-1]:
-                    finish(job, runs, predictor.settings)
-            except WeightsError:
-                raise
-            except (FoldlineError, OSError, *_OF_THE_NETWORK) as error:
-                if concerns_all(error):
+    with tracked("predict", len(runs) * len(jobs), "predictions") as tracker:
+        for run, job in itertools.product(runs, jobs):
+            if job not in failed:
+                try:
+                    _make(job, run, ladder, weights[run.model], bucket)
+                    if run == runs[-1]:
+                        finish(job, runs, predictor.settings)
+                except WeightsError:
                     raise
-                failed[job] = _first_line(error)
-                log.error("%s failed: %s", job.name, failed[job])
-                forget(job.folder)
+                except (FoldlineError, OSError, *_OF_THE_NETWORK) as error:
+                    if concerns_all(error):
+                        raise
+                    failed[job] = _first_line(error)
+                    log.error("%s failed: %s", job.name, failed[job])
+                    forget(job.folder)
+            tracker.advance(done=job not in failed, failed=job in failed)
     return [_outcome(job, failed.get(job)) for job in jobs]
 
 

@@ -73,7 +73,10 @@ class Lines:
 
 
 class Terminal:
-    """One line for each kind of work on a terminal, which change in place."""
+    """One line for each kind of work on a terminal, which change in place.
+
+    There is no thread that draws: commands that fork may use this.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415 - only a terminal needs it, and it takes a tenth of a second
@@ -85,7 +88,7 @@ class Terminal:
             TextColumn("{task.fields[count]}", markup=False),
             TextColumn("{task.fields[pace]}", style="dim", markup=False),
         ]
-        self._progress = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, refresh_per_second=4)
+        self._progress = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, auto_refresh=False)
         self._tasks: dict[str, Any] = {}
         self._progress.start()
 
@@ -97,6 +100,7 @@ class Terminal:
                 self._tasks[tally.name] = self._progress.add_task("", total=None, **fields)
             total = tally.total or (None if tally.began is not None and tally.ended is None else 1)
             self._progress.update(self._tasks[tally.name], completed=tally.done + tally.failed, total=total, **fields)
+        self._progress.refresh()
 
     def close(self) -> None:
         """Leave the lines as they are."""

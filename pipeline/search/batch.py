@@ -14,6 +14,7 @@ from pipeline.a3m import Alignment, write_a3m
 from pipeline.errors import FoldlineError
 from pipeline.fasta import read_target
 from pipeline.obstacles import concerns_all
+from pipeline.progress import tracked
 from pipeline.records import write_json
 from pipeline.search.cache import Place
 from pipeline.search.gather import Failure, Gathered, Search, gather
@@ -100,11 +101,13 @@ def run_batch(jobs: Sequence[Job], searcher: Searcher) -> dict[Job, Outcome]:
         ConfigError: A file or folder of own alignments does not exist.
     """
     outcomes: dict[Job, Outcome] = {}
-    for job, outcome in _outcomes(jobs, searcher):
-        outcomes[job] = outcome
-        if outcome.failure:
-            log.error("%s failed: %s", job.name, reason_of(outcome.failure))
-            forget(job.folder)
+    with tracked("search", len(jobs)) as tracker:
+        for job, outcome in _outcomes(jobs, searcher):
+            outcomes[job] = outcome
+            if outcome.failure:
+                log.error("%s failed: %s", job.name, reason_of(outcome.failure))
+                forget(job.folder)
+            tracker.advance(done=not outcome.failure, failed=bool(outcome.failure))
     return {job: outcomes[job] for job in jobs}
 
 

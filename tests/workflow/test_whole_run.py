@@ -117,6 +117,19 @@ def test_a_second_run_has_nothing_to_do(folder):
     assert "Nothing to be done" in said
 
 
+def test_snakemake_itself_has_nothing_to_do_either(folder):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+    done = subprocess.run(
+        [*command, "--configfile", "results/config.yaml"], cwd=folder, text=True, check=False, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to be done" in done.stderr
+
+
+def test_what_snakemake_printed_is_in_a_file(folder):
+    assert "Nothing to be done" in (folder / "results/logs/snakemake.log").read_text()
+
+
 def test_what_is_damaged_is_made_anew_and_nothing_else(folder):
     out = folder / "results"
     features, others = out / "targets/villin_headpiece/features.npz", out / "targets/trp_cage"
