@@ -9,7 +9,9 @@ from pipeline.costs import relax_cost
 from pipeline.settings import setting
 from pipeline.target import Target
 
-_RELAXATIONS = 32  # at least so many processes relax, as far as there are targets: a machine has many cores
+# A machine has many cores: at least so many processes relax, fewer where one would have less than these seconds to do,
+# which its start does not outweigh, but as many as the smallest machines have cores.
+_RELAXATIONS, _WORTH_A_START, _FEWEST, _ROUNDING = 32, 10.0, 4, 1e-6
 _FINE_STEP, _FINE_LIMIT, _COARSE_STEP = 32, 256, 64
 
 
@@ -18,7 +20,7 @@ class Settings:
     """How targets are put together; none of it changes a result."""
 
     search_targets: int = setting(50, "most targets that one process searches")
-    batch_targets: int = setting(32, "most targets that one process predicts")
+    batch_targets: int = setting(128, "most targets that one process predicts")
     batch_cost: int = setting(4_000_000, "largest sum of squared padded lengths of a batch, residues squared")
     compilation_cost: int = setting(160_000, "padding that is worth one compilation less, residues squared")
     relax_seconds: float = setting(600.0, "longest estimated CPU time of the relaxations that one process does, s")
@@ -132,7 +134,8 @@ def assign_relaxations(
     result = {name: earlier[name] for name in stays}
     new = [target for target in targets if target.name not in result]
     seconds = {target.name: relax_cost([len(target.sequence)]).cpu_seconds for target in new}
-    room = min(settings.relax_seconds, sum(seconds.values()) / _RELAXATIONS)
+    total = sum(seconds.values())
+    room = min(settings.relax_seconds, max(total / _RELAXATIONS, min(_WORTH_A_START, total / _FEWEST)))
     used: dict[str, int] = collections.defaultdict(int)  # the largest number of a relaxation, by batch
     for relaxation in set(earlier.values()):
         batch, _, number = relaxation.rpartition("-")
@@ -140,7 +143,7 @@ def assign_relaxations(
     filled: dict[str, float] = {}
     for name, needed in seconds.items():
         batch = batch_of[name]
-        if batch not in filled or filled[batch] + needed > room:
+        if batch not in filled or filled[batch] + needed > room + _ROUNDING:
             used[batch], filled[batch] = used[batch] + 1, 0.0
         filled[batch] += needed
         result[name] = f"{batch}-{used[batch]:02d}"

@@ -109,7 +109,7 @@ def relaxed_together(lengths, settings, earlier=None):
 
 
 def test_few_targets_are_relaxed_side_by_side():
-    assert relaxed_together([20, 30, 110], Settings()) == {
+    assert relaxed_together([40, 50, 70], Settings()) == {
         **{"t0": "0064-001-01", "t1": "0064-001-02"},
         "t2": "0128-001-01",
     }
@@ -120,7 +120,12 @@ def test_many_relaxations_are_bounded_by_cost_and_by_their_batch():
     assigned = relaxed_together([30] * 100 + [100] * 100, Settings(relax_seconds=2.5 * one))
     sizes = collections.Counter(assigned.values())
     assert {name.rpartition("-")[0]: size for name, size in sizes.items()} == {"0064-001": 2, "0128-001": 1}
-    assert relaxed_together([30] * 320, Settings())["t319"] == "0064-001-32"
+    assert relaxed_together([30] * 3200, Settings())["t3199"] == "0064-001-32"
+
+
+def test_few_short_relaxations_are_not_worth_a_process_each():
+    assert len(set(relaxed_together([30] * 100, Settings()).values())) == 10
+    assert len(set(relaxed_together([30] * 8, Settings()).values())) == 4
 
 
 def test_relaxations_stay_and_new_targets_go_to_new_ones():
