@@ -15,6 +15,7 @@ from pipeline import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("requirements.lock", "requirements-slurm.lock", "requirements-test.lock", "requirements-parity.lock")
+CUDA = "requirements-cuda.lock"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 STAGES = ("search", "featurize", "predict", "relax", "report")
@@ -57,6 +58,7 @@ def all_wanted(*extras):
 def test_locks_satisfy_the_project(python):
     for name, requirements in (
         ("requirements.lock", wanted()),
+        (CUDA, wanted()),
         ("requirements-slurm.lock", [*wanted(), *wanted("slurm")]),
         ("requirements-test.lock", [*wanted(), *all_wanted("slurm", "training", "test")]),
         ("requirements-parity.lock", [*wanted(), *all_wanted("slurm", "training", "test", "parity")]),
@@ -70,6 +72,10 @@ def test_locks_satisfy_the_project(python):
 def test_each_lock_holds_the_one_before(python):
     plain, slurm, test, parity = (locked(name, python).items() for name in LOCKS)
     assert plain <= slurm <= test <= parity
+    cuda = locked(CUDA, python)
+    assert plain <= cuda.items()
+    assert cuda["jax-cuda12-plugin"] == cuda["jax"]
+    assert all(name.startswith(("jax-cuda12", "nvidia-")) for name in cuda.keys() - dict(plain).keys())
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -82,7 +88,7 @@ def test_one_jax_for_every_python():
     assert len({locked("requirements.lock", python)["jax"] for python in PYTHONS}) == 1
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, CUDA])
 def test_locks_have_hashes_and_no_address(name):
     text = (ROOT / name).read_text()
     assert not re.search(r"https?:|file:| @ |^-", text, re.MULTILINE)
@@ -142,7 +148,7 @@ def imports(module, seen):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_conda_environments_hold_what_the_stage_imports(stage):
-    needed = {PACKAGES.get(name, name) for name in imports(f"pipeline.{stage}", set()) - NOT_PACKAGES}
+    needed = {PACKAGES.get(name, name) for name in imports(f"pipeline.{stage}.stage", set()) - NOT_PACKAGES}
     assert needed <= set(conda(stage)[1])
 
 
