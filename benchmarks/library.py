@@ -167,7 +167,7 @@ def build(step: str, read: int, mirror: Path, library: Path, processes: int) -> 
         str(mirror.resolve()),
         "--output",
         str(library),
-        "--processes",
+        "--cores",
         str(processes),
     ]
     done = subprocess.run(
