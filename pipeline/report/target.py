@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from models import residue_constants as rc
 from pipeline.protein import Protein
-from pipeline.quality.assessment import ramachandran_of
+from pipeline.quality.assessment import finite, ramachandran_of
 from pipeline.quality.backbone import backbone
 from pipeline.quality.secondary import secondary_structure, three_states
 from pipeline.report import chain, figures, maps, ramachandran
@@ -95,7 +95,7 @@ def target_sequence(evidence: Evidence) -> list[Ten]:
     """Return the sequence in groups of ten, with confidence where it is known."""
     letters = evidence.sequence
     known = evidence.plddt is not None and len(evidence.plddt) == len(letters)
-    plddt = evidence.plddt if known and evidence.plddt is not None else np.zeros(len(letters))
+    plddt = np.nan_to_num(evidence.plddt) if known and evidence.plddt is not None else np.zeros(len(letters))
     bands = band_of(plddt)
     structure, numbers = _structure(evidence), evidence.numbers(len(letters))
     groups = []
@@ -113,10 +113,10 @@ def target_residues(evidence: Evidence, faults: Sequence[Fault]) -> dict[str, An
         "sequence": evidence.sequence,
         "structure": _structure(evidence),
         "author": list(evidence.numbers(len(evidence.sequence))),
-        "plddt": [round(float(value), 1) for value in evidence.plddt] if evidence.plddt is not None else [],
+        "plddt": [finite(value, 1) for value in evidence.plddt.tolist()] if evidence.plddt is not None else [],
         "depth": list(evidence.search.get("depth") or ()),
         "neff": list(evidence.search.get("depth_neff_80") or ()),
-        "moved": [round(float(value), 2) for value in evidence.relax.get("displacement") or ()],
+        "moved": [finite(value, 2) for value in np.array(evidence.relax.get("displacement") or (), float).tolist()],
         "atoms": list(rc.ATOM37),
         "kinds": list(KINDS),
         "faults": [[fault.residue, fault.kind, fault.words] for fault in faults],

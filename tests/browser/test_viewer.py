@@ -94,6 +94,8 @@ def test_a_part_of_the_error_map_marks_two_regions_and_says_their_mean(viewer, r
     arrays = np.load(run / "targets/alpha/confidence.npz")
     mean = (arrays["pae"] * arrays["pae_step"])[4:12, 30:40].mean()
     assert f"PAE {mean:.1f} \u00c5 of B 47\u201356 laid on A 21\u201328" in viewer.readout()
+    viewer.call("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
+    assert f"PAE {mean:.1f}" in viewer.readout()  # it stays when the pointer goes
     marked = "[...document.querySelectorAll('#letters .{}')].map(e => Number(e.dataset.i))"
     assert viewer.run(marked.format("in-a")) == list(range(5, 13))
     assert viewer.run(marked.format("in-b")) == list(range(31, 41))

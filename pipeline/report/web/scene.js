@@ -25,7 +25,7 @@ const colourings = () => {
       key: () => [[style("first"), "chain A from " + residues.author[0]], [style("last"), "to " + residues.author[count - 1]]],
     },
     moved: residues.moved.length && {
-      of: (place) => mix(style("still"), style("far"), residues.moved[place - 1] / most),
+      of: (place) => mix(style("still"), style("far"), (residues.moved[place - 1] ?? 0) / most),
       key: () => [[style("still"), "did not move in relaxation"], [style("far"), "moved " + most.toFixed(2) + " Å"]],
     },
     outliers: {

@@ -6,7 +6,7 @@ const NAMES = {
   A: "Ala", R: "Arg", N: "Asn", D: "Asp", C: "Cys", Q: "Gln", E: "Glu", G: "Gly", H: "His", I: "Ile", L: "Leu",
   K: "Lys", M: "Met", F: "Phe", P: "Pro", S: "Ser", T: "Thr", W: "Trp", Y: "Tyr", V: "Val", X: "Xaa",
 };
-const selection = { hovered: 0, picked: 0, regions: [], note: "" };
+const selection = { hovered: 0, picked: 0, regions: [], said: "", note: "" }; // said of the regions; noted of the pointer's place
 const listeners = [];
 const tell = () => listeners.forEach((listener) => listener(selection));
 const within = (place) => Math.min(Math.max(place, 1), count);
@@ -20,12 +20,14 @@ const pick = (place) => {
   Object.assign(selection, { picked: place ? within(place) : 0, hovered: 0, note: "" });
   tell();
 };
-const mark = (regions, note = "") => {
-  Object.assign(selection, { regions: regions.map(([a, b]) => [within(Math.min(a, b)), within(Math.max(a, b))]), note });
+const mark = (regions, said = "") => {
+  const ordered = regions.map(([a, b]) => [within(Math.min(a, b)), within(Math.max(a, b))]);
+  Object.assign(selection, { hovered: 0, regions: ordered, said, note: "" });
   tell();
 };
 const clear = () => {
-  Object.assign(selection, { hovered: 0, picked: 0, regions: [], note: "" });
+  chainKeys.anchor = null;
+  Object.assign(selection, { hovered: 0, picked: 0, regions: [], said: "", note: "" });
   tell();
 };
 
@@ -39,13 +41,13 @@ const describe = (place) => {
   const words = { H: "helix", E: "strand" };
   const parts = [nameOf(place)];
   if (residues.author[i] !== String(place)) parts.push("place " + place);
-  if (residues.plddt.length) parts.push("pLDDT " + residues.plddt[i].toFixed(1));
+  if (residues.plddt.length) parts.push("pLDDT " + (residues.plddt[i]?.toFixed(1) ?? "not known"));
   if (words[residues.structure[i]]) parts.push(words[residues.structure[i]]);
   if (residues.depth.length) {
     const neff = residues.neff.length ? " (Neff " + residues.neff[i].toFixed(1) + ")" : "";
     parts.push(residues.depth[i] + (residues.depth[i] === 1 ? " sequence" : " sequences") + neff);
   }
-  if (residues.moved.length) parts.push("moved " + residues.moved[i].toFixed(2) + " Å");
+  if (residues.moved.length) parts.push("moved " + (residues.moved[i] ?? 0).toFixed(2) + " Å");
   return [...parts, ...faultsOf(place).map(([, , what]) => what)].join("  ·  ");
 };
 
@@ -77,16 +79,17 @@ const startReadout = () => {
   const numbers = document.getElementById("numbers");
   const regions = document.getElementById("regions");
   const plddtOf = ([a, b]) => {
-    const values = residues.plddt.slice(a - 1, b);
+    const values = residues.plddt.slice(a - 1, b).filter((value) => value !== null);
     return values.length ? ", mean pLDDT " + (values.reduce((sum, value) => sum + value, 0) / values.length).toFixed(1) : "";
   };
-  listeners.push(({ hovered, picked, regions: marked, note }) => {
+  listeners.push(({ hovered, picked, regions: marked, said, note }) => {
     const place = hovered || picked;
     numbers.textContent = note || (place ? describe(place) : "");
     regions.replaceChildren(
       ...marked.map((region, k) =>
         make("span", { className: "region-name " + "ab"[k] }, "AB"[k] + "  " + spanOf(region) + plddtOf(region)),
       ),
+      said ? " " + said : "",
     );
     bar.hidden = !place && !note && !marked.length;
     bar.classList.toggle("pinned", Boolean(picked || marked.length));

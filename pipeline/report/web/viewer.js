@@ -108,8 +108,7 @@ const startControls = (viewer, scene, models) => {
     ...Object.keys(scene.ways).map((way) =>
       choice("radio", "colour", way, words[way], way === scene.state.colour, () => {
         scene.state.colour = way;
-        Object.assign(selection, { regions: [], note: "" });
-        tell();
+        mark([]);
       }),
     ),
   );

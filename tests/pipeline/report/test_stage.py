@@ -343,6 +343,15 @@ def test_a_target_without_times_or_pae_is_shown(tmp_path):
     assert read_evidence(folder, tmp_path).seconds == {"search": 1.5, "predict": 10.5, "relax": 2.5}
 
 
+def test_a_number_that_is_none_is_null_for_the_script(tmp_path):
+    folder = make_target(tmp_path, "gap")
+    plddt = np.full(LENGTH, 90.0)
+    plddt[3] = np.nan
+    write_npz(folder / "confidence.npz", {"plddt": plddt}, "foldline.confidence/1")
+    text = Page(target_page(tmp_path, folder)).scripts[0]
+    assert json.loads(text, parse_constant=pytest.fail)["plddt"][2:5] == [90.0, None, 90.0]
+
+
 def test_warnings_follow_the_settings(tmp_path):
     folder = make_target(tmp_path, "whole")
     page = Page(target_page(tmp_path, folder, "--low-confidence", "50", "--few-rows", "5", "--template-rows", "1"))
