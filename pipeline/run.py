@@ -20,6 +20,7 @@ from pipeline.errors import StageError
 from pipeline.obstacles import first_error, obstacle
 from pipeline.outcomes import PAGE, failed_targets, forget_unfinished, running_targets, without_page
 from pipeline.plan import Plan, data_of, plan_run, targets_of
+from pipeline.predict.settings import from_section
 from pipeline.profiles import LOCAL, check_scheduler, find_profile, profile_flags
 from pipeline.progress import Lines, chosen, launch
 from pipeline.progress.events import SCHEMA as EVENTS_SCHEMA
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return start(command)
         forget_unfinished(out, plan)
         began = time.time()
-        with shown(arguments, plan, out) as watch:
+        with shown(arguments, plan, config) as watch:
             code = start([*command, "--nolock"], keep_open=(lock,), watch=watch)
             watch.display.close()
             if code and (problem := obstacle(out, lambda: data_of(config, arguments.config))):
@@ -89,17 +90,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def shown(arguments: argparse.Namespace, plan: Plan, out: Path) -> Iterator[Watch]:
+def shown(arguments: argparse.Namespace, plan: Plan, config: Mapping[str, Any]) -> Iterator[Watch]:
     """Give what follows the run and shows it as the command line says; tell programs how it began and ended."""
+    out, predictions = Path(config["outdir"]), _predictions(config)
     log_file = out / "logs" / LOG_FILE
     if not arguments.json:
         display = Lines() if arguments.verbose else chosen(arguments.quiet)
         with contextlib.closing(display):
-            yield Watch(Jobs(plan, out), display, log_file, arguments.verbose)
+            yield Watch(Jobs(plan, out, predictions), display, log_file, arguments.verbose)
         return
     events = Events(sys.stdout)
     events.tell({"event": "start", "schema": EVENTS_SCHEMA, "outdir": str(out), "targets": list(plan.targets)})
-    watch = Watch(Jobs(plan, out, events.tell), events, log_file)
+    watch = Watch(Jobs(plan, out, predictions, events.tell), events, log_file)
     problem: str | None = "interrupted"
     try:
         yield watch
@@ -112,6 +114,14 @@ def shown(arguments: argparse.Namespace, plan: Plan, out: Path) -> Iterator[Watc
         failed = failed_targets(out, plan)
         done = [name for name in plan.targets if name not in failed and _is_done(out, name)]
         events.tell({"event": "end", "done": done, "failed": failed, "problem": problem})
+
+
+def _predictions(config: Mapping[str, Any]) -> list[Path]:
+    """Return the folders in that of a target for each of its predictions, where there are several."""
+    from pipeline.predict.records import Job, runs_of  # noqa: PLC0415 - it takes longer to load than all the rest here
+
+    settings = from_section(config["predict"])
+    return [run.folder(Job(Path(), Path()), settings) for run in runs_of(settings)] if settings.several else []
 
 
 def _profile(arguments: argparse.Namespace, passed_on: Sequence[str]) -> Path | None:

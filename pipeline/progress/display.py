@@ -45,14 +45,14 @@ class Lines:
     def __init__(self, clock: Callable[[], float] = time.monotonic, first: float = _FIRST) -> None:
         self._clock, self._pause = clock, first
         self._last = clock()
-        self._said: dict[str, tuple[int, int]] = {}
+        self._said: dict[str, tuple[float, int]] = {}
         self._ended: set[str] = set()
 
     def show(self, tallies: Sequence[Tally]) -> None:
         """Write the lines that are due."""
         due = self._clock() - self._last >= self._pause
         for tally in tallies:
-            state = (tally.done, tally.failed)
+            state = (tally.done + tally.part, tally.failed)
             if tally.ended is None:
                 self._ended.discard(tally.name)
             has_news = tally.began is not None and self._said.get(tally.name) != state
@@ -65,7 +65,7 @@ class Lines:
     def close(self) -> None:
         """Have nothing to leave: what ended was said."""
 
-    def _say(self, tally: Tally, state: tuple[int, int]) -> None:
+    def _say(self, tally: Tally, state: tuple[float, int]) -> None:
         log.info("%s", tally.line)
         self._said[tally.name] = state
         if tally.ended is not None:
@@ -99,7 +99,7 @@ class Terminal:
             if tally.name not in self._tasks:
                 self._tasks[tally.name] = self._progress.add_task("", total=None, **fields)
             total = tally.total or (None if tally.began is not None and tally.ended is None else 1)
-            self._progress.update(self._tasks[tally.name], completed=tally.done + tally.failed, total=total, **fields)
+            self._progress.update(self._tasks[tally.name], completed=tally.tried, total=total, **fields)
         self._progress.refresh()
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ class Events:
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._out, self._clock = out, clock
         self._last = clock() - _PAUSE
-        self._said: dict[str, tuple[int, int, int]] = {}
+        self._said: dict[str, tuple[float, int, int]] = {}
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Write an event with the time."""
@@ -48,11 +48,17 @@ class Events:
         """Have nothing to leave."""
 
     def _say(self, tally: Tally) -> None:
-        state = (tally.done, tally.failed, tally.total)
+        state = (tally.done + tally.part, tally.failed, tally.total)
         if tally.began is None or self._said.get(tally.name) == state:
             return
         self._said[tally.name] = state
         counts = {"done": tally.done, "failed": tally.failed, "total": tally.total}
-        pace = {"seconds": tally.seconds, "per_minute": tally.per_minute, "seconds_left": tally.seconds_left}
+        share = tally.tried / tally.total if tally.total else None
+        pace = {
+            "share": share,
+            "seconds": tally.seconds,
+            "per_minute": tally.per_minute,
+            "seconds_left": tally.seconds_left,
+        }
         rounded = {name: None if value is None else round(value, 3) for name, value in pace.items()}
         self.tell({"event": "progress", "stage": tally.name, **counts, **rounded})

@@ -26,16 +26,29 @@ class Job:
     Args:
         group: Its stage and its targets.
         log: What it writes its messages to; None where there is none.
-        state: `running`, `done` or `failed`.
-        before: Time of the last change of the last file of each target when the job began, ns since 1970.
-        seen: Targets whose last file was written since then.
+        state: `running`, `done`, `failed` or `stopped`.
+        files: What it writes of each target, the last file last.
+        before: Time of the last change of each file when the job began, ns since 1970; 0 where it was not there.
+        seen: Files that were written since then.
     """
 
     group: Group
     log: Path | None
     state: str = "running"
-    before: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    seen: set[str] = dataclasses.field(default_factory=set)
+    files: Mapping[str, Sequence[Path]] = dataclasses.field(default_factory=dict)
+    before: Mapping[Path, int] = dataclasses.field(default_factory=dict)
+    seen: set[Path] = dataclasses.field(default_factory=set)
+
+    @property
+    def done(self) -> int:
+        """How many targets are done."""
+        return sum(files[-1] in self.seen for files in self.files.values())
+
+    @property
+    def part(self) -> float:
+        """What is made of the others."""
+        others = (files for files in self.files.values() if files[-1] not in self.seen)
+        return sum(len(self.seen.intersection(files)) / len(files) for files in others)
 
 
 class Jobs:
@@ -44,14 +57,22 @@ class Jobs:
     Args:
         plan: Of the run.
         out: Its output folder.
+        predictions: Folders in that of a target for each of its predictions, where there are several.
         listener: Called with each event as it is told to others, a mapping.
     """
 
-    def __init__(self, plan: Plan, out: Path, listener: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        out: Path,
+        predictions: Sequence[Path] = (),
+        listener: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
         self.tallies = {stage: Tally(stage) for stage in STAGES}
         self.nothing_to_do = False
+        self.stopping = False
         self._tell = listener or (lambda _: None)
-        self._targets = len(plan.targets)
+        self._targets, self._predictions = len(plan.targets), predictions
         self._groups = {(group.stage, group.name): group for group in groups_of(out, plan)}
         self._jobs: dict[int, Job] = {}
         self._planned: dict[str, int] = {}
@@ -83,9 +104,11 @@ class Jobs:
     def look(self) -> None:
         """Look for files that running jobs have written."""
         for job in self._running():
-            for target in job.group.targets:
-                if target not in job.seen and _changed(job.group.last_file(target)) != job.before[target]:
-                    job.seen.add(target)
+            for target, files in job.files.items():
+                if files[-1] in job.seen:
+                    continue
+                job.seen.update(path for path in files if path not in job.seen and _changed(path) != job.before[path])
+                if files[-1] in job.seen:
                     self._tell({"event": "target", "stage": job.group.stage, "name": job.group.name, "target": target})
         for stage in STAGES:
             self._count(stage)
@@ -107,10 +130,11 @@ class Jobs:
         group = self._groups.get((rule, next(iter(wildcards.values()), "")))
         if group is None:  # the page of the run, and the rule that asks for everything
             group = Group(rule, "", Path(), ())
-        before = {target: _changed(group.last_file(target)) for target in group.targets}
+        files = {target: self._files(group, target) for target in group.targets}
+        before = {path: _changed(path) for paths in files.values() for path in paths}
         if rule in self.tallies:
             self.tallies[rule].begin()
-        self._jobs[number] = Job(group, said, before=before)
+        self._jobs[number] = Job(group, said, files=files, before=before)
         self._say("started", self._jobs[number])
 
     def _take_finished(self, number: int) -> None:
@@ -128,17 +152,25 @@ class Jobs:
         job = self._jobs.get(number)
         if job is None or job.state == "failed":
             return
-        job.state = "failed"
-        self._say("failed", job)
+        job.state = "stopped" if self.stopping else "failed"
+        self._say(job.state, job)
         self._count(job.group.stage)
 
     def _count(self, stage: str) -> None:
         """Bring the tally of a stage up to date."""
         if stage not in self.tallies:
             return
-        running = sum(len(job.seen) for job in self._running() if job.group.stage == stage)
+        running = [job for job in self._running() if job.group.stage == stage]
+        done = self._done[stage] + sum(job.done for job in running)
         lost = sum(len(job.group.targets) for job in self.failures if job.group.stage == stage)
-        self.tallies[stage].set(self._done[stage] + running, self._failed[stage] + lost, self._total(stage))
+        part = sum(job.part for job in running)
+        self.tallies[stage].set(done, self._failed[stage] + lost, self._total(stage), part)
+
+    def _files(self, group: Group, target: str) -> list[Path]:
+        """Return what a job writes of a target, as far as it tells how far it is."""
+        last = group.last_file(target)
+        several = self._predictions if group.stage == "predict" else ()
+        return [*(last.parent / folder / last.name for folder in several), last]
 
     def _total(self, stage: str) -> int:
         """Return the targets of a stage's jobs; those of jobs that did not begin yet are an estimate where they differ.

@@ -18,6 +18,7 @@ class Tally:
         clock: The time, seconds; it never goes back.
         done: How many are made.
         failed: How many will not be made.
+        part: What is made of those that are not done yet, as a number of whole ones.
         began: When the first began; None before.
         ended: When the last one was made; None before.
     """
@@ -28,6 +29,7 @@ class Tally:
     clock: Callable[[], float] = time.monotonic
     done: int = 0
     failed: int = 0
+    part: float = 0.0
     began: float | None = None
     ended: float | None = None
 
@@ -36,19 +38,20 @@ class Tally:
         if self.began is None:
             self.began = self.clock()
 
-    def set(self, done: int, failed: int = 0, total: int | None = None) -> None:
+    def set(self, done: int, failed: int = 0, total: int | None = None, part: float = 0.0) -> None:
         """Say how far the work is.
 
         Args:
             done: How many are made.
             failed: How many will not be made.
             total: How many there are, where that is another number now.
+            part: What is made of those that are not done yet, as a number of whole ones.
         """
         if total is not None:
             self.total = total
         if done or failed:
             self.begin()
-        self.done, self.failed = done, failed
+        self.done, self.failed, self.part = done, failed, part
         if self.left or not self.total:
             self.ended = None
         elif self.ended is None:
@@ -69,15 +72,19 @@ class Tally:
     @property
     def per_minute(self) -> float | None:
         """How many a minute; None before the first."""
-        tried = self.done + self.failed
-        return 60 * tried / self.seconds if tried and self.seconds > 0 else None
+        return 60 * self.tried / self.seconds if self.tried and self.seconds > 0 else None
+
+    @property
+    def tried(self) -> float:
+        """How many are done or failed, parts included."""
+        return self.done + self.failed + self.part
 
     @property
     def seconds_left(self) -> float | None:
         """How long the rest takes at the rate so far; None where nothing says it."""
         if self.ended is not None:
             return 0.0
-        return 60 * self.left / self.per_minute if self.per_minute and self.total else None
+        return 60 * (self.left - self.part) / self.per_minute if self.per_minute and self.total else None
 
     @property
     def count(self) -> str:

@@ -68,7 +68,7 @@ class Watch:
     def _follow(self, process: subprocess.Popen[bytes], lines: "_Lines", interrupted: list[int]) -> None:
         due, copied, told_so = 0.0, 0, False
         while process.poll() is None:
-            self._take(lines.wait(_TICK))
+            self._take(lines.wait(_TICK), interrupted)
             if time.monotonic() >= due:
                 began = time.monotonic()
                 self.jobs.look()
@@ -78,13 +78,14 @@ class Watch:
             if interrupted and not told_so:
                 told_so = True
                 log.warning("interrupted: waiting for the jobs that run to end")
-        self._take(lines.wait(0.0))
+        self._take(lines.wait(0.0), interrupted)
         self.jobs.look()
         self.display.show(self.jobs.shown)
         self._copy(copied)
 
-    def _take(self, lines: Iterator[str]) -> None:
+    def _take(self, lines: Iterator[str], interrupted: Sequence[int]) -> None:
         for line in lines:
+            self.jobs.stopping = bool(interrupted)
             self.jobs.take(line)
 
     def _copy(self, start: int) -> int:

@@ -141,5 +141,5 @@ def test_programs_get_json(clock):
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", record["time"]) for record in records)
     assert records[-1] | {"time": ""} == {
         **{"time": "", "event": "progress", "stage": "relax", "done": 2, "failed": 0, "total": 3},
-        **{"seconds": 4.5, "per_minute": 26.667, "seconds_left": 2.25},
+        **{"share": 0.667, "seconds": 4.5, "per_minute": 26.667, "seconds_left": 2.25},
     }

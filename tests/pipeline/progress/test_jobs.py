@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,7 @@ def told():
 
 @pytest.fixture
 def jobs(plan, out, told):
-    return Jobs(plan, out, told.append)
+    return Jobs(plan, out, listener=told.append)
 
 
 def take(to, **event):
@@ -91,6 +92,26 @@ def test_a_job_of_several_targets_counts_as_its_files_appear(jobs, plan, out, to
     assert told[-1]["failed"] == {second: "x"}
 
 
+def test_predictions_of_several_models_are_parts(plan, out):
+    runs = [Path("models/model_1-0"), Path("models/model_2-0"), Path("models/model_3-0")]
+    jobs = Jobs(plan, out, runs)
+    name, batch = next((name, batch) for name, batch in plan.batches.items() if len(batch.targets) == 2)
+    take(jobs, event="planned", jobs={"predict": 3})
+    start(jobs, 1, "predict", name)
+    for run in runs[:2]:
+        for target in batch.targets:
+            (out / "targets" / target / run).mkdir(parents=True)
+            (out / "targets" / target / run / "confidence.json").touch()
+    jobs.look()
+    tally = jobs.tallies["predict"]
+    assert (tally.done, tally.part, tally.left) == (0, 1.0, 5)
+    (out / "targets" / batch.targets[0] / "confidence.json").touch()
+    jobs.look()
+    assert (tally.done, tally.part) == (1, 0.5)
+    take(jobs, event="finished", number=1)
+    assert (tally.done, tally.part) == (2, 0.0)
+
+
 def test_a_job_that_is_tried_again_has_not_failed(jobs):
     take(jobs, event="planned", jobs=dict.fromkeys(STAGES, 1))
     start(jobs, 1, "search", "0001")
@@ -104,6 +125,14 @@ def test_a_job_that_is_tried_again_has_not_failed(jobs):
     take(jobs, event="finished", number=1)  # without a record: all went well
     assert counts(jobs, "search") == (5, 0, 5)
     assert jobs.failures == []
+
+
+def test_jobs_that_an_interrupt_ends_have_not_failed(jobs, told):
+    take(jobs, event="planned", jobs={"search": 1})
+    start(jobs, 1, "search", "0001")
+    jobs.stopping = True
+    take(jobs, event="failed", number=1)
+    assert (counts(jobs, "search"), jobs.failures, told[-1]["event"]) == ((0, 0, 5), [], "stopped")
 
 
 def test_the_page_of_the_run_counts_as_no_target(jobs):

@@ -39,6 +39,14 @@ def test_the_end_is_when_the_last_was_made(clock):
     assert tally.seconds == 57
 
 
+def test_parts_count_for_the_rate_and_the_rest(clock):
+    tally = Tally("predict", total=4, clock=clock)
+    tally.begin()
+    clock.now += 60
+    tally.set(1, part=0.5)
+    assert (tally.left, tally.per_minute, tally.seconds_left) == (3, 1.5, 100.0)
+
+
 def test_an_unknown_total(clock):
     tally = Tally("library", "files", clock=clock)
     tally.begin()
