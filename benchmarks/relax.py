@@ -85,15 +85,17 @@ class Done:
 
 def ours(start: Protein, threads: int) -> Done:
     """Relax with the settings' defaults."""
+    from pipeline.relax import smooth  # noqa: PLC0415
     from pipeline.relax.minimise import Minimiser  # noqa: PLC0415
 
-    clock, original = Clock(), Minimiser.minimise
+    clock, original, smoothing = Clock(), Minimiser.minimise, smooth.smooth
     Minimiser.minimise = clock.wrap(original)  # type: ignore[method-assign]
+    smooth.smooth = clock.wrap(smoothing)
     began, wall = time.process_time(), time.monotonic()
     try:
         result = relax(start, Settings(tolerance=KCAL_PER_ANGSTROM, threads=threads))
     finally:
-        Minimiser.minimise = original  # type: ignore[method-assign]
+        Minimiser.minimise, smooth.smooth = original, smoothing  # type: ignore[method-assign]
     cpu, wall = time.process_time() - began, time.monotonic() - wall
     record = result.record
     return Done(

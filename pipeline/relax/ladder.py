@@ -19,10 +19,11 @@ from pipeline.relax.machine import Machine, choose_machine
 from pipeline.relax.minimise import Minimiser
 from pipeline.relax.prepare import Prepared, prepare
 from pipeline.relax.settings import RelaxFailure, Settings
+from pipeline.relax.stereo import unusual
 
 RELEASE = (0.1, 0.0)  # of the stiffness, round by round, for residues that stay in violation and their neighbours
-EASED = 0.3  # of the stiffness, from the second round on, for residues with atoms that overlap
-LOOSE = 5.0  # times the tolerance, in the first round: what it finds decides which restraints are weakened
+EASED = (0.3, 0.05)  # the same, for residues with atoms that overlap
+LOOSE = 5.0  # times the tolerance, in all rounds but the last: what they find decides which restraints are weakened
 HOPELESS = 100.0  # kcal/mol for each residue; a minimum above this still overlaps
 INSIDE = 0.95  # of the seconds, for the physics; the rest is for what is written after it
 SURE, UNSURE, LEAST = 90.0, 50.0, 0.1  # pLDDT with full restraints, with the weakest, and their share
@@ -68,7 +69,7 @@ class Descent:
         platform: OpenMM's.
         iterations: Of all rungs.
         changes: What was added or left out.
-        findings: What was noticed and left as it is.
+        findings: What was noticed and is still so.
         attempts: The rungs that failed before.
     """
 
@@ -95,7 +96,6 @@ class Task:
         machine: The platform.
         settings: Of the stage.
         changes: What was added.
-        findings: What was noticed.
     """
 
     prepared: Prepared
@@ -106,7 +106,6 @@ class Task:
     machine: Machine
     settings: Settings
     changes: tuple[str, ...]
-    findings: tuple[str, ...]
 
     def as_given(self) -> "Task":
         """Return the task with its heavy atoms where the input has them."""
@@ -150,7 +149,7 @@ def descend(protein: Protein, settings: Settings, started: float) -> Descent:
             platform=task.machine.name,
             iterations=budget.used + part.used,
             changes=task.changes,
-            findings=task.findings,
+            findings=(*(one for one in unusual(outcome.protein) if one in prepared.unusual), *prepared.findings),
             attempts=tuple(attempts),
         )
     raise RelaxFailure(attempts[0].failure, "; ".join(f"{a.rung}: {a.reason}" for a in attempts))
@@ -232,7 +231,7 @@ def _task(prepared: Prepared, settings: Settings, budget: Budget) -> Task:
     states = ", ".join(f"{complete.label(i)} is {state}" for i, state in model.histidines.items())
     cut = [f"nonbonded forces end at {model.cutoff:g} A"] if model.cutoff else []
     changes = (*prepared.changes, *added, *bonds, *smoothed, *filter(None, (states,)), *cut)
-    return Task(prepared, complete, start, model, bridges, machine, settings, changes, prepared.findings)
+    return Task(prepared, complete, start, model, bridges, machine, settings, changes)
 
 
 def _smoothed(
@@ -294,30 +293,47 @@ def _before(task: Task, minimiser: Minimiser) -> float:
 
 def _rounds(task: Task, stiffness: np.ndarray, budget: Budget) -> Outcome:
     """Minimise, and again with weaker restraints where something is still wrong."""
-    published = task.settings.protocol == "alphafold2"
     model = _restrained(task, stiffness)
     minimiser = Minimiser(model, task.machine, task.settings.tolerance, budget)
-    rounds, before = task.settings.rounds, _before(task, minimiser)
-    first = 1.0 if published or rounds == 1 else LOOSE
-    absurd = minimiser.minimise(first) or task.start is not task.complete
+    before = _before(task, minimiser)
+    rounds = _published_rounds if task.settings.protocol == "alphafold2" else _own_rounds
+    rounds(task, minimiser, model, budget)
+    return Outcome(_now(task, minimiser), before, minimiser.energy())
+
+
+def _own_rounds(task: Task, minimiser: Minimiser, model: forces.Restrained, budget: Budget) -> None:
+    """Minimise loosely, weaken restraints where something is wrong, again, and at last to the tolerance."""
+    rounds = task.settings.rounds
+    looseness = LOOSE if rounds > 1 else 1.0
+    absurd = minimiser.minimise(looseness) or task.start is not task.complete
     if absurd and task.settings.dynamics and not budget.stopped:
         minimiser.cool(task.settings.dynamics)
-        minimiser.minimise(first)
-    relaxed = build.to_protein(task.model, task.complete, minimiser.positions())
+        minimiser.minimise(looseness)
     for number in range(rounds - 1):
-        bad = quality.violations(relaxed).residues
-        if budget.stopped or not (bad.any() or (first > 1 and number == 0)):
+        relaxed = _now(task, minimiser)
+        bad, clashing = quality.violations(relaxed).residues, _clashing(relaxed)
+        _weaken(minimiser, model, clashing, EASED[min(number, 1)])
+        _weaken(minimiser, model, np.convolve(bad, np.ones(3), "same") > 0, RELEASE[min(number, 1)])
+        last = number == rounds - 2 or not (bad.any() or clashing.any())
+        minimiser.minimise(1.0 if last else LOOSE)
+        if last or budget.stopped:
             break
-        if published:
-            minimiser.hold_here()
-            _weaken(minimiser, model, bad, 0.0)
-        else:
-            if number == 0:
-                _weaken(minimiser, model, _clashing(relaxed), EASED)
-            _weaken(minimiser, model, np.convolve(bad, np.ones(3), "same") > 0, RELEASE[min(number, 1)])
+
+
+def _published_rounds(task: Task, minimiser: Minimiser, model: forces.Restrained, budget: Budget) -> None:
+    """Minimise as AlphaFold 2 does: residues in violation are freed, and the restraints move along."""
+    minimiser.minimise()
+    for _ in range(task.settings.rounds - 1):
+        bad = quality.violations(_now(task, minimiser)).residues
+        if budget.stopped or not bad.any():
+            break
+        minimiser.hold_here()
+        _weaken(minimiser, model, bad, 0.0)
         minimiser.minimise()
-        relaxed = build.to_protein(task.model, task.complete, minimiser.positions())
-    return Outcome(relaxed, before, minimiser.energy())
+
+
+def _now(task: Task, minimiser: Minimiser) -> Protein:
+    return build.to_protein(task.model, task.complete, minimiser.positions())
 
 
 def _weaken(minimiser: Minimiser, model: forces.Restrained, residues: np.ndarray, factor: float) -> None:
@@ -367,8 +383,7 @@ def _hydrogens(task: Task, budget: Budget) -> Outcome:
     minimiser = Minimiser(_restrained(task, stiffness), task.machine, task.settings.tolerance, budget)
     before = minimiser.energy()
     minimiser.minimise()
-    relaxed = build.to_protein(task.model, task.complete, minimiser.positions())
-    return Outcome(relaxed, before, minimiser.energy())
+    return Outcome(_now(task, minimiser), before, minimiser.energy())
 
 
 LADDER: tuple[tuple[str, Rung], ...] = (("full", _full), ("local", _local), ("hydrogens", _hydrogens))

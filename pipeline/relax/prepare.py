@@ -12,10 +12,9 @@ from pipeline.protein import Hydrogens, Protein
 from pipeline.relax.coordinates import SOUND_BOND, part_coincident, typical_bond, without_lost, without_strays
 from pipeline.relax.rebuild import rebuild
 from pipeline.relax.settings import RelaxFailure
-from pipeline.relax.stereo import Torsions, intended, right_hands
+from pipeline.relax.stereo import Torsions, intended, right_hands, unusual
 
 _GAP = 200  # residues, as the numbering jumps at a break
-_TWIST = 30.0  # degrees from 0 (cis) and 180 (trans), beyond which a peptide bond is twisted
 _N, _CA, _C, _O, _CB = (rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O", "CB"))
 
 
@@ -31,7 +30,8 @@ class Prepared:
         given: Atoms that stand where the input had them, shape (n, 37).
         torsions: Hands and peptide bonds that it is to have.
         changes: What was done and what is left out.
-        findings: What was noticed and left as it is.
+        findings: Bonds through rings that were left.
+        unusual: D residues, cis and twisted peptide bonds.
         original: The input, without atoms that have no usable coordinates.
         offset: What was subtracted from all positions, angstrom, shape (3,).
     """
@@ -43,6 +43,7 @@ class Prepared:
     torsions: Torsions
     changes: tuple[str, ...]
     findings: tuple[str, ...]
+    unusual: tuple[str, ...]
     original: Protein
     offset: np.ndarray
 
@@ -101,10 +102,10 @@ def prepare(protein: Protein, longest_bond: float) -> Prepared:
     handed, turned = right_hands(parted, runs)
     built = rebuild(handed, runs)
     given = built.given & np.all(handed.atom37_positions == parted.atom37_positions, axis=-1)
-    findings = (*_findings(built.protein), *built.findings)
     changes = (*changes, *cuts, *moved, *turned, *built.changes)
     torsions = intended(built.protein, runs)
-    return Prepared(built.protein, runs, immobile, given, torsions, changes, findings, protein, offset)
+    found = built.findings, unusual(built.protein)
+    return Prepared(built.protein, runs, immobile, given, torsions, changes, *found, protein, offset)
 
 
 def _inside(runs: Sequence[slice], n: int) -> np.ndarray:
@@ -130,17 +131,6 @@ def _merged(old: Hydrogens | None, new: Hydrogens | None, offset: np.ndarray) ->
         return old if new is None else dataclasses.replace(new, positions=(new.positions + offset).astype(np.float32))
     positions = np.concatenate([old.positions, new.positions + offset]).astype(np.float32)
     return Hydrogens(np.concatenate([old.residue, new.residue]), old.names + new.names, positions)
-
-
-def _findings(protein: Protein) -> tuple[str, ...]:
-    """Name what relaxation does not change: residues of the wrong hand, cis and twisted peptide bonds."""
-    chain = quality.backbone(protein)
-    twist = np.abs(chain.omega)
-    found = [f"{protein.label(i)} is a D residue" for i in _places(chain.d_residue)]
-    for i in _places(twist <= 180 - _TWIST):
-        kind = "cis" if twist[i] < _TWIST else "twisted"
-        found.append(f"the peptide bond before {protein.label(i)} is {kind}")
-    return tuple(found)
 
 
 def _index_with_breaks(runs: tuple[slice, ...], n: int) -> np.ndarray:

@@ -69,7 +69,7 @@ class RelaxRecord:
         residues: Chain, name and author's number of each residue, such as "A:CYS17".
         displacement: Root mean square over the heavy atoms of each residue, A.
         changes: What was added, renamed or left out.
-        findings: What was noticed and left: D residues, cis and twisted peptide bonds, bonds through rings.
+        findings: What was noticed and is still so: D residues, cis and twisted peptide bonds, bonds through rings.
         attempts: The rungs that failed before, each with its class and its reason.
         seconds: Wall time.
     """

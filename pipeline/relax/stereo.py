@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models import residue_constants as rc
+from pipeline import quality
 from pipeline.protein import Protein
 from pipeline.quality.geometry import length, torsion
 from pipeline.relax.rotamers import backbone_frames
@@ -92,6 +93,17 @@ def intended(protein: Protein, runs: Sequence[slice]) -> Torsions:
         angle=np.concatenate([np.full(int(kept.sum()), _hand_angle()), omega]),
         peptide=np.repeat([False, True], [int(kept.sum()), len(rows)]),
     )
+
+
+def unusual(protein: Protein) -> tuple[str, ...]:
+    """Name residues of the wrong hand, cis and twisted peptide bonds."""
+    chain = quality.backbone(protein)
+    twist = np.abs(chain.omega)
+    found = [f"{protein.label(int(i))} is a D residue" for i in np.flatnonzero(chain.d_residue)]
+    for i in np.flatnonzero(twist <= 180 - TWISTED):
+        kind = "cis" if twist[i] < TWISTED else "twisted"
+        found.append(f"the peptide bond before {protein.label(int(i))} is {kind}")
+    return tuple(found)
 
 
 def _hands(protein: Protein, runs: Sequence[slice]) -> _Hands:
