@@ -267,13 +267,13 @@ def _stiffness(prepared: Prepared, settings: Settings) -> np.ndarray:
 
 
 def _restrained(task: Task, stiffness: np.ndarray) -> forces.Restrained:
-    """Return the system with restraints at the input, walls around ligands, and what leads to hands and peptides."""
+    """Return the system with restraints at the input, walls around ligands, and what keeps peptide bonds flat."""
     model = forces.restrain(task.model, stiffness, task.complete)
     walls = forces.fence(task.complete, task.prepared.given, task.model.particles)
     if walls is not None:
         model.system.addForce(walls)
     if task.start is not task.complete:
-        model.system.addForce(forces.lead(task.prepared.torsions, task.model.particles))
+        model.system.addForce(forces.lead(task.prepared.torsions.peptides(), task.model.particles))
     return model
 
 

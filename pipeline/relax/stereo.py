@@ -43,6 +43,11 @@ class Torsions:
     angle: np.ndarray
     peptide: np.ndarray
 
+    def peptides(self) -> "Torsions":
+        """Return those of the peptide bonds alone."""
+        chosen = self.peptide
+        return Torsions(self.residue[chosen], self.column[chosen], self.angle[chosen], chosen[chosen])
+
     def off(self, protein: Protein) -> np.ndarray:
         """Return how far each torsion of a protein is from what it is to be, degrees, shape (t,)."""
         atoms = protein.atom37_positions[self.residue, self.column].astype(np.float64)
