@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import sys
 import pytest
 
 from pipeline.config import ROOT
+from pipeline.plan import plan_run
+from pipeline.run import effective_config, parser
 
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 TUTORIAL = "docs/tutorial.md"
@@ -24,17 +27,15 @@ NOT_RUN = {
     r"--model alphafold2|weights import": "needs 3.7 GB of parameters; tests/pipeline/weights imports small ones",
     r"foldline warm": "compiles for a minute; tests/pipeline/test_warm_command.py compiles a small network",
     r"library (build|verify) .*--(mmcif|library) /data": "needs a mirror of the PDB; tests/pipeline/library has one",
-    r"completion (zsh|fish)": "as for bash; tests/pipeline/test_completion.py makes all three",
+    r"foldline completion": "tests/pipeline/test_completion.py makes all three",
+    r"doctor --config": "as doctor alone",
     r"benchmarks/(?!sizes)": "measures for minutes; tests/benchmarks runs the quick ones",
     r"training\.": "needs the data of the training; tests/training",
 }
-ONLY_PLANNED = r"\./foldline run "
-"""As the runs of the tutorial, with other names and options: Snakemake plans them and stops."""
 FASTA = {
     "my.fasta": ">trp_cage\nNLYIQWLKDGGPSSGRPPPS\n",
     "more.fasta": ">chignolin\nGYDPETGTWG\n",
 }
-COMPLETIONS = (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions")
 STRUCTURES = (
     *("model.cif", "predicted.cif", "relaxed.cif", "rank_1.cif", "rank_2.cif", "X.cif"),
     *("reference.pdb", "alphafold_model.cif"),
@@ -67,7 +68,10 @@ def reason(command):
 
 
 ALL = [(page, command) for page in PAGES if page != TUTORIAL for command in commands(page)]
-RUN = list(dict.fromkeys(c for _, c in ALL if not reason(c) and "config init" not in c))
+POSSIBLE = list(dict.fromkeys(c for _, c in ALL if not reason(c)))
+PLANNED = [c for c in POSSIBLE if c.startswith("./foldline run ")]
+"""Really run by the tutorial, with other names and options: these are planned, as a run does before it starts."""
+RUN = [c for c in POSSIBLE if c not in PLANNED and "config init" not in c]
 
 
 def clone(folder):
@@ -78,8 +82,6 @@ def clone(folder):
         (folder / name).chmod(0o755)
     for name in ("data", "config", "profiles", "benchmarks"):
         (folder / name).symlink_to(ROOT / name)
-    for name in COMPLETIONS:
-        (folder / name).mkdir(parents=True)
     for name, text in FASTA.items():
         (folder / name).write_text(text)
     for name in STRUCTURES:
@@ -99,30 +101,42 @@ def run(folder, script):
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def tutorial(tmp_path_factory):
-    """A clone in which the tutorial was followed, and what its blocks said."""
-    folder = clone(tmp_path_factory.mktemp("documents") / "clone")
-    return folder, [run(folder, block) for block in blocks(TUTORIAL, "bash")]
+def follow(folder):
+    """Follow the tutorial; return what its blocks say."""
+    return [run(folder, block) for block in blocks(TUTORIAL, "bash")]
 
 
 @pytest.fixture(scope="module")
-def outcomes(tutorial):
-    """What becomes of the commands; they look at the run of the tutorial. Two go on at a time, as they wait a lot."""
-    folder, _ = tutorial
-    for name in ("results", "my_results"):
-        (folder / name).symlink_to("first")
-    run(folder, "./foldline config init my.yaml")
-    runs, others = ([c for c in RUN if c.startswith("./foldline run") == yes] for yes in (True, False))
-    with concurrent.futures.ThreadPoolExecutor(1) as one, concurrent.futures.ThreadPoolExecutor(1) as other:
-        yield {c: pool.submit(run, folder, planned(c)) for pool, some in ((one, runs), (other, others)) for c in some}
+def places(tmp_path_factory):
+    """A clone in which the tutorial is followed, and one for the other commands, which looks at that one's results."""
+    folder = tmp_path_factory.mktemp("documents")
+    first, second = clone(folder / "first"), clone(folder / "second")
+    (second / "results").symlink_to(first / "first")
+    return first, second
 
 
-def planned(command):
-    """Return what is run of a command."""
-    if re.match(ONLY_PLANNED, command) and "--dry-run" not in command:
-        return f"{command} {'' if ' -- ' in command else '-- '}--dry-run"
-    return command
+@pytest.fixture(scope="module")
+def outcomes(places):
+    """What becomes of the tutorial and of the commands, two at a time: they wait a lot."""
+    tutorial, place = places
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        made = {TUTORIAL: pool.submit(follow, tutorial)}
+        run(place, "./foldline config init my.yaml")
+        for command in sorted(RUN, key=looks_back):
+            made[command] = pool.submit(when_ready, made[TUTORIAL], place, command)
+        yield made
+
+
+def looks_back(command):
+    """Return whether a command looks at the results of the tutorial."""
+    return bool(re.search(r" results\b", command))
+
+
+def when_ready(tutorial, place, command):
+    """Run a command."""
+    if looks_back(command):
+        tutorial.result()
+    return run(place, command)
 
 
 def test_every_reason_is_needed():
@@ -133,28 +147,48 @@ def test_every_reason_is_needed():
 
 
 @pytest.mark.slow
-def test_the_tutorial_goes_from_a_sequence_to_a_figure(tutorial):
-    folder, said = tutorial
+@pytest.mark.parametrize("command", RUN)
+def test_the_command_runs(places, outcomes, command):
+    outcomes[command].result()
+    for name in re.findall(r"> ([\w.]+)$", command):
+        assert (places[1] / name).stat().st_size > 100
+
+
+@pytest.mark.slow
+def test_the_tutorial_goes_from_a_sequence_to_a_figure(places, outcomes):
+    said = outcomes[TUTORIAL].result()
     assert len(said) > 8
-    assert {path.suffix for path in (folder / "figures").iterdir()} == {".svg", ".png"}
-    target = folder / "second/targets/BPTI"
+    assert {path.suffix for path in (places[0] / "figures").iterdir()} == {".svg", ".png"}
+    target = places[0] / "second/targets/BPTI"
     assert (target / "ranking.json").exists()
     assert "own:relaxed_A" in (target / "templates.tsv").read_text()
     assert "\n36 " in "".join(said)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", RUN)
-def test_the_command_runs(tutorial, outcomes, command):
-    outcomes[command].result()
-    for name in re.findall(r"> ([\w.]+)$", command):
-        assert (tutorial[0] / name).stat().st_size > 100
+def test_the_arrays_are_read_as_shown(places, outcomes):
+    outcomes[TUTORIAL].result()
+    (block,) = blocks("docs/output.md", "python")
+    (places[1] / "read.py").write_text(f"{block}assert pae.shape == (58, 58) and 0 < pae.max() < 32\n")
+    run(places[1], ".venv/bin/python read.py")
+
+
+@pytest.mark.parametrize("command", PLANNED)
+def test_the_run_is_planned(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in FASTA.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "my.yaml").write_text(blocks("README.md", "yaml")[0])
+    words = shlex.split(command.partition(" -- ")[0])[2:]
+    plan = plan_run(effective_config(parser().parse_args(words)))
+    assert len(plan.targets) == sum(word.endswith(".fasta") for word in words)
 
 
 @pytest.mark.slow
-def test_the_arrays_are_read_as_shown(tutorial):
-    folder, _ = tutorial
-    (block,) = blocks("docs/output.md", "python")
-    code = block.replace("results/", "first/") + "assert pae.shape == (58, 58) and 0 < pae.max() < 32\n"
-    (folder / "read.py").write_text(code)
-    run(folder, ".venv/bin/python read.py")
+def test_snakemake_takes_what_is_passed_on(tmp_path):
+    folder = clone(tmp_path / "clone")
+    options = " ".join(dict.fromkeys(command.partition(" -- ")[2] for command in PLANNED))
+    assert "--dry-run" in options
+    said = run(folder, f"./foldline run my.fasta -- {options} 2>&1")
+    assert "search" in said
+    assert "relax" not in said  # --until search

@@ -13,6 +13,8 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("data/*/README.md")]
 )
 
+NO_FILES = ("models/model_3_ptm-0/", "pipeline/mystage/stage.py")  # of results, and of what is to be written
+
 
 def text_of(path):
     return path.read_text(encoding="utf-8")
@@ -72,6 +74,12 @@ def test_the_tests_that_are_named_exist():
     assert len(named) > 10
     for file, name in named:
         assert f"def {name}(" in text_of(ROOT / file), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_files_that_are_named_exist(page):
+    named = re.findall(r"`((?:pipeline|models|tests|benchmarks|profiles|training)/[\w./-]*)`", text_of(page))
+    assert [name for name in named if not (ROOT / name).exists() and name not in NO_FILES] == []
 
 
 def test_every_rule_is_in_the_table_of_resources():
