@@ -60,7 +60,7 @@ def provenance(evidence: Evidence) -> list[tuple[str, list[tuple[str, str]]]]:
 def citations(evidence: Evidence) -> list[str]:
     """List what a paper that uses this model should cite."""
     cited = [f"Workflow: Foldline {_versions(evidence).get('foldline', '')}".rstrip() + f"; {SNAKEMAKE}", NETWORK]
-    if evidence.confidence and evidence.confidence.get("model") != "mini":
+    if str(evidence.confidence.get("model") or "").startswith("model_"):
         cited.append(PARAMETERS)
     engines = " ".join(
         [

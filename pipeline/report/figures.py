@@ -165,10 +165,10 @@ def timing_figure(seconds: Mapping[str, float]) -> Markup:
 
 
 def recycle_figure(changes: Sequence[float]) -> Markup:
-    """Draw how much the CA atoms still moved at each recycle, angstrom."""
+    """Draw how much the distances between CA atoms still changed at each recycle, angstrom."""
     frame = Frame(Scale(0.5, len(changes) + 0.5, 64, 430), Scale(0, max([*changes, 0.1]) * 1.1, 134, 14))
     points = [(frame.x(i + 1), frame.y(value)) for i, value in enumerate(changes)]
-    parts = [*frame.y_axis("CA moved (Å)"), *frame.x_axis("recycle", [float(i + 1) for i in range(len(changes))])]
+    parts = [*frame.y_axis("change (Å)"), *frame.x_axis("recycle", [float(i + 1) for i in range(len(changes))])]
     parts.append(element("path", class_="line", d="M" + "L".join(f"{number(x)} {number(y)}" for x, y in points)))
     parts += [element("circle", class_="dot", cx=x, cy=y, r=3.5) for x, y in points]
     label = "Change between recycles: " + ", ".join(f"{value:.2f}" for value in changes) + " angstrom."

@@ -12,7 +12,7 @@ from pipeline.report.bands import band_of
 from pipeline.report.evidence import Evidence
 from pipeline.report.figures import duration
 from pipeline.report.ribbon import trace_figure, trace_paths
-from pipeline.report.summary import summary_row
+from pipeline.report.summary import Row, summary_row
 from pipeline.report.tables import MISSING, percent, plain_number
 from pipeline.report.target import fold as fold_of
 from pipeline.report.viewer import packed
@@ -47,10 +47,9 @@ def relative(path: Path, output: Path) -> str:
 
 
 def _row(rank: int, evidence: Evidence, output: Path, run: Path) -> dict[str, Any]:
+    """Return what the table sorts and finds by, and the words that it shows."""
     row = summary_row(evidence)
     page = run / "targets" / evidence.name / "report.html"
-    before, after = row["violations_before"], row["violations_after"]
-    nothing = MISSING if evidence.failure else "none"
     seconds = sum(evidence.seconds.values()) or None
     return {
         "rank": rank,
@@ -60,25 +59,29 @@ def _row(rank: int, evidence: Evidence, output: Path, run: Path) -> dict[str, An
         "reason": _cut(str(row["reason"] or ""), REASON),
         "link": relative(page, output) if not evidence.failure or page.exists() else "",
         "length": row["length"],
-        "length_text": plain_number(row["length"]),
         "plddt": row["mean_plddt"],
-        "plddt_text": plain_number(row["mean_plddt"]),
-        "band": int(band_of(np.array(evidence.confidence.get("mean_plddt") or 0.0))),
+        "band": int(band_of(np.array(row["mean_plddt"] or 0.0))),
         "ptm": row["ptm"],
-        "ptm_text": plain_number(row["ptm"]),
         "rows": row["msa_rows"],
-        "rows_text": plain_number(row["msa_rows"]),
-        "template": row["best_template"] or nothing,
+        "template": row["best_template"] or (MISSING if evidence.failure else "none"),
         "identity": row["best_identity"],
-        "identity_text": f"{percent(evidence_identity)} identity"
-        if isinstance(evidence_identity := row["best_identity"], float)
-        else "",
-        "violations": after,
+        "violations": row["violations_after"],
+        "seconds": seconds,
+        "time": duration(seconds) if seconds else MISSING,
+        **_words(row),
+    }
+
+
+def _words(row: Row) -> dict[str, str]:
+    """Return how numbers are shown."""
+    before, after, identity = (row[key] for key in ("violations_before", "violations_after", "best_identity"))
+    shown = {"length": "length", "plddt": "mean_plddt", "ptm": "ptm", "rows": "msa_rows"}
+    return {
+        **{f"{name}_text": plain_number(row[key]) for name, key in shown.items()},
+        "identity_text": f"{percent(identity)} identity" if isinstance(identity, float) else "",
         "violations_text": MISSING
         if before is None and after is None
         else f"{plain_number(before)} \u2192 {plain_number(after)}",
-        "seconds": seconds,
-        "time": duration(seconds) if seconds else MISSING,
     }
 
 

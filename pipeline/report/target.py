@@ -234,6 +234,6 @@ def _history(evidence: Evidence) -> dict[str, Markup]:
     if evidence.seconds:
         drawn["timing"] = figures.timing_figure(evidence.seconds)
     changes = [float(value) for value in evidence.confidence.get("ca_change") or ()]
-    if len(changes) > 1:
+    if changes:
         drawn["recycles"] = figures.recycle_figure(changes)
     return drawn
