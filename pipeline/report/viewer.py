@@ -31,6 +31,12 @@ def packed_script() -> str:
     return packed(script().encode())
 
 
+@functools.cache
+def licences() -> str:
+    """Return the notices that have to go with the script."""
+    return "\n\n".join((VENDORED / name).read_text(encoding="utf-8").strip() for name in ("LICENSE", "NOTICES"))
+
+
 def packed(content: bytes) -> str:
     """Compress bytes for a page, without a time, so that equal content gives equal pages."""
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode("ascii")

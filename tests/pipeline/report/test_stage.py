@@ -251,6 +251,13 @@ def test_a_whole_target_has_every_figure_and_number(tmp_path):
         assert words in page.words
 
 
+def test_the_viewer_comes_with_its_licences(tmp_path):
+    assert (
+        "Copyright (c) 2014, University of Pittsburgh" in Page(target_page(tmp_path, make_target(tmp_path, "a"))).words
+    )
+    assert "Pittsburgh" not in target_page(tmp_path, make_target(tmp_path, "b", upto="search"))
+
+
 def test_every_figure_and_control_has_a_name(tmp_path):
     folder = make_target(tmp_path, "whole")
     for text in (target_page(tmp_path, folder), run_page(tmp_path)):
