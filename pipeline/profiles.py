@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.command_line import nearest
 from pipeline.config import ROOT
 from pipeline.errors import ConfigError
 
@@ -17,6 +18,7 @@ LOCAL = FOLDER / "local"
 PLUGIN = "snakemake_executor_plugin_slurm"
 INSTALL = "uv pip install --python .venv/bin/python -r requirements-slurm.lock"
 _NO_ACCOUNTS = "accounting_storage/none"
+_PATIENCE = 60.0  # seconds
 
 
 def find_profile(name: str) -> Path:
@@ -29,8 +31,9 @@ def find_profile(name: str) -> Path:
     for folder in (Path(name), own):  # a folder of the user's may have the name of ours
         if _options_file(folder):
             return folder
-    known = ", ".join(sorted(path.name for path in FOLDER.iterdir() if _options_file(path)))
-    raise ConfigError(f"there is no profile '{name}'", mend=f"choose {known}, or a folder with a config.yaml")
+    known = sorted(path.name for path in FOLDER.iterdir() if _options_file(path))
+    mend = f"choose {', '.join(known)}, or a folder with a config.yaml"
+    raise ConfigError(f"there is no profile '{name}'{nearest(name, known)}", mend=mend)
 
 
 def profile_flags(folder: Path, out: Path) -> list[str]:
@@ -74,7 +77,12 @@ def has_no_accounts() -> bool:
     scontrol = shutil.which("scontrol")
     if not scontrol:
         return False
-    done = subprocess.run([scontrol, "show", "config"], text=True, check=False, capture_output=True)
+    try:
+        done = subprocess.run(
+            [scontrol, "show", "config"], text=True, check=False, capture_output=True, timeout=_PATIENCE
+        )
+    except subprocess.TimeoutExpired:  # its controller does not answer
+        return False
     return _NO_ACCOUNTS in done.stdout
 
 

@@ -295,7 +295,8 @@ def _ended(code: int, config: Mapping[str, Any], plan: Plan, began: float, watch
     if watch.jobs.nothing_to_do:
         log.info("Nothing to be done: all files are there and up to date")
     done = sum(_is_done(out, name) for name in plan.targets)
-    log.info("%d of %d targets done; open %s", done, len(plan.targets), out / PAGE)
+    page = f"; open {out / PAGE}" if (out / PAGE).exists() else ""  # not there with --until
+    log.info("%d of %d targets done%s", done, len(plan.targets), page)
     return 0
 
 

@@ -7,6 +7,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from pipeline.command_line import nearest
 from pipeline.config import ROOT
 from pipeline.databases.records import SAFE, Kind
 from pipeline.errors import LibraryError
@@ -98,8 +99,9 @@ def chosen(words: Iterable[str], catalogue: Mapping[str, Offer]) -> list[Offer]:
     for word in words:
         members = [offer for offer in catalogue.values() if word in (offer.name, *offer.tiers)]
         if not members and word not in TIERS:
-            known = ", ".join([*TIERS, *catalogue])
-            raise LibraryError(f"{word!r} is neither a tier nor a database", mend=f"known are {known}")
+            known = [*TIERS, *catalogue]
+            near = nearest(word, known)
+            raise LibraryError(f"{word!r} is neither a tier nor a database{near}", mend=f"known are {', '.join(known)}")
         found |= {offer.name: offer for offer in members}
     return list(found.values())
 

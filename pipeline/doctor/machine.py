@@ -56,7 +56,8 @@ def check_python() -> Finding:
 
 def check_cores() -> Finding:
     """Count the cores that this process may use."""
-    mine, all_of_them = len(os.sched_getaffinity(0)), os.cpu_count() or 1
+    all_of_them = os.cpu_count() or 1
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else all_of_them
     return Finding("cores", "ok", f"{mine} of {all_of_them}", facts={"usable": mine, "all": all_of_them})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_type_hints
 
 from models.config import PRESETS, InputConfig, ModelConfig
+from pipeline.command_line import nearest
 from pipeline.errors import ConfigError
 from pipeline.settings import setting
 
@@ -118,7 +119,8 @@ def _check_numbers(settings: Settings) -> None:
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise ConfigError(f"expected one of {', '.join(known)}; found {value!r}", f"predict.{name}")
+        problem = f"expected one of {', '.join(known)}; found {value!r}{nearest(value, known)}"
+        raise ConfigError(problem, f"predict.{name}")
 
 
 def _check_models(numbers: tuple[int, ...]) -> None:
