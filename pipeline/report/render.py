@@ -76,6 +76,7 @@ def target_page(evidence: Evidence, settings: wording.Shown, *, output: Path, ru
         run_link=_run_link(output, run),
         scripts=TARGET_SCRIPTS,
         viewer=viewer.packed_script() if models else "",
+        viewer_version=viewer.VERSION,
         viewer_licences=viewer.licences() if models else "",
     )
 

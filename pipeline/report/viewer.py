@@ -14,7 +14,6 @@ from pipeline.report import chain
 
 VENDORED = Path(__file__).parent / "vendor" / "3dmol"
 VERSION = "2.5.5"
-SHA256 = "f7cc78921ae72e7623e89cdd111434f58c2efddd2ffda1cd212644b406fb8016"
 FINEST = 0.01  # angstrom, of a coordinate
 LARGEST = 32_000  # steps from the centre
 

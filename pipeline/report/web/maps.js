@@ -12,7 +12,10 @@ const startMap = (svg) => {
   const box = svg.appendChild(drawn("rect", { class: "pair-box", visibility: "hidden" }));
   const [across, down] = ["hovered", "hovered"].map(() => svg.appendChild(drawn("line", { class: "cursor light" })));
   let map = null;
-  pixelsOf(image).then((found) => (map = found), () => {});
+  pixelsOf(image).then(
+    (found) => (map = found),
+    () => {},
+  );
 
   const valueAt = (row, column) => {
     const block = Number(image.dataset.block);
@@ -31,11 +34,23 @@ const startMap = (svg) => {
   };
   const ofPair = (row, column) =>
     isError
-      ? nameOf(column) + " is off by " + mean([row, row], [column, column]) + " where the model is laid on " + nameOf(row)
+      ? nameOf(column) +
+        " is off by " +
+        mean([row, row], [column, column]) +
+        " where the model is laid on " +
+        nameOf(row)
       : nameOf(row) + " to " + nameOf(column) + ": " + mean([row, row], [column, column]);
   const ofRegions = (a, b) =>
     isError
-      ? "PAE " + mean(a, b) + " of B " + spanOf(b) + " laid on A " + spanOf(a) + ", " + mean(b, a) + " the other way round"
+      ? "PAE " +
+        mean(a, b) +
+        " of B " +
+        spanOf(b) +
+        " laid on A " +
+        spanOf(a) +
+        ", " +
+        mean(b, a) +
+        " the other way round"
       : "Mean distance of A " + spanOf(a) + " and B " + spanOf(b) + ": " + mean(a, b);
 
   const at = (event) => {
@@ -80,7 +95,7 @@ const startMap = (svg) => {
   svg.parentElement.addEventListener("keydown", (event) => {
     const far = event.ctrlKey ? 10 : 1;
     const steps = { ArrowLeft: [0, -far], ArrowRight: [0, far], ArrowUp: [-far, 0], ArrowDown: [far, 0] };
-    if (event.key === "Escape") return (cursor = anchor = null), clear();
+    if (event.key === "Escape") return ((cursor = anchor = null), clear());
     if (!(event.key in steps)) return undefined;
     event.preventDefault();
     cursor ??= { row: selection.picked || 1, column: selection.picked || 1 };

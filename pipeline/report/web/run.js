@@ -13,7 +13,8 @@ const startTable = async () => {
   const state = { key: "rank", way: 1, page: 0 };
   let shown = rows;
 
-  const text = (row) => (row.text ??= [row.name, row.header, row.status, row.reason, row.template].join(" ").toLowerCase());
+  const text = (row) =>
+    (row.text ??= [row.name, row.header, row.status, row.reason, row.template].join(" ").toLowerCase());
   const compare = (a, b) => {
     const [x, y] = [a[state.key], b[state.key]];
     if (x === y) return a.rank - b.rank;
@@ -76,9 +77,16 @@ const elementOf = (row) => {
   const title = make("th", { scope: "row" }, name, sub(row.header));
   const state = make("td", {}, make("span", { className: "badge" }, row.status));
   if (row.reason) state.append(sub(row.reason));
-  const plddt = make("td", {}, row.plddt === null ? "–" : make("span", { className: "swatch b" + row.band, ariaHidden: "true" }));
+  const plddt = make(
+    "td",
+    {},
+    row.plddt === null ? "–" : make("span", { className: "swatch b" + row.band, ariaHidden: "true" }),
+  );
   if (row.plddt !== null) {
-    plddt.append(make("span", { className: "value" }, row.plddt_text), make("span", { className: "sub" }, BAND_NAMES[row.band]));
+    plddt.append(
+      make("span", { className: "value" }, row.plddt_text),
+      make("span", { className: "sub" }, BAND_NAMES[row.band]),
+    );
   }
   const template = make("td", {}, row.template);
   if (row.identity_text) template.append(" ", make("span", { className: "sub one-line" }, row.identity_text));
@@ -100,7 +108,12 @@ const elementOf = (row) => {
 };
 
 const thumbnail = ({ name, paths }) => {
-  const svg = drawn("svg", { viewBox: "0 0 96 72", class: "figure trace", role: "img", "aria-label": `Fold of ${name}, coloured by pLDDT.` });
+  const svg = drawn("svg", {
+    viewBox: "0 0 96 72",
+    class: "figure trace",
+    role: "img",
+    "aria-label": `Fold of ${name}, coloured by pLDDT.`,
+  });
   svg.append(...paths.map(([band, d]) => drawn("path", { class: "t" + band, d })));
   return svg;
 };

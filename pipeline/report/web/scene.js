@@ -1,9 +1,21 @@
 // What the viewer shows: which models, coloured by what, and what is selected.
-const style = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+const style = (name) =>
+  getComputedStyle(document.documentElement)
+    .getPropertyValue("--" + name)
+    .trim();
 const bandOf = (plddt) => [50, 70, 90].filter((limit) => plddt >= limit).length;
 const mix = (low, high, share) => {
   const [a, b] = [low, high].map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
-  return "#" + a.map((value, k) => Math.round(value + (b[k] - value) * share).toString(16).padStart(2, "0")).join("");
+  return (
+    "#" +
+    a
+      .map((value, k) =>
+        Math.round(value + (b[k] - value) * share)
+          .toString(16)
+          .padStart(2, "0"),
+      )
+      .join("")
+  );
 };
 const FAULTS = residues.kinds; // the worst first
 const BANDS = ["very low, below 50", "low, 50 to 70", "confident, 70 to 90", "very high, 90 and above"];
@@ -22,11 +34,17 @@ const colourings = () => {
     },
     chain: {
       of: (place) => mix(style("first"), style("last"), count > 1 ? (place - 1) / (count - 1) : 0),
-      key: () => [[style("first"), "chain A from " + residues.author[0]], [style("last"), "to " + residues.author[count - 1]]],
+      key: () => [
+        [style("first"), "chain A from " + residues.author[0]],
+        [style("last"), "to " + residues.author[count - 1]],
+      ],
     },
     moved: residues.moved.length && {
       of: (place) => mix(style("still"), style("far"), (residues.moved[place - 1] ?? 0) / most),
-      key: () => [[style("still"), "did not move in relaxation"], [style("far"), "moved " + most.toFixed(2) + " Å"]],
+      key: () => [
+        [style("still"), "did not move in relaxation"],
+        [style("far"), "moved " + most.toFixed(2) + " Å"],
+      ],
     },
     outliers: {
       of: (place) => style(worst.has(place - 1) ? "f" + FAULTS.indexOf(worst.get(place - 1)) : "plain"),
@@ -59,7 +77,9 @@ const startScene = (viewer, models) => {
   };
   const stick = (model, places, colour, radius) => {
     const wanted = new Set(places);
-    const atoms = model.atoms.filter(({ resi }) => wanted.has(resi)).map((atom, serial) => ({ ...atom, serial, index: serial }));
+    const atoms = model.atoms
+      .filter(({ resi }) => wanted.has(resi))
+      .map((atom, serial) => ({ ...atom, serial, index: serial }));
     bond(atoms);
     const part = viewer.addModel();
     part.addAtoms(atoms);
@@ -74,14 +94,22 @@ const startScene = (viewer, models) => {
     for (const model of models) {
       const shown = state.shown.has(model.name) || (!model.whole && state.shown.has("others"));
       if (!shown && model !== first) model.drawn.setStyle({}, {});
-      else if (!model.whole) model.drawn.setStyle({}, { cartoon: { style: "trace", thickness: 0.15, color: style("ghost") } });
-      else if (model !== first) model.drawn.setStyle({}, { cartoon: { color: style("ghost"), opacity: 0.6, thickness: 0.25, arrows: true } });
-      else model.drawn.setStyle({}, { cartoon: { colorfunc: ({ resi }) => colourOf(resi), arrows: true, thickness: 0.35 } });
+      else if (!model.whole)
+        model.drawn.setStyle({}, { cartoon: { style: "trace", thickness: 0.15, color: style("ghost") } });
+      else if (model !== first)
+        model.drawn.setStyle({}, { cartoon: { color: style("ghost"), opacity: 0.6, thickness: 0.25, arrows: true } });
+      else
+        model.drawn.setStyle(
+          {},
+          { cartoon: { colorfunc: ({ resi }) => colourOf(resi), arrows: true, thickness: 0.35 } },
+        );
     }
     const entries = selection.regions.length
       ? selection.regions.map((region, k) => [style("region-" + "ab"[k]), "AB"[k] + ": " + spanOf(region)])
       : ways[state.colour].key();
-    const beside = models.filter(({ name, whole }) => whole && state.shown.has(name) && name !== first.name).map(({ name }) => name);
+    const beside = models
+      .filter(({ name, whole }) => whole && state.shown.has(name) && name !== first.name)
+      .map(({ name }) => name);
     if (state.shown.has("others")) beside.push("other models, thin");
     if (beside.length) entries.push([style("ghost"), beside.join(", ")]);
     key.replaceChildren(
@@ -115,7 +143,8 @@ const startScene = (viewer, models) => {
   };
   const drawSpot = () => {
     if (spot) viewer.removeShape(spot);
-    const atom = selection.hovered && main().atoms.find(({ resi, atom }) => resi === selection.hovered && atom === "CA");
+    const atom =
+      selection.hovered && main().atoms.find(({ resi, atom }) => resi === selection.hovered && atom === "CA");
     spot = atom ? viewer.addSphere({ center: atom, radius: 1.1, color: style("pick"), opacity: 0.75 }) : null;
   };
   const draw = () => {
@@ -140,14 +169,23 @@ const startScene = (viewer, models) => {
   });
   for (const model of models.filter(({ whole }) => whole)) {
     const sure = (then) => (atom) => state.shown.has(model.name) && then(atom);
-    model.drawn.setClickable({}, true, sure(({ resi }) => pick(resi)));
-    model.drawn.setHoverable({}, true, sure(({ resi }) => hover(resi)), () => hover(0));
+    model.drawn.setClickable(
+      {},
+      true,
+      sure(({ resi }) => pick(resi)),
+    );
+    model.drawn.setHoverable(
+      {},
+      true,
+      sure(({ resi }) => hover(resi)),
+      () => hover(0),
+    );
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     viewer.setBackgroundColor(style("paper"));
     draw();
   });
-  return { state, ways, draw, calm, main };
+  return { state, ways, draw, calm };
 };
 
 // Residues with an atom near the picked one.
@@ -156,7 +194,8 @@ const neighbours = (atoms, place) => {
   const near = new Set();
   for (const atom of atoms) {
     if (atom.resi === place || near.has(atom.resi)) continue;
-    if (own.some((other) => (atom.x - other.x) ** 2 + (atom.y - other.y) ** 2 + (atom.z - other.z) ** 2 < 16)) near.add(atom.resi);
+    if (own.some((other) => (atom.x - other.x) ** 2 + (atom.y - other.y) ** 2 + (atom.z - other.z) ** 2 < 16))
+      near.add(atom.resi);
   }
   return [...near];
 };
@@ -170,7 +209,10 @@ const bond = (atoms) => {
       if (a.resi !== b.resi && !(a.atom === "C" && b.atom === "N")) continue;
       const limit = a.elem === "S" || b.elem === "S" ? 2.1 : 1.9;
       if ((a.x - b.x) ** 2 + (a.y - b.y) ** 2 + (a.z - b.z) ** 2 > limit ** 2) continue;
-      for (const [one, other] of [[a, b], [b, a]]) {
+      for (const [one, other] of [
+        [a, b],
+        [b, a],
+      ]) {
         one.bonds.push(other.index);
         one.bondOrder.push(1);
       }

@@ -3,8 +3,27 @@
 const residues = read("residues");
 const count = residues.sequence.length;
 const NAMES = {
-  A: "Ala", R: "Arg", N: "Asn", D: "Asp", C: "Cys", Q: "Gln", E: "Glu", G: "Gly", H: "His", I: "Ile", L: "Leu",
-  K: "Lys", M: "Met", F: "Phe", P: "Pro", S: "Ser", T: "Thr", W: "Trp", Y: "Tyr", V: "Val", X: "Xaa",
+  A: "Ala",
+  R: "Arg",
+  N: "Asn",
+  D: "Asp",
+  C: "Cys",
+  Q: "Gln",
+  E: "Glu",
+  G: "Gly",
+  H: "His",
+  I: "Ile",
+  L: "Leu",
+  K: "Lys",
+  M: "Met",
+  F: "Phe",
+  P: "Pro",
+  S: "Ser",
+  T: "Thr",
+  W: "Trp",
+  Y: "Tyr",
+  V: "Val",
+  X: "Xaa",
 };
 const selection = { hovered: 0, picked: 0, regions: [], said: "", note: "" }; // said of the regions; noted of the pointer's place
 const listeners = [];
@@ -55,7 +74,7 @@ const describe = (place) => {
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10 };
 const chainKeys = (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey) return false;
-  if (event.key === "Escape") return clear(), true;
+  if (event.key === "Escape") return (clear(), true);
   let to = event.key in STEPS ? selection.picked + STEPS[event.key] : 0;
   if (event.key === "Home") to = 1;
   if (event.key === "End") to = count;
@@ -80,7 +99,9 @@ const startReadout = () => {
   const regions = document.getElementById("regions");
   const plddtOf = ([a, b]) => {
     const values = residues.plddt.slice(a - 1, b).filter((value) => value !== null);
-    return values.length ? ", mean pLDDT " + (values.reduce((sum, value) => sum + value, 0) / values.length).toFixed(1) : "";
+    return values.length
+      ? ", mean pLDDT " + (values.reduce((sum, value) => sum + value, 0) / values.length).toFixed(1)
+      : "";
   };
   listeners.push(({ hovered, picked, regions: marked, said, note }) => {
     const place = hovered || picked;

@@ -22,7 +22,20 @@ const modelsOf = (bytes) => {
       const ss = { H: "h", E: "s" }[residues.structure[place]] ?? "c";
       const resn = NAMES[residues.sequence[place]].toUpperCase();
       const [x, y, z] = axes.map((axis) => axis[k]);
-      atoms.push({ serial: k, index: k, atom, elem: atom[0], resn, resi: place + 1, chain: "A", hetflag: false, ss, x, y, z });
+      atoms.push({
+        serial: k,
+        index: k,
+        atom,
+        elem: atom[0],
+        resn,
+        resi: place + 1,
+        chain: "A",
+        hetflag: false,
+        ss,
+        x,
+        y,
+        z,
+      });
     }
     return { name, atoms, whole: atoms.some(({ atom }) => atom === "C") };
   });
@@ -46,7 +59,9 @@ const startViewer = async () => {
   const stage = document.getElementById("stage");
   const library = globalThis.DecompressionStream && hasWebGL() ? await loadViewer() : null;
   if (!library) {
-    stage.querySelector(".under p").append(" This browser has no WebGL: a picture is shown in the place of the model in 3D.");
+    stage
+      .querySelector(".under p")
+      .append(" This browser has no WebGL: a picture is shown in the place of the model in 3D.");
     stage.dataset.ready = "picture";
     return;
   }
@@ -82,7 +97,11 @@ const startViewer = async () => {
   }).observe(place);
   // The wheel scrolls the page until the viewer has been chosen.
   place.addEventListener("pointerdown", () => place.focus({ preventScroll: true }));
-  place.addEventListener("wheel", (event) => document.activeElement !== place && !event.ctrlKey && event.stopPropagation(), true);
+  place.addEventListener(
+    "wheel",
+    (event) => document.activeElement !== place && !event.ctrlKey && event.stopPropagation(),
+    true,
+  );
   stage.dataset.ready = "model";
 };
 
