@@ -98,6 +98,8 @@ def _promod3(python: Path, output: Path, query: str, hit: TemplateHit, chain: Te
     if output.exists():
         return
     there = np.asarray(chain.mask[:, [rc.ATOM37_ID[name] for name in ("N", "CA", "C")]].all(axis=1))
+    aligned = [residue for _, residue in hit.pairs()]
+    there[: aligned[0]] = there[aligned[-1] + 1 :] = False  # the alignment names every residue of the file
     template = _protein(chain.sequence, chain.positions, chain.mask & there[:, None])
     work = output.parent / "input"
     _write(work / f"{output.stem}.pdb", template)
