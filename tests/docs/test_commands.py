@@ -28,7 +28,7 @@ NOT_RUN = {
     r"foldline warm": "compiles for a minute; tests/pipeline/test_warm_command.py compiles a small network",
     r"library (build|verify) .*--(mmcif|library) /data": "needs a mirror of the PDB; tests/pipeline/library has one",
     r"foldline completion": "tests/pipeline/test_completion.py makes all three",
-    r"doctor --config": "as doctor alone",
+    r"foldline doctor": "tests/pipeline/doctor runs it and reads what it says",
     r"benchmarks/(?!sizes)": "measures for minutes; tests/benchmarks runs the quick ones",
     r"training\.": "needs the data of the training; tests/training",
 }
