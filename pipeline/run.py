@@ -27,7 +27,8 @@ from pipeline.progress.events import SCHEMA as EVENTS_SCHEMA
 from pipeline.progress.events import Events
 from pipeline.progress.jobs import Jobs
 from pipeline.progress.launch import FLAGS
-from pipeline.progress.watch import Watch, end_of, last_lines, told
+from pipeline.progress.log_file import last_lines
+from pipeline.progress.watch import Watch, told
 from pipeline.settings import to_flags
 
 log = logging.getLogger(__name__)
@@ -286,7 +287,8 @@ def _ended(code: int, config: Mapping[str, Any], plan: Plan, began: float, watch
     if failures := failures_said(config, plan):
         raise StageError(failures, str(out))
     if code:
-        _say_why(watch)
+        if not (watch.jobs.failures or watch.verbose):
+            sys.stderr.write(f"Snakemake's last lines, of {watch.log_file}:\n{last_lines(watch.log_file)}")
         killed = running_targets(out, plan)
         while_predicting = f" while it predicted {', '.join(killed[:_SHOWN_FAILURES])}" if killed else ""
         said = first_error(out / "logs", began)
@@ -302,14 +304,6 @@ def _ended(code: int, config: Mapping[str, Any], plan: Plan, began: float, watch
 
 def _is_done(out: Path, target: str) -> bool:
     return (out / "targets" / target / "relax.json").exists()
-
-
-def _say_why(watch: Watch) -> None:
-    """Say which jobs failed and how their logs end; of a failure that is no job's, how Snakemake's log ends."""
-    for job in watch.jobs.failures[:_SHOWN_FAILURES]:
-        log.error("%s %s failed: %s (%s)", job.group.stage, job.group.name, end_of(job.log), job.log)
-    if not (watch.jobs.failures or watch.verbose):
-        sys.stderr.write(f"Snakemake's last lines, of {watch.log_file}:\n{last_lines(watch.log_file)}")
 
 
 def _listed(failed: Mapping[str, str]) -> str:

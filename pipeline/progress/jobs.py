@@ -12,6 +12,7 @@ from pipeline.batch_record import reasons_in
 from pipeline.errors import RecordError
 from pipeline.outcomes import Group, groups_of
 from pipeline.plan import Plan
+from pipeline.progress.log_file import end_of
 from pipeline.progress.tally import Tally
 
 STAGES = ("search", "featurize", "predict", "relax", "report")
@@ -78,6 +79,7 @@ class Jobs:
         self._planned: dict[str, int] = {}
         self._done: collections.Counter[str] = collections.Counter()
         self._failed: collections.Counter[str] = collections.Counter()
+        self._lost: set[str] = set()
 
     @property
     def shown(self) -> list[Tally]:
@@ -145,6 +147,9 @@ class Jobs:
         job.state = "done"
         self._done[job.group.stage] += len(job.group.targets) - len(failed)
         self._failed[job.group.stage] += len(failed)
+        for target in failed.keys() - self._lost:  # the stages after this one say it again
+            log.error("%s: %s failed: %s", job.group.stage, target, failed[target])
+        self._lost |= failed.keys()
         self._say("finished", job, failed=failed)
         self._count(job.group.stage)
 
@@ -153,6 +158,8 @@ class Jobs:
         if job is None or job.state == "failed":
             return
         job.state = "stopped" if self.stopping else "failed"
+        if not self.stopping:
+            log.error("%s %s failed: %s (%s)", job.group.stage, job.group.name, end_of(job.log), job.log)
         self._say(job.state, job)
         self._count(job.group.stage)
 

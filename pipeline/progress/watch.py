@@ -15,13 +15,11 @@ from typing import Any
 
 from pipeline.progress.display import Display
 from pipeline.progress.jobs import Jobs
-from pipeline.text_table import printable
 
 _TICK = 0.2  # seconds
 _LOOK = 1.0  # seconds between two looks at files, and more where a look takes long
 _SHARE = 0.05  # of the time that looking may take: network file systems are slow
 _BLOCK = 1 << 16
-_LAST_LINES = 20
 
 log = logging.getLogger(__name__)
 
@@ -138,22 +136,3 @@ def told(process: subprocess.Popen[Any]) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def end_of(path: Path | None) -> str:
-    """Return the line of a job's log that says why it failed, as far as there is one."""
-    lines = [line.strip() for line in _lines_of(path) if line.strip()] if path else []
-    errors = [line for line in lines if line.startswith(("error:", "ERROR"))]
-    return printable((errors or lines or ["it says nothing"])[-1])
-
-
-def last_lines(path: Path) -> str:
-    """Return the end of a log."""
-    return "".join(f"  {printable(line)}\n" for line in _lines_of(path)[-_LAST_LINES:])
-
-
-def _lines_of(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []

@@ -70,7 +70,7 @@ def test_a_part_of_the_batches_is_estimated_until_they_are_known(jobs, plan):
     assert counts(jobs, "predict") == (0, 0, 1)
 
 
-def test_a_job_of_several_targets_counts_as_its_files_appear(jobs, plan, out, told):
+def test_a_job_of_several_targets_counts_as_its_files_appear(jobs, plan, out, told, caplog):
     name, batch = next((name, batch) for name, batch in plan.batches.items() if len(batch.targets) == 2)
     first, second = batch.targets
     old = out / "targets" / second / "confidence.json"
@@ -90,6 +90,12 @@ def test_a_job_of_several_targets_counts_as_its_files_appear(jobs, plan, out, to
     take(jobs, event="finished", number=7)
     assert counts(jobs, "predict") == (1, 1, 5)
     assert told[-1]["failed"] == {second: "x"}
+    assert caplog.messages == [f"predict: {second} failed: x"]
+    (relaxation,) = [name for name, targets in plan.relaxations.items() if second in targets]
+    start(jobs, 8, "relax", relaxation)
+    write_json(out / "batches" / f"relax-{relaxation}.json", {"targets": record}, "foldline.batch/1")
+    take(jobs, event="finished", number=8)
+    assert len(caplog.messages) == 1
 
 
 def test_predictions_of_several_models_are_parts(plan, out):
@@ -112,13 +118,14 @@ def test_predictions_of_several_models_are_parts(plan, out):
     assert (tally.done, tally.part) == (2, 0.0)
 
 
-def test_a_job_that_is_tried_again_has_not_failed(jobs):
+def test_a_job_that_is_tried_again_has_not_failed(jobs, caplog):
     take(jobs, event="planned", jobs=dict.fromkeys(STAGES, 1))
     start(jobs, 1, "search", "0001")
     take(jobs, event="failed", number=1)
     take(jobs, event="failed", number=1)
     assert counts(jobs, "search") == (0, 5, 5)
     assert [(job.group.stage, job.group.name) for job in jobs.failures] == [("search", "0001")]
+    assert caplog.messages == ["search 0001 failed: it says nothing (logs/search.log)"]
     start(jobs, 1, "search", "0001")
     jobs.look()
     assert counts(jobs, "search") == (0, 0, 5)
