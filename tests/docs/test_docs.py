@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 
 import pytest
 
@@ -80,6 +81,16 @@ def test_the_tests_that_are_named_exist():
 def test_the_files_that_are_named_exist(page):
     named = re.findall(r"`((?:pipeline|models|tests|benchmarks|profiles|training)/[\w./-]*)`", text_of(page))
     assert [name for name in named if not (ROOT / name).exists() and name not in NO_FILES] == []
+
+
+def test_licences_of_all_that_ships_are_named():
+    text = text_of(ROOT / "docs/licences.md").lower()
+    needed = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]["dependencies"]
+    names = [re.match(r"[\w-]+", line)[0].lower() for line in needed]
+    assert [name for name in names if name not in text] == []
+    vendored = [path.parent.relative_to(ROOT) for path in (ROOT / "pipeline").rglob("vendor/*/LICENSE")]
+    assert vendored
+    assert [folder for folder in vendored if f"`{folder}/`" not in text] == []
 
 
 def test_every_rule_is_in_the_table_of_resources():
