@@ -1,6 +1,9 @@
 """The example through a real sbatch: who asks for a GPU, what a second attempt asks for, what is said of a lost job."""
 
+import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -36,16 +39,23 @@ class Watched:
         self.jobs = {}
         self.cancelled = set()
 
-    def start(self, *words, cancel="", cluster_words=()):
-        """Run to the end, cancel the first running job of the rule `cancel`, and return exit code and output."""
+    def start(self, *words, cancel="", kill="", cluster_words=()):
+        """Run to the end, cancel the first running job of the rule `cancel`, and return exit code and output.
+
+        Snakemake, and what started it, are killed when a job of the rule `kill` runs.
+        """
         command = [sys.executable, "-m", "pipeline.cli", "run", "--config", "my.yaml", "--profile", "slurm"]
         command += ["--cores", "1", *words, "--", *QUICK, *cluster_words]
         said = self.folder / "said.txt"
         with said.open("w") as out:
-            process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=out, stderr=out)
+            how = {"cwd": self.folder, "env": self.environment, "start_new_session": True}
+            process = subprocess.Popen(command, stdout=out, stderr=out, **how)
+            before = set(self.jobs)
             try:
                 while process.poll() is None:
                     self.look(cancel)
+                    if kill and any(job["JobState"] == "RUNNING" for job in self.of(kill, before)):
+                        os.killpg(process.pid, signal.SIGKILL)
                     time.sleep(0.3)
             finally:
                 process.terminate()
@@ -67,27 +77,27 @@ class Watched:
         done = subprocess.run(words, env=self.environment, text=True, check=False, capture_output=True)
         return done.stdout
 
-    def of(self, rule):
-        """Return the jobs of a rule, in the order of their submission."""
+    def of(self, rule, but=()):
+        """Return the jobs of a rule, in the order of their submission, without some by number."""
         comment = re.compile(rf"rule_{rule}(_wildcards_.*)?")
-        return [job for _, job in sorted(self.jobs.items()) if comment.fullmatch(job["Comment"])]
+        return [job for n, job in sorted(self.jobs.items()) if n not in but and comment.fullmatch(job["Comment"])]
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory, cluster):
-    """A run that is done, in which the first job of predict was cancelled."""
+    """A run that is done: its first job of predict was cancelled, that of featurize had too little memory."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "in.fasta").write_text(FASTA)
     (folder / "my.yaml").write_text(CONFIG)
     run = Watched(folder, cluster)
-    code, said = run.start(cancel="predict")
+    code, said = run.start(cancel="predict", cluster_words=["--set-resources", "featurize:mem_mb=140 * attempt"])
     assert code == 0, said
     assert "2 of 2 targets done" in said
     return run
 
 
 def test_every_stage_is_a_job_of_the_cluster(watched):
-    expected = {"search": 1, "featurize": 1, "predict": 2, "relax": 2, "report": 1, "report_run": 1}
+    expected = {"search": 1, "featurize": 2, "predict": 2, "relax": 2, "report": 1, "report_run": 1}
     assert {rule: len(watched.of(rule)) for rule in expected} == expected
     assert len(watched.jobs) == sum(expected.values())
     assert all(job["JobName"].startswith("foldline_") for job in watched.jobs.values())
@@ -115,12 +125,32 @@ def test_a_cancelled_job_is_tried_again_with_more(watched):
     assert (watched.folder / f"results/logs/slurm/rule_predict/0064-001/{number}.log").exists()
 
 
+def test_a_job_killed_for_memory_is_tried_again_with_more(watched):
+    first, second = watched.of("featurize")
+    assert first["JobState"] in ("FAILED", "OUT_OF_MEMORY", "CANCELLED")
+    assert second["JobState"] == "COMPLETED"
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("140M", "280M")
+
+
 def test_a_second_run_submits_nothing(watched):
     before = len(watched.jobs)
     code, said = watched.start()
     assert code == 0, said
     assert "Nothing to be done" in said
     assert len(watched.jobs) == before
+
+
+def test_a_killed_run_goes_on_and_searches_are_shared(watched):
+    before = set(watched.jobs)
+    code, _ = watched.start("--outdir", "killed", kill="predict")
+    assert code == -signal.SIGKILL
+    code, said = watched.start("--outdir", "killed")
+    assert code == 0, said
+    assert "2 of 2 targets done" in said
+    assert [len(watched.of(rule, before)) for rule in ("search", "featurize")] == [1, 1]
+    for name in ("trp_cage", "villin_headpiece"):
+        record = json.loads((watched.folder / f"killed/targets/{name}/search.json").read_text())
+        assert record["cached"]  # by the first run, into another folder
 
 
 def test_the_run_says_what_is_missing_of_a_lost_job(watched):
