@@ -270,7 +270,7 @@ rule report_run:
         "envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: memory(costs.report_cost(), attempt),
+        mem_mb=lambda wildcards, attempt: memory(costs.report_run_cost(len(PLAN.targets)), attempt),
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         run=lambda wildcards, output: Path(output.page).parent,

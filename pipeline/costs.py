@@ -34,6 +34,7 @@ _FEATURIZE_S, _FEATURIZE_MB = 0.5, 80
 # The example: 1.0 CPU s at 36 residues, 5.5 at 110; no cutoff, so the square of the atoms.
 _RELAX_S, _RELAX_SQUARE_S, _RELAX_MB = 0.5, 4.1e-4, 155
 _REPORT_S, _REPORT_MB = 0.5, 61
+_RUN_PAGE_S, _RUN_PAGE_MB = 0.002, 0.06  # of a target: 12 CPU s and 584 MB for 10,000
 _PACKED = 1.6  # residues in a byte of packed FASTA: the embedded library
 
 
@@ -109,6 +110,11 @@ def relax_cost(lengths: Sequence[int]) -> Cost:
 def report_cost(targets: int = 1) -> Cost:
     """Estimate the pages of targets."""
     return Cost(_REPORT_S * targets, _REPORT_MB)
+
+
+def report_run_cost(targets: int) -> Cost:
+    """Estimate the page of a run."""
+    return Cost(_REPORT_S + _RUN_PAGE_S * targets, round(_REPORT_MB + _RUN_PAGE_MB * targets))
 
 
 def _prediction(config: ModelConfig, settings: Settings, bucket: int) -> float:

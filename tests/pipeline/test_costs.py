@@ -75,6 +75,7 @@ def test_relaxations_cost_what_the_example_took():
 def test_nothing_is_free():
     found = [
         costs.featurize_cost(2),
+        costs.report_run_cost(2),
         costs.report_cost(2),
         costs.relax_cost([20]),
         costs.predict_cost(section(), 32, 1),
