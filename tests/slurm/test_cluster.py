@@ -22,6 +22,8 @@ input: {fasta: [in.fasta]}
 databases: {cache: cache}
 relax: {iterations: 50}
 """
+# of the command line, in the place of all of the profile's: too little memory for the first attempt of featurize
+RESOURCES = ("--set-resources", "featurize:mem_mb=140 * attempt", "predict:slurm_partition=gpu", "predict:gpu=1")
 QUICK = ("--slurm-init-seconds-before-status-checks", "1")
 
 pytestmark = [
@@ -90,7 +92,7 @@ def watched(tmp_path_factory, cluster):
     (folder / "in.fasta").write_text(FASTA)
     (folder / "my.yaml").write_text(CONFIG)
     run = Watched(folder, cluster)
-    code, said = run.start(cancel="predict", cluster_words=["--set-resources", "featurize:mem_mb=140 * attempt"])
+    code, said = run.start(cancel="predict", cluster_words=RESOURCES)
     assert code == 0, said
     assert "2 of 2 targets done" in said
     return run
