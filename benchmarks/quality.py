@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/quality.py --structures shared/validation/structures/*.pdb
 
-mkdssp, freesasa and ProMod3 are compared where they are installed, MolProbity's Ramachandran maps and CB deviations
-where `--cctbx` names a Python with cctbx-base. `--seconds` times 100 to 2,000 residues.
+mkdssp, freesasa, OpenStructure and ProMod3 are compared where they are installed, MolProbity's Ramachandran maps and CB
+deviations where `--cctbx` names a Python with cctbx-base. `--seconds` times 100 to 2,000 residues.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import structure_references as references
 from machine import described, print_table
+from relax_inputs import noisy
 
 from models import residue_constants as rc
 from pipeline import quality
@@ -23,15 +24,18 @@ from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_pdb
 from pipeline.quality.accessibility import accessible_surface
 from pipeline.quality.assessment import Findings, find
+from pipeline.quality.covalent import OUTLIER_SIGMA, outliers
 from pipeline.quality.measure import measure
 from pipeline.quality.ramachandran import LEVELS
 from pipeline.quality.rotamers import OUTLIER_SHARE
 from pipeline.quality.secondary import secondary_structure, three_states
+from pipeline.quality.violations import violations
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "pipeline" / "golden"
 STRUCTURES = (GOLDEN / "1l2y_A.pdb", GOLDEN / "1bpi_A.pdb")
 HEAD = ("what", "reference", "residues", "agreement")
 LEAST_PROBABILITY, NEAR = 0.003, 40.0  # of a rotamer that counts; degrees of its worst torsion
+NOISE = (0.1, 0.5)  # A
 LENGTHS = (100, 500, 1000, 2000)
 Row = tuple[str, str, int, str]
 
@@ -60,6 +64,7 @@ def compared(proteins: Sequence[Protein], folder: Path, cctbx: Path | None) -> l
     for program, compare in (("mkdssp", dssp_rows), ("freesasa", surface_rows)):
         rows += compare(proteins, folder) if references.here(program) else []
     rows += rotamer_rows(found, folder) if references.here("promod3") else []
+    rows += stereochemistry_rows(proteins, folder) if references.here("ost") else []
     return rows + (molprobity_rows(found, folder, cctbx) if cctbx else [])
 
 
@@ -114,6 +119,47 @@ def molprobity_rows(found: Sequence[Findings], folder: Path, python: Path) -> li
         ),
         ("CB deviation", "cctbx", len(cb), text),
     ]
+
+
+def stereochemistry_rows(
+    proteins: Sequence[Protein], folder: Path, widths: Sequence[float] = (0.0, *NOISE)
+) -> list[Row]:
+    """Compare outliers within residues, and pairs of residues in each other, with OpenStructure, also after noise."""
+    rows = []
+    for width in widths:
+        paths = [folder / f"{k}.pdb" for k in range(len(proteins))]
+        numbered = [_numbered(noisy(protein, width)) for protein in proteins]
+        for path, protein in zip(paths, numbered, strict=True):
+            write_pdb(path, protein)
+        counts: dict[str, list[np.ndarray]] = {"bonds": [], "angles": [], "pairs that clash": []}
+        for protein, theirs in zip(numbered, references.stereochemistry(paths, OUTLIER_SIGMA), strict=True):
+            apart = dataclasses.replace(protein, residue_index=2 * np.arange(len(protein), dtype=np.int32))
+            for what, ours in zip(("bonds", "angles"), outliers(apart), strict=True):
+                residues = np.array([int(number) - 1 for number in theirs[what]], np.int64)
+                counts[what].append(np.stack([ours, np.bincount(residues, minlength=len(protein))], axis=1))
+            clashes = {(int(a) - 1, int(b) - 1) for a, b in theirs["clashes"]}
+            counts["pairs that clash"].append(_paired(clashes, violations(protein).clashes))
+        after = f" after {width} A of noise" if width else ""
+        total = sum(map(len, proteins))
+        rows += [(what + after, "OpenStructure", total, _agreement(np.concatenate(n))) for what, n in counts.items()]
+    return rows
+
+
+def _numbered(protein: Protein) -> Protein:
+    numbers = tuple(str(k + 1) for k in range(len(protein)))
+    return dataclasses.replace(protein, author_number=numbers, hydrogens=None, others=())
+
+
+def _paired(theirs: set[tuple[int, int]], ours: np.ndarray) -> np.ndarray:
+    """Return for each pair of residues that clashes for either whether it does for us, and for them, shape (n, 2)."""
+    mine = {(min(pair), max(pair)) for pair in ours.tolist()}
+    other = {(min(pair), max(pair)) for pair in theirs if pair[0] != pair[1]}
+    return np.array([[pair in mine, pair in other] for pair in sorted(mine | other)], np.int64).reshape(-1, 2)
+
+
+def _agreement(counts: np.ndarray) -> str:
+    """Say how many there are, ours and theirs, shape (n, 2), and how many of them in the same place."""
+    return f"ours {counts[:, 0].sum()}, theirs {counts[:, 1].sum()}, both {counts.min(axis=1).sum()}"
 
 
 def _counts(flags: np.ndarray) -> str:

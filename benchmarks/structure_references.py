@@ -139,6 +139,41 @@ def dunbrack(rows: Sequence[tuple[str, float, float, list[float]]], folder: Path
     return found
 
 
+_STEREOCHEMISTRY = """
+import json, sys
+import ost
+from ost import io
+from ost.mol import alg
+ost.PushVerbosityLevel(0)
+with open("/usr/share/openstructure/stereo_chemical_props.txt") as file:
+    table = file.read().splitlines()
+bonds, angles = (alg.FillStereoChemicalParams(kind, table) for kind in ("Bond", "Angle"))
+distances = alg.FillClashingDistances(table)
+def number(atom):
+    return str(atom.GetResNum())
+for line in sys.stdin:
+    view = io.LoadPDB(line.strip()).Select("peptide=true and aname!=OXT and ele!=H")
+    _, found = alg.CheckStereoChemistry(view, bonds, angles, SIGMA, SIGMA)
+    _, clashing = alg.FilterClashes(view, distances)
+    answer = {
+        "bonds": [number(one.GetFirstAtom()) for one in found.GetBondViolationList()],
+        "angles": [number(one.GetFirstAtom()) for one in found.GetAngleViolationList()],
+        "clashes": [[number(one.GetFirstAtom()), number(one.GetSecondAtom())] for one in clashing.GetClashList()],
+    }
+    print(json.dumps(answer))
+"""
+
+
+def stereochemistry(paths: Sequence[Path], sigma: float) -> list[dict[str, Any]]:
+    """Return OpenStructure's outliers of PDB files: residues of bonds and angles, and pairs of residues that clash.
+
+    Args:
+        paths: Files with plain residue numbers.
+        sigma: Standard deviations from the mean that make an outlier.
+    """
+    return _system(_STEREOCHEMISTRY.replace("SIGMA", str(sigma)), [[path] for path in paths])
+
+
 _LDDT = """
 import json, sys
 import ost

@@ -22,7 +22,7 @@ from pipeline.relax.settings import RelaxFailure, Settings
 from pipeline.relax.stereo import unusual
 
 RELEASE = (0.1, 0.0)  # of the stiffness, round by round, for residues that stay in violation and their neighbours
-EASED = (0.3, 0.05)  # the same, for residues with atoms that overlap
+EASED = (0.3, 0.2)  # the same, for residues with atoms that overlap
 LOOSE = 5.0  # times the tolerance, in all rounds but the last: what they find decides which restraints are weakened
 HOPELESS = 100.0  # kcal/mol for each residue; a minimum above this still overlaps
 INSIDE = 0.95  # of the seconds, for the physics; the rest is for what is written after it

@@ -90,6 +90,16 @@ def test_unusual_side_chains_are_far_from_the_rotamers_of_a_library(scripts, nat
     assert int(text.rpartition("; ")[2].partition("%")[0]) > 70  # the side chains that we flag are 20 degrees off
 
 
+def test_outliers_of_bonds_and_angles_are_those_of_openstructure(scripts, natives, need, tmp_path):
+    need("ost")
+    rows = scripts["quality"].stereochemistry_rows(list(natives.values()), tmp_path, (0.0,))
+    for what, _, residues, text in rows:
+        ours, theirs, both = (int(part.split()[1]) for part in text.split(", "))
+        assert (what, ours, theirs) == (what, both, both)
+        assert residues > 1000
+    assert rows[0][3] != "ours 0, theirs 0, both 0"
+
+
 @pytest.fixture(scope="module")
 def rows(scripts, natives, tmp_path_factory):
     """Compare thirty pairs once."""
