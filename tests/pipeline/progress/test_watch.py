@@ -34,6 +34,7 @@ rule relax:
     shell: "echo $$ > pid; sleep {seconds}; touch {output}"
 """
 WATCHED = """
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,7 @@ from pipeline.progress.jobs import Jobs
 from pipeline.progress.launch import FLAGS
 from pipeline.progress.watch import Watch
 from pipeline.run import LAUNCHER
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell of a job in the background ignores it
 plan = SimpleNamespace(targets={"a": None}, searches={}, batches={}, relaxations={"a": ("a",)})
 jobs = Jobs(plan, Path("out"))
 watch = Watch(jobs, Lines(), Path("logs/snakemake.log"))
