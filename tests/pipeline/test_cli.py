@@ -335,8 +335,10 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_waits_for_snakemake(which, code):
     ours = f"""
+import signal
 import sys
 from pipeline import cli, run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell of a job in the background ignores it
 run.main = lambda argv: 128 - run.start([sys.executable, "-c", {INTERRUPTED!r}])
 sys.exit(cli.main(["run"]))
 """
