@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import Float
 
 from models import stereochemistry, torsion_density
+from models.losses import masked_mean
 from models.shapes import Aatype, Atom14, Atom14Mask, ResidueIndex
 
 Scalar = Float[Array, ""]
@@ -60,14 +61,12 @@ def physics_losses(
     backbone = torsion_density.ramachandran(positions, mask, aatype, residue_index, densities.ramachandran)
     side_chains = torsion_density.rotamers(positions, mask, aatype, densities.rotamers)
     return PhysicsLosses(
-        _mean(deviation, there), _mean(-backbone.value, backbone.mask), _mean(-side_chains.value, side_chains.mask)
+        masked_mean(deviation, there),
+        masked_mean(-backbone.value, backbone.mask),
+        masked_mean(-side_chains.value, side_chains.mask),
     )
 
 
 def _standard_deviations(energy: Float[Array, " n"]) -> Float[Array, " n"]:
     """Return a harmonic energy as what grows linearly with the deviation where that is large."""
     return jnp.sqrt(1 + 2 * energy) - 1
-
-
-def _mean(value: Float[Array, " n"], mask: Float[Array, " n"]) -> Scalar:
-    return jnp.sum(value * mask) / (jnp.sum(mask) + 1e-6)
