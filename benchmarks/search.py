@@ -6,7 +6,9 @@ The header of a member, and of a query, begins with its family and `|`; every ot
 none. `--ambiguous` is a table of family and header of pairs that count neither way. `--times 1 4 16` makes databases so
 many times as large: itself, and shuffled copies of all its sequences. Every run is a process of its own; the runs of
 the engines alternate. Times are those of a search, from reading the database on: the interpreter has started, MMseqs2's
-index is made. The reference is the command `jackhmmer` itself, which writes no alignment.
+index is made. An engine gets `--group` queries at a time, as in the workflow, where they are a batch. `hmmsearch` gets,
+query after query, the profile of what jackhmmer finds for it among the other queries. The reference is the command
+`jackhmmer` itself, which writes no alignment.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from machine import described, print_table
 
+from pipeline.a3m import write_a3m
 from pipeline.databases.packed import opened
 from pipeline.databases.records import Database
 from pipeline.search.engines import ENGINES, Options, Query, Source, engine
@@ -48,7 +51,9 @@ class Run:
         queries: FASTA file.
         cap: Most rows of a query.
         threads: Threads.
+        group: Queries that are searched at once.
         indices: Folder of what engines make of databases.
+        members: FASTA file of sequences of which `hmmsearch` gets its profiles.
     """
 
     engine: str
@@ -56,7 +61,9 @@ class Run:
     queries: Path
     cap: int
     threads: int
+    group: int
     indices: Path
+    members: Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--times", type=int, nargs="+", default=[1], help="sizes of the database (default: %(default)s)")
     made.add_argument("--repeats", type=int, default=3, help="runs of each engine (default: %(default)s)")
     made.add_argument("--threads", type=int, default=2, help="default: %(default)s")
+    made.add_argument("--group", type=int, default=20, help="queries that are searched at once (default: %(default)s)")
     made.add_argument("--work", type=Path, help="folder of temporary files, gigabytes for MMseqs2's indices")
     made.add_argument("--run", help=argparse.SUPPRESS)
     return made
@@ -109,7 +117,7 @@ def rows(arguments: argparse.Namespace, times: int, work: Path) -> Iterator[list
         queries = work / f"queries{number}.fasta"
         pick(arguments.queries, queries, number)
         runs = [
-            Run(name, database, queries, cap, arguments.threads, work / "indices")
+            Run(name, database, queries, cap, arguments.threads, arguments.group, work / "indices", arguments.queries)
             for cap in arguments.caps
             for name in arguments.engines
             if name != REFERENCE or cap == max(arguments.caps)
@@ -171,13 +179,30 @@ def cpu_seconds() -> float:
 
 def hits_of_engine(run: Run) -> dict[str, list[str]]:
     """Search with an engine."""
-    made = engine(run.engine, folder=Path(run.indices))
     queries = [Query(name, sequence) for name, sequence in read_fasta(Path(run.queries))]
     path = Path(run.database)
     source = Source.of_file(Database(path.stem, path, "1"))
     options = Options(ROUNDS, E_VALUE, run.cap, run.threads)
-    found = {queries[index].name: found.alignment.names[1:] for index, found in made.search(queries, source, options)}
-    return {query: sorted({name.split()[0].rpartition("/")[0] for name in rows}) for query, rows in found.items()}
+    hits: dict[str, list[str]] = {}
+    step = 1 if run.engine == "hmmsearch" else run.group
+    for start in range(0, len(queries), step):
+        group = queries[start : start + step]
+        settings = {"profile": profile(group[0], run)} if run.engine == "hmmsearch" else {}
+        made = engine(run.engine, settings, folder=Path(run.indices))
+        for index, found in made.search(group, source, options):
+            rows = found.alignment.names[1:]
+            hits[group[index].name] = sorted({name.split()[0].rpartition("/")[0] for name in rows})
+    return hits
+
+
+def profile(query: Query, run: Run) -> Path:
+    """Write what jackhmmer finds for a query among the other queries as A3M."""
+    others = [(name, sequence) for name, sequence in read_fasta(Path(run.members)) if name != query.name]
+    source = Source.of_records(Database("members", Path(run.members), "1"), *zip(*others, strict=True))
+    ((_, found),) = engine("jackhmmer").search([query], source, Options(ROUNDS, E_VALUE, UNCAPPED, run.threads))
+    path = Path(run.indices).with_name("profile.a3m")
+    write_a3m(path, found.alignment)
+    return path
 
 
 def hits_of_jackhmmer(run: Run) -> dict[str, list[str]]:

@@ -15,13 +15,14 @@ from typing import Any
 from pipeline.databases.formats import HH_SUITE, Counts, Format, count, recognise
 from pipeline.databases.places import HHSEARCH, Entry, entries
 from pipeline.databases.records import LARGEST_HASHED, LIBRARY, Database, check_place, sha256_of
+from pipeline.databases.sequence_files import FORMATS
 from pipeline.errors import FoldlineError, LibraryError, RecordError
 from pipeline.records import read_json, write_json
 from pipeline.search.cache import Place
 from pipeline.search.settings import Settings, method_of
 
 SCHEMA = "foldline.database/1"
-_READ_BY_ALL = ("FASTA", "hmmpgmd", "template library")
+_READ_BY_ALL = (*(each.name for each in FORMATS), "template library")
 _MMSEQS_ENGINES = ("mmseqs", "prefilter")  # which read sequences of MMseqs2 too
 
 log = logging.getLogger(__name__)

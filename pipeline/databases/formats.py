@@ -2,26 +2,26 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-from pyhmmer import plan7
+from pyhmmer import easel, plan7
 
 from pipeline.databases.packed import opened, packing
 from pipeline.databases.records import LIBRARY, Database
+from pipeline.databases.sequence_files import BLAST, FORMATS, blocks, check_blast, format_of_text, is_blast
 from pipeline.errors import LibraryError
 from pipeline.library.store import TemplateLibrary
 
 HH_SUITE = "HH-suite"
 _BLOCK = 1 << 20
+_AT_ONCE = 1 << 24  # residues
+_SAMPLE, _ENOUGH, _DNA, _NEARLY_ALL = 100, 200, "ACGTUN", 0.95  # sequences and letters that tell DNA; its letters
 _HEAD = 512  # bytes that tell formats apart
 _HMM_BINARY = (b"\xba\xed\xed\xe8", b"\xe8\xed\xed\xba")  # HMMER 3/f in both byte orders
 _AMINO_ACIDS, _NUCLEOTIDES, _PROFILES = 0, 1, 2  # MMseqs2's types of databases
 _COMPRESSED = 1 << 31
-_NEWLINE, _HEADER, _SPACE = b"\n> "
-_KINDS = {"FASTA": "sequences", "hmmpgmd": "sequences", "HMMER profiles": "profiles"}
+_KINDS = {**{each.name: "sequences" for each in FORMATS}, "HMMER profiles": "profiles"}
 _OTHERS = {
     b"BZh": "a file packed by bzip2",
     b"\xfd7zXZ": "a file packed by xz",
@@ -30,7 +30,7 @@ _OTHERS = {
     b"@": "FASTQ",
     b"# STOCKHOLM": "a Stockholm alignment",
 }
-_MEND = "give protein sequences as FASTA, profiles of HMMER, or a database of MMseqs2 or HH-suite"
+_MEND = "give protein sequences as FASTA, profiles of HMMER, or a database of MMseqs2, HH-suite or BLAST"
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class Format:
     """What a database is.
 
     Args:
-        content: `FASTA`, `hmmpgmd`, `HMMER profiles`, `HMMER profiles, pressed`, `MMseqs2 ...`, `HH-suite` or
-            `template library`.
+        content: One of `sequence_files.FORMATS`, `HMMER profiles`, `HMMER profiles, pressed`, `MMseqs2 ...`,
+            `HH-suite` or `template library`.
         packing: `gzip`, `zstd` or nothing.
     """
 
@@ -77,7 +77,7 @@ def recognise(database: Database) -> Format:
         return Format(_mmseqs_content(types))
     if not anchor.is_file():
         raise LibraryError("expected a file", str(anchor), _MEND)
-    found = Format(_content(anchor), packing(anchor))
+    found = _format_of_files(database.path)
     if _KINDS[found.content] != database.kind:
         problem = f"the database {database.name!r} holds {found}, but its kind is {database.kind}"
         raise LibraryError(problem, str(anchor), f"write kind: {_KINDS[found.content]}")
@@ -85,7 +85,7 @@ def recognise(database: Database) -> Format:
 
 
 def count(database: Database, found: Format) -> Counts:
-    """Count sequences and residues, which reads the whole database once; of MMseqs2's only the index.
+    """Count sequences and residues, which reads the whole database once, as a search does; of MMseqs2's only the index.
 
     Raises:
         LibraryError: It is damaged, or holds nothing.
@@ -96,51 +96,41 @@ def count(database: Database, found: Format) -> Counts:
     return result
 
 
-def count_fasta(file: BinaryIO) -> Counts:
-    """Count the records of a FASTA file and the letters of their sequences, white space left out."""
-    sequences = letters = 0
-    in_header, at_start = False, True
-    while block := file.read(_BLOCK):
-        data = np.frombuffer(block, np.uint8)
-        newlines = np.flatnonzero(data == _NEWLINE)
-        starts = newlines[newlines + 1 < len(data)] + 1
-        headers = starts[data[starts] == _HEADER]
-        if at_start and data[0] == _HEADER:
-            headers = np.append(0, headers)
-        begins = np.append(0, headers) if in_header else headers
-        ends = np.append(newlines, len(data))[np.searchsorted(newlines, begins)]
-        letters += int(np.count_nonzero(data > _SPACE)) - _letters_between(data, begins, ends)
-        sequences += len(headers)
-        at_start = bool(data[-1] == _NEWLINE)
-        in_header = bool(len(begins)) and bool(ends[-1] == len(data))
-    return Counts(sequences, letters)
-
-
-def _letters_between(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> int:
-    """Return how many bytes that are no white space lie in spans, which do not overlap and are in order."""
-    if not len(begins):
-        return 0
-    black = np.append(data > _SPACE, False)  # so that a span may end where the data does
-    bounds = np.stack([begins, ends], axis=1).ravel()
-    return int(np.add.reduceat(black, bounds, dtype=np.int64)[::2].sum())
-
-
 def _counted(database: Database, found: Format) -> Counts:
     match found.content.split()[0]:
-        case "FASTA":
-            with opened(database.path) as file:
-                return count_fasta(file)
-        case "hmmpgmd":
-            with opened(database.path) as file:
-                file.readline()
-                return count_fasta(file)
         case "HMMER":
             return _count_profiles(database.path)
         case "MMseqs2":
             return _count_mmseqs(database.path, found)
+        case "template":
+            return _count_library(database.path)
         case _ if found.content == HH_SUITE:
             return Counts(_lines(database.anchor), None)
-    return _count_library(database.path)
+    return _count_sequences(database.path)
+
+
+def _count_sequences(path: Path) -> Counts:
+    sequences = residues = 0
+    for block in blocks(path, _AT_ONCE):
+        if not sequences:
+            _refuse_nucleotides(block[:_SAMPLE], path)
+        sequences += len(block)
+        residues += sum(map(len, block))
+    return Counts(sequences, residues)
+
+
+def _refuse_nucleotides(sample: Iterable["easel.DigitalSequence[easel.AA]"], path: Path) -> None:
+    letters = "".join(sequence.textize().sequence for sequence in sample).upper()
+    if len(letters) >= _ENOUGH and sum(map(letters.count, _DNA)) > _NEARLY_ALL * len(letters):
+        raise LibraryError("expected sequences of proteins, found nucleotides", str(path), _MEND)
+
+
+def _format_of_files(path: Path) -> Format:
+    """Return what a file is, or a BLAST database whose files' names begin so."""
+    if is_blast(path):
+        check_blast(path)
+        return Format(BLAST.name)
+    return Format(_content(path), packing(path))
 
 
 def _content(path: Path) -> str:
@@ -148,12 +138,10 @@ def _content(path: Path) -> str:
     with opened(path) as file:
         head = file.read(_HEAD)
     text = head.lstrip()
-    if text.startswith(b">"):
-        return "FASTA"
     if text.startswith(b"HMMER3/") or head.startswith(_HMM_BINARY):
         return "HMMER profiles"
-    if text.startswith(b"#") and b"\n>" in text and not (packing(path) or text.startswith(b"# STOCKHOLM")):
-        return "hmmpgmd"
+    if sequences := format_of_text(head, path):
+        return sequences.name
     if not text:
         raise LibraryError("there is nothing in this file", str(path), "put the whole file there")
     what = next((name for magic, name in _OTHERS.items() if text.startswith(magic)), _shown(text))

@@ -22,8 +22,9 @@ Kind = Literal["sequences", "profiles", "library"]
 Value = bool | int | float | str
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 LARGEST_HASHED = 1 << 30  # bytes
-# A database of several files is named by what their names begin with: MMseqs2's, pressed profiles, HH-suite's.
-_ANCHORS = (".dbtype", ".h3m", "_hhm.ffindex", "_a3m.ffindex")
+# A database of several files is named by what their names begin with: MMseqs2's, pressed profiles, HH-suite's, BLAST's.
+_ANCHORS = (".dbtype", ".h3m", "_hhm.ffindex", "_a3m.ffindex", ".pal", ".pin")
+_INDICES = (".pal", ".pin")  # which makeblastdb leaves beside a FASTA file; they are not part of it
 _BLOCK = 1 << 20
 _SHOWN = 60  # letters of a path that is none
 
@@ -69,8 +70,8 @@ class Database:
         """All its files, in order, but not the k-mer index that MMseqs2 makes beside them."""
         if self.kind == LIBRARY:
             return [self.anchor, *(self.path / name for name in _manifest(self.path).files)]
-        beside = [Path(f"{self.path}{suffix}") for suffix in _ANCHORS]
-        if not any(path.exists() for path in beside):
+        ends = [end for end in _ANCHORS if end not in _INDICES or not self.path.is_file()]
+        if not any(Path(f"{self.path}{end}").exists() for end in ends):
             return [self.path]
         pattern = re.sub(r"([*?\[])", r"[\1]", self.path.name)
         found = {*self.path.parent.glob(pattern), *self.path.parent.glob(f"{pattern}[._]*")}

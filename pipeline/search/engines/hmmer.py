@@ -3,8 +3,10 @@
 Every profile has one match state per residue of the query, as in jackhmmer: model positions are query positions.
 """
 
+import codecs
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -17,11 +19,13 @@ from pipeline.search.engines.alignments import query_alignment
 from pipeline.search.engines.records import Found, Options, Query
 from pipeline.search.engines.scan import PARTS, Limits, Scan, Workers, run_waves
 from pipeline.search.engines.sources import Sequences, Source
+from pipeline.text_file import read_user_bytes
 
 ENGINE = "pyhmmer-jackhmmer/2"
 """Part of every cache key: change it when the same settings give other results."""
 
 _GAP = "-"
+_PRESSED = ".h3m"  # the end of the name of the one of a pressed database's files that holds whole profiles
 _PROFILE_ROWS = 10_000
 _AT_ONCE = 1e-9  # seconds
 
@@ -88,7 +92,7 @@ class Hmmsearch:
             raise ConfigError(
                 "the search engine 'hmmsearch' needs a profile", mend="give its setting 'profile', a path"
             )
-        path = Path(profile)
+        path = profile_file(Path(profile))
         self._hmm = read_profile(path)
         self.name = f"pyhmmer-hmmsearch/1:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
@@ -189,16 +193,32 @@ def best_domains(hmm: plan7.HMM, query: str, targets: Sequences, e_value: float,
     return sorted(found, key=lambda hit: (-hit.score, hit.index))
 
 
+def profile_file(path: Path) -> Path:
+    """Return the file of a profile: the binary one where the path is what the names of pressed files begin with."""
+    pressed = Path(f"{path}{_PRESSED}")
+    return pressed if not path.exists() and pressed.exists() else path
+
+
 def read_profile(path: Path) -> plan7.HMM:
-    """Read the profile of an HMM file, or make that of an alignment in A3M."""
+    """Read the profile of an HMM file, text or binary, or make that of an alignment in A3M.
+
+    Raises:
+        AlignmentError: The file is neither, or holds several profiles or one that is not of proteins.
+    """
+    kind = "an HMM file or an alignment in A3M"
+    if read_user_bytes(path, kind, AlignmentError).removeprefix(codecs.BOM_UTF8)[:1] in (b">", b"#", b""):
+        return profile(read_a3m(path))
     try:
         with plan7.HMMFile(path) as file:
-            hmm = next(iter(file), None)
-    except (OSError, ValueError, EOFError):
-        return profile(read_a3m(path))
-    if hmm is None or hmm.alphabet != easel.Alphabet.amino():
+            found = list(itertools.islice(file, 2))
+    except (OSError, ValueError, EOFError) as error:
+        raise AlignmentError(f"expected {kind} ({' '.join(str(error).split())})", str(path)) from error
+    if not found or found[0].alphabet != easel.Alphabet.amino():
         raise AlignmentError("expected an HMM file with a profile of proteins", str(path))
-    return hmm
+    if len(found) > 1:
+        mend = f"take one of them: hmmfetch {path.name} {found[0].name}"
+        raise AlignmentError("expected an HMM file with one profile, found several", str(path), mend)
+    return found[0]
 
 
 def _once(options: Options) -> Options:

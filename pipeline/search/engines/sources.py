@@ -1,20 +1,16 @@
 """The sequences of a database, read when a search first needs them, in chunks where they are many."""
 
-import contextlib
 import dataclasses
 import functools
-import io
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from pyhmmer import easel
 
-from pipeline.databases.packed import DAMAGED, opened, packing
 from pipeline.databases.records import Database
-from pipeline.errors import LibraryError
+from pipeline.databases.sequence_files import blocks
 
 log = logging.getLogger(__name__)
 
@@ -115,32 +111,25 @@ class Source:
 
 
 def read_chunks(path: Path, residues: int) -> Iterator[Sequences]:
-    """Read a FASTA file, plain or packed by gzip or zstd, or HMMER's hmmpgmd format.
+    """Read a database of sequences in any format of `sequence_files`.
 
     Args:
-        path: The file.
+        path: The file, or what the names of its files begin with.
         residues: Least residues of a chunk.
 
     Raises:
-        LibraryError: The file cannot be read, is damaged, is in no known format or holds no sequences.
+        LibraryError: It cannot be read, is damaged, is in no known format or holds no sequences.
     """
     index = 0
-    try:
-        with _text(path) as (text, problems):
-            with easel.SequenceFile(text, format="fasta", digital=True, alphabet=_alphabet()) as file:
-                for block in _blocks(file, residues):
-                    _raise_first(problems)
-                    yield _named(block, index)
-                    index += len(block)
-            _raise_first(problems)
-    except (OSError, ValueError, *DAMAGED) as error:
-        raise LibraryError(f"expected a FASTA file of protein sequences ({_reason(error)})", str(path)) from error
+    for block in blocks(path, residues):
+        yield _named(block, index)
+        index += len(block)
 
 
 def read_sequences(path: Path) -> Sequences:
     """Read a file whole; see `read_chunks`."""
-    blocks = [chunk.block for chunk in read_chunks(path, CHUNK)]
-    return Sequences(easel.DigitalSequenceBlock(_alphabet(), list(itertools.chain.from_iterable(blocks))))
+    chunks = (chunk.block for chunk in read_chunks(path, CHUNK))
+    return Sequences(easel.DigitalSequenceBlock(_alphabet(), list(itertools.chain.from_iterable(chunks))))
 
 
 def make_sequences(names: Sequence[str], sequences: Iterable[str]) -> Sequences:
@@ -153,16 +142,6 @@ def make_sequences(names: Sequence[str], sequences: Iterable[str]) -> Sequences:
 
 def _alphabet() -> "easel.AA":
     return easel.Alphabet.amino()
-
-
-def _blocks(file: easel.SequenceFile, residues: int) -> Iterator["easel.DigitalSequenceBlock[easel.AA]"]:
-    first = True
-    while True:
-        block = cast("easel.DigitalSequenceBlock[easel.AA]", file.read_block(residues=residues))
-        if not (len(block) or first):
-            return
-        first = False
-        yield block
 
 
 def _named(block: "easel.DigitalSequenceBlock[easel.AA]", start: int) -> Sequences:
@@ -182,55 +161,3 @@ def _header(sequence: "easel.DigitalSequence[easel.AA]", index: int) -> str:
         return f"{sequence.name} {sequence.description or ''}".strip()
     except UnicodeDecodeError:  # a header in another encoding costs its name, not the database
         return f"sequence_{index + 1}"
-
-
-@contextlib.contextmanager
-def _text(path: Path) -> Iterator[tuple[str | BinaryIO, list[Exception]]]:
-    """Give what HMMER's reader takes: the path of plain FASTA, or a stream of FASTA, and the stream's errors."""
-    if not path.is_file() or not (packing(path) or _begins_with_counts(path)):
-        yield str(path), []
-        return
-    with opened(path) as file:
-        if not packing(path):
-            file.readline()  # the counts before the sequences of an hmmpgmd file
-        stream = _Stream(file)
-        yield cast("BinaryIO", stream), stream.problems
-
-
-def _begins_with_counts(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(1) == b"#"
-
-
-class _Stream(io.RawIOBase):
-    """A stream for HMMER's reader, which takes an error for the end of the file: errors are kept beside it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.problems: list[Exception] = []
-
-    def readable(self) -> bool:
-        """Say that it can be read."""
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        """Fill a buffer; after an error, as at the end, with nothing."""
-        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        try:
-            data = self._file.read(len(target))
-        except (OSError, *DAMAGED) as error:
-            self.problems.append(error)
-            return 0
-        target[: len(data)] = data
-        return len(data)
-
-
-def _raise_first(problems: Sequence[Exception]) -> None:
-    for problem in problems:
-        raise problem
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -18,7 +18,7 @@ from pipeline.databases import catalogue, command
 from pipeline.databases import fetch as module
 from pipeline.databases.catalogue import read_catalogue
 from pipeline.databases.fetch import fetch, installed
-from pipeline.databases.formats import count_fasta
+from pipeline.databases.formats import Format, count
 from pipeline.download.fetch import Patience
 from pipeline.errors import ConfigError, DownloadError, LibraryError
 from pipeline.lock import alone
@@ -253,7 +253,7 @@ def test_zstd_and_records_that_are_kept(shop):
     with shop.open(content) as web:
         known = {"url": web.url("x.zst"), "checksum": "", "version": "date", "only": "mol:protein"}
         found = shop.fetch(web, **known)
-    assert count_fasta(io.BytesIO(found.path.read_bytes())).sequences == 1
+    assert count(found, Format("FASTA")).sequences == 1
     assert len(found.version) == len("2026-11-22")
 
 

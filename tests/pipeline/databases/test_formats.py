@@ -2,12 +2,9 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.config import ROOT
-from pipeline.databases import formats
-from pipeline.databases.formats import Counts, count, count_fasta, recognise
+from pipeline.databases.formats import Counts, Format, count, recognise
 from pipeline.databases.records import Database
 from pipeline.errors import LibraryError
 
@@ -103,14 +100,15 @@ def test_damaged_profiles(place):
         count(database, recognise(database))
 
 
-@settings(deadline=None)  # the machine may be busy
-@given(
-    text=st.lists(st.sampled_from([b">", b"A", b"W", b" ", b"\n", b"\r", b">x\n"]), max_size=40).map(b"".join),
-    block=st.integers(1, 9),
-)
-def test_counts_are_those_of_the_lines(text, block):
-    lines = text.split(b"\n")
-    letters = sum(len(b"".join(line.split())) for line in lines if not line.startswith(b">"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "_BLOCK", block)
-        assert count_fasta(io.BytesIO(text)) == Counts(sum(line.startswith(b">") for line in lines), letters)
+def test_a_letter_that_no_search_takes(tmp_path):
+    (tmp_path / "x.fasta").write_text(">a\nMKV\n>b\nMK-V\n")
+    with pytest.raises(LibraryError, match=r"x\.fasta: expected a FASTA file of .*Line 4: illegal character -"):
+        count(Database("x", tmp_path / "x.fasta", "1"), Format("FASTA"))
+
+
+def test_nucleotides_are_no_proteins(tmp_path):
+    (tmp_path / "x.fasta").write_text(f">a\n{'ACGTTGCANN' * 30}\n>b\n{'GATTACA' * 30}\n")
+    with pytest.raises(LibraryError, match=r"x\.fasta: expected sequences of proteins, found nucleotides; give"):
+        count(Database("x", tmp_path / "x.fasta", "1"), Format("FASTA"))
+    (tmp_path / "x.fasta").write_text(f">a\n{'ACGT' * 30}\n>b\n{'MKVWY' * 60}\n")
+    assert count(Database("x", tmp_path / "x.fasta", "1"), Format("FASTA")).sequences == 2

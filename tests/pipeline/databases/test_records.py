@@ -151,6 +151,14 @@ def test_paths_of_the_home_folder_and_of_the_repository(tmp_path, monkeypatch):
     assert locate("a=data/library/sequences.fasta.gz").path == ROOT / "data/library/sequences.fasta.gz"
 
 
+def problem_of(text):
+    try:
+        parse_database(text)  # a text may name a file of the working folder
+    except FoldlineError as error:
+        return str(error)
+    return ""
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=2)
 )
@@ -167,6 +175,4 @@ MAPPINGS = st.dictionaries(st.sampled_from(["name", "path", "version", "kind", "
 @example('{"name": "a", "path": "\\ud800"}')
 @example('{"name": "a", "path": "' + "y" * 10_000 + '"}')
 def test_no_text_makes_a_traceback(text):
-    with pytest.raises(FoldlineError) as caught:
-        parse_database(text)
-    assert "\n" not in str(caught.value).replace("\\n", "")
+    assert "\n" not in problem_of(text).replace("\\n", "")

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import zstandard
 from pyhmmer import easel, plan7
+from pyhmmer.hmmer import hmmpress
 
-from pipeline.a3m import aligned, format_a3m, parse_a3m
+from pipeline.a3m import Alignment, aligned, format_a3m, parse_a3m
 from pipeline.databases.records import Database
 from pipeline.errors import AlignmentError, ConfigError, EngineError, LibraryError
 from pipeline.search.engines import ENGINES, Options, Query, Source, engine, sources
@@ -250,14 +251,44 @@ def test_a_query_with_more_than_the_profile_has_gaps_there(planted_query, plante
     assert parse_a3m(format_a3m(found.alignment), "round trip") == found.alignment
 
 
-def test_profiles_that_cannot_be_used(tmp_path):
+@pytest.mark.parametrize("name", ["one.hmm", "one.h3m", "one.hmm.gz", "pressed.hmm.h3m", "pressed.hmm"])
+def test_a_given_profile_in_every_form_of_an_hmm_file(name, planted_query, planted_fasta, tmp_path):
+    hmm = profile(Alignment(("query",), (planted_query,)))
+    for path, binary in ((tmp_path / "one.hmm", False), (tmp_path / "one.h3m", True)):
+        with path.open("wb") as file:
+            hmm.write(file, binary=binary)
+    (tmp_path / "one.hmm.gz").write_bytes(gzip.compress((tmp_path / "one.hmm").read_bytes()))
+    hmmpress([hmm], tmp_path / "pressed.hmm")
+    assert not (tmp_path / "pressed.hmm").exists()
+    found = run(engine("hmmsearch", {"profile": str(tmp_path / name)}), planted_query, source_of(planted_fasta))
+    assert words(found) == words(run(engine("phmmer"), planted_query, source_of(planted_fasta)))
+
+
+def test_profiles_that_cannot_be_used(tmp_path, planted_query):
     with pytest.raises(ConfigError, match="'hmmsearch' needs a profile; give its setting 'profile'"):
         engine("hmmsearch")
-    (tmp_path / "junk").write_text("HMMER3/f [3.4]\nNAME x\n")
-    with pytest.raises(AlignmentError, match="junk"):
-        engine("hmmsearch", {"profile": str(tmp_path / "junk")})
-    with pytest.raises(AlignmentError, match="none: cannot read"):
-        engine("hmmsearch", {"profile": str(tmp_path / "none")})
+    hmm = profile(Alignment(("query",), (planted_query,)))
+    with (tmp_path / "two").open("wb") as file:
+        hmm.write(file)
+        hmm.write(file)
+    (tmp_path / "cut").write_bytes((tmp_path / "two").read_bytes()[:2000])
+    (tmp_path / "junk").write_bytes(bytes(range(200)))
+    (tmp_path / "empty").touch()
+    dna = plan7.Builder(easel.Alphabet.dna())
+    sequence = easel.TextSequence(name="dna", sequence="ACGTACGTTTGACA").digitize(dna.alphabet)
+    with (tmp_path / "dna").open("wb") as file:
+        dna.build(sequence, plan7.Background(dna.alphabet))[0].write(file)
+    problems = {
+        "two": "two: expected an HMM file with one profile, found several; take one of them: hmmfetch two query",
+        "cut": r"cut: expected an HMM file or an alignment in A3M \(Invalid format in file: .*\)$",
+        "junk": r"junk: expected an HMM file or an alignment in A3M \(format not recognized by HMMER\)$",
+        "empty": "empty: the file is empty, expected an A3M file",
+        "dna": "dna: expected an HMM file with a profile of proteins",
+        "none": r"none: cannot read the HMM file or .* \(no such file or directory\)",
+    }
+    for name, message in problems.items():
+        with pytest.raises(AlignmentError, match=message):
+            engine("hmmsearch", {"profile": str(tmp_path / name)})
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
