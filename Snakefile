@@ -10,10 +10,11 @@ sys.path.insert(0, str(workflow.basedir))
 
 from pipeline import costs
 from pipeline.config import check_config
+from pipeline.endings import shell_prefix
 from pipeline.errors import FoldlineError
 from pipeline.plan import cache_flag, data_of, plan_run, predict_memory
 from pipeline.resources import memory, minutes
-from pipeline.run import closing_commands, conda_prefix, failures_said, use_own_commands
+from pipeline.run import closing_commands, failures_said, use_own_commands
 from pipeline.settings import to_flags
 
 
@@ -32,8 +33,7 @@ OUT = config["outdir"]
 TARGET = f"{OUT}/targets/{{target}}"
 
 use_own_commands()
-if workflow.deployment_settings.deployment_method:
-    shell.prefix(conda_prefix())
+shell.prefix(shell_prefix(conda=bool(workflow.deployment_settings.deployment_method)))
 
 
 wildcard_constraints:

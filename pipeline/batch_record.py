@@ -12,6 +12,11 @@ BATCH_SCHEMA = "foldline.batch/1"
 FAILED, OK = "failed", "ok"
 
 
+def record_file(out: Path, stage: str, name: str) -> Path:
+    """Return the record of a stage's batch."""
+    return out / "batches" / (f"{name}.json" if stage == "predict" else f"{stage}-{name}.json")
+
+
 def outcome(name: str, reason: str = "", **digests: str) -> dict[str, str]:
     """Return what a batch's record says of a target.
 

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.batch_record import reasons_in
+from pipeline.batch_record import reasons_in, record_file
+from pipeline.endings import endings
 from pipeline.errors import RecordError
 from pipeline.plan import Plan
 
@@ -54,11 +55,6 @@ class Group:
         return self.record.parents[1] / "targets"
 
 
-def record_file(out: Path, stage: str, name: str) -> Path:
-    """Return the record of a stage's batch."""
-    return out / "batches" / (f"{name}.json" if stage == "predict" else f"{stage}-{name}.json")
-
-
 def groups_of(out: Path, plan: Plan) -> Iterator[Group]:
     """Give every batch of every stage, in order."""
     batches = {name: batch.targets for name, batch in plan.batches.items()}
@@ -90,6 +86,21 @@ def failed_targets(out: Path, plan: Plan) -> dict[str, str]:
     return {name: failed[name] for name in plan.targets if name in failed}
 
 
+def lost_targets(out: Path, plan: Plan) -> dict[str, str]:
+    """Return the targets that are not done because a batch ended without a record, and how it ended, after the run.
+
+    Raises:
+        RecordError: The plan of the run is damaged.
+    """
+    ended = endings(out)
+    return {name: ended[name] for name in plan.targets if name in ended and not is_done(out, name)}
+
+
+def is_done(out: Path, target: str) -> bool:
+    """Return whether a target went through all stages."""
+    return (out / "targets" / target / _LAST).exists()
+
+
 def running_targets(out: Path, plan: Plan) -> list[str]:
     """Return the targets whose prediction began and did not end: of a process that was killed, after the run."""
     return [name for name in plan.targets if (out / "targets" / name / RUNNING).exists()]
@@ -112,7 +123,7 @@ def forget_unfinished(out: Path, plan: Plan) -> None:
 
 def without_page(out: Path, plan: Plan) -> list[str]:
     """Return the targets of which there is something to say that their page does not say yet."""
-    failed = failed_targets(out, plan)
+    failed = {**lost_targets(out, plan), **failed_targets(out, plan)}
     return [name for name in plan.targets if _lacks_page(out / "targets" / name, failed=name in failed)]
 
 

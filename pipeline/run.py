@@ -18,7 +18,15 @@ from pipeline.command_line import Parser, add_run, positive
 from pipeline.config import ROOT, check_config, load_config, merged, write_config
 from pipeline.errors import StageError
 from pipeline.obstacles import first_error, obstacle
-from pipeline.outcomes import PAGE, failed_targets, forget_unfinished, running_targets, without_page
+from pipeline.outcomes import (
+    PAGE,
+    failed_targets,
+    forget_unfinished,
+    is_done,
+    lost_targets,
+    running_targets,
+    without_page,
+)
 from pipeline.plan import Plan, data_of, plan_run, targets_of
 from pipeline.predict.settings import from_section
 from pipeline.profiles import LOCAL, check_scheduler, find_profile, profile_flags
@@ -112,8 +120,8 @@ def shown(arguments: argparse.Namespace, plan: Plan, config: Mapping[str, Any]) 
         raise
     finally:
         events.finish(watch.jobs.shown)
-        failed = failed_targets(out, plan)
-        done = [name for name in plan.targets if name not in failed and _is_done(out, name)]
+        failed = {**lost_targets(out, plan), **failed_targets(out, plan)}
+        done = [name for name in plan.targets if name not in failed and is_done(out, name)]
         events.tell({"event": "end", "done": done, "failed": failed, "problem": problem})
 
 
@@ -231,14 +239,6 @@ def start(command: Sequence[str], keep_open: Sequence[int] = (), watch: Watch | 
     return process.returncode
 
 
-def conda_prefix() -> str:
-    """Return what goes before a command in a rule's own conda environment, which holds the packages but not this code.
-
-    Snakemake formats it, hence the doubled braces.
-    """
-    return f'foldline() {{{{ PYTHONPATH={shlex.quote(str(ROOT))} python -P -m pipeline.cli "$@"; }}}}; '
-
-
 def closing_commands(config: Mapping[str, Any], plan: Plan) -> list[str]:
     """Return the commands that write, after a failure, the pages that no rule wrote, and the page of the run.
 
@@ -291,19 +291,15 @@ def _ended(code: int, config: Mapping[str, Any], plan: Plan, began: float, watch
             sys.stderr.write(f"Snakemake's last lines, of {watch.log_file}:\n{last_lines(watch.log_file)}")
         killed = running_targets(out, plan)
         while_predicting = f" while it predicted {', '.join(killed[:_SHOWN_FAILURES])}" if killed else ""
-        said = first_error(out / "logs", began)
+        said = first_error(out / "logs", began) or next(iter(lost_targets(out, plan).values()), "")
         problem = f"the workflow did not finish{while_predicting} ({said or f'Snakemake ended with {code}'})"
         raise StageError(problem, mend=f"see {out / 'logs'}")
     if watch.jobs.nothing_to_do:
         log.info("Nothing to be done: all files are there and up to date")
-    done = sum(_is_done(out, name) for name in plan.targets)
+    done = sum(is_done(out, name) for name in plan.targets)
     page = f"; open {out / PAGE}" if (out / PAGE).exists() else ""  # not there with --until
     log.info("%d of %d targets done%s", done, len(plan.targets), page)
     return 0
-
-
-def _is_done(out: Path, target: str) -> bool:
-    return (out / "targets" / target / "relax.json").exists()
 
 
 def _listed(failed: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.batch_record import reasons_in
+from pipeline.endings import ending
 from pipeline.errors import RecordError
 from pipeline.outcomes import Group, groups_of
 from pipeline.plan import Plan
@@ -73,7 +74,7 @@ class Jobs:
         self.nothing_to_do = False
         self.stopping = False
         self._tell = listener or (lambda _: None)
-        self._targets, self._predictions = len(plan.targets), predictions
+        self._out, self._targets, self._predictions = out, len(plan.targets), predictions
         self._groups = {(group.stage, group.name): group for group in groups_of(out, plan)}
         self._jobs: dict[int, Job] = {}
         self._planned: dict[str, int] = {}
@@ -159,7 +160,8 @@ class Jobs:
             return
         job.state = "stopped" if self.stopping else "failed"
         if not self.stopping:
-            log.error("%s %s failed: %s (%s)", job.group.stage, job.group.name, end_of(job.log), job.log)
+            said = ending(self._out, job.group.stage, job.group.name) or end_of(job.log)
+            log.error("%s %s failed: %s (%s)", job.group.stage, job.group.name, said, job.log)
         self._say(job.state, job)
         self._count(job.group.stage)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.endings import endings
 from pipeline.errors import FoldlineError
 from pipeline.fasta import read_target
 from pipeline.protein import CA, Protein, read_structure
@@ -17,10 +18,8 @@ Parts = Literal["all", "model", "records"]
 STAGES = ("search", "featurize", "predict", "relax")
 OTHERS = 25  # predictions of one target that are compared
 NO_RECORD = "no prediction was written; the logs of search, featurize and predict say why"
-KILLED = (
-    "its prediction ({model}, seed {seed}) began and did not end: it goes on, or its process was killed,"
-    " for example for want of memory or at a limit of time"
-)
+KILLED = "its prediction ({model}, seed {seed}) began and did not end: {ending}"
+UNKNOWN = "it goes on, or its process was killed, for example for want of memory or at a limit of time"
 NO_REASON = "the prediction ended without a reason"
 
 
@@ -55,6 +54,7 @@ class Evidence:
         others: Predictions of other models and seeds.
         provenance: What the prediction comes from; empty where there is no record.
         seconds: Wall time of each stage that has been measured.
+        ending: How the batch ended that should have brought it further and left no record; empty where all left one.
         failure: Why there is no prediction; empty where there is one.
     """
 
@@ -75,6 +75,7 @@ class Evidence:
     others: tuple[Other, ...] = ()
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    ending: str = ""
     failure: str = ""
 
     def numbers(self, length: int) -> tuple[str, ...]:
@@ -107,22 +108,29 @@ class Evidence:
         return self.relax.get("violations_before") or self.confidence.get("violations") or {}
 
 
-def read_evidence(
-    target_dir: Path, run: Path, *, parts: Parts = "all", failures: Mapping[str, str] | None = None
-) -> Evidence:
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What the batches of a run tell of its targets, by name: why some failed, how those ended that left no record."""
+
+    failures: Mapping[str, str]
+    endings: Mapping[str, str]
+
+
+def read_evidence(target_dir: Path, run: Path, *, parts: Parts = "all", told: Told | None = None) -> Evidence:
     """Read the records of a target.
 
     Args:
         target_dir: Folder of the target, `OUT/targets/NAME`.
         run: Output folder of the run, which holds `batches`.
         parts: `records` reads no coordinates and arrays, `model` only the coordinates of the final model, `all` all.
-        failures: What `read_failures` gave; read from the run when it is not given.
+        told: What `read_told` gave; read from the run when it is not given.
 
     Raises:
         FastaError, RecordError, StructureError: The folder holds no record of a target, or a file is damaged.
     """
     name = target_dir.name
-    failure = (read_failures(run) if failures is None else failures).get(name, "")
+    told = told or read_told(run)
+    failure, ending = told.failures.get(name, ""), told.endings.get(name, "")
     target = _target(target_dir)
     search = _optional_json(target_dir / "search.json", "foldline.search/1")
     made = {} if failure else _prediction(target_dir, parts)  # what lies there is of an earlier run
@@ -142,7 +150,8 @@ def read_evidence(
         search=search,
         templates=_optional_json(target_dir / "templates.json", "foldline.templates/2"),
         seconds=_stage_seconds(records),
-        failure=failure or ("" if made.get("confidence") else _unfinished(target_dir)),
+        ending=ending,
+        failure=failure or ("" if made.get("confidence") else _unfinished(target_dir, ending)),
         **made,
     )
 
@@ -152,10 +161,11 @@ def unreadable(target_dir: Path, error: FoldlineError) -> Evidence:
     return Evidence(target_dir.name, target_dir.name, "", failure=str(error))
 
 
-def _unfinished(folder: Path) -> str:
+def _unfinished(folder: Path, ending: str) -> str:
     """Say why there is no prediction, where no stage has said it."""
-    running = _optional_json(folder / "running.json", "foldline.running/1")
-    return KILLED.format(model=running.get("model", "?"), seed=running.get("seed", "?")) if running else NO_RECORD
+    if not (running := _optional_json(folder / "running.json", "foldline.running/1")):
+        return ending or NO_RECORD
+    return KILLED.format(model=running.get("model", "?"), seed=running.get("seed", "?"), ending=ending or UNKNOWN)
 
 
 def _target(folder: Path) -> Target:
@@ -218,7 +228,12 @@ def _decode_pae(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
     return arrays["pae"].astype(np.float32) * float(arrays.get("pae_step", np.float32(1)))
 
 
-def read_failures(run: Path) -> dict[str, str]:
+def read_told(run: Path) -> Told:
+    """Read what is known of the batches of a run."""
+    return Told(_failures(run), endings(run))
+
+
+def _failures(run: Path) -> dict[str, str]:
     """Return why each target of the run that failed did so, by name; the newer of two batches counts."""
     failures: dict[str, str] = {}
     records = [path for path in (run / "batches").glob("*.json") if not path.name.startswith("report-")]

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -13,7 +13,7 @@ from pipeline.command_line import Parser
 from pipeline.errors import ConfigError, FoldlineError, RecordError
 from pipeline.records import write_text
 from pipeline.report.agreement import agreement
-from pipeline.report.evidence import Evidence, Parts, read_evidence, read_failures, target_folders, unreadable
+from pipeline.report.evidence import Evidence, Parts, Told, read_evidence, read_told, target_folders, unreadable
 from pipeline.report.export import DPI, write_figures
 from pipeline.report.render import run_figures, run_page, target_page
 from pipeline.report.summary import summary_rows, write_summary
@@ -37,11 +37,11 @@ class Settings:
 
 def report_batch(folders: Sequence[Path], run: Path, settings: Settings) -> list[dict[str, str]]:
     """Write the page of each target into its folder; return one record per target: name, status, reason."""
-    failures, records = read_failures(run), []
+    told, records = read_told(run), []
     for folder in folders:
         reason = ""
         try:
-            evidence = read_evidence(folder, run, failures=failures)
+            evidence = read_evidence(folder, run, told=told)
             write_text(folder / PAGE, target_page(evidence, settings, output=folder / PAGE, run=run))
         except FoldlineError as error:
             reason = reason_of(error)
@@ -59,14 +59,14 @@ def read_run(run: Path, names: Sequence[str] | None, settings: Settings) -> list
     folders = target_folders(run, names)
     if not folders:
         raise RecordError("expected target folders", str(run / "targets"), "run the workflow first")
-    failures = read_failures(run)
+    told = read_told(run)
     parts: list[Parts] = ["model" if i < settings.thumbnails else "records" for i in range(len(folders))]
-    return [_read(folder, run, failures, part) for folder, part in zip(folders, parts, strict=True)]
+    return [_read(folder, run, told, part) for folder, part in zip(folders, parts, strict=True)]
 
 
-def _read(folder: Path, run: Path, failures: Mapping[str, str], parts: Parts) -> Evidence:
+def _read(folder: Path, run: Path, told: Told, parts: Parts) -> Evidence:
     try:
-        return read_evidence(folder, run, parts=parts, failures=failures)
+        return read_evidence(folder, run, parts=parts, told=told)
     except FoldlineError as error:
         LOGGER.warning("%s", error)
         return unreadable(folder, error)

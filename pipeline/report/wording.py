@@ -39,7 +39,7 @@ def headline(evidence: Evidence) -> str:
         done = "Predicted and relaxed" if rung == "full" else f"Predicted and relaxed in part ({rung})"
         reason = str(evidence.relax.get("reason") or "")
         return f"{done}: {reason}" if reason else f"{done}."
-    reason = str(evidence.relax.get("reason") or "relaxation was not run or left no record")
+    reason = str(evidence.relax.get("reason") or evidence.ending or "relaxation was not run or left no record")
     return f"Predicted, not relaxed: {reason}"
 
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch_record import BATCH_SCHEMA
+from pipeline.batch_record import BATCH_SCHEMA, record_file
 from pipeline.errors import FoldlineError, RecordError
 from pipeline.fasta import read_target
-from pipeline.outcomes import record_file
 from pipeline.plan import PLAN_SCHEMA
 from pipeline.predict.records import CONFIDENCE_SCHEMA, RANKING, RANKING_SCHEMA, RECORD, RUNNING, STRUCTURE
 from pipeline.provenance import FILE, sha256

@@ -313,13 +313,6 @@ def test_rules_find_the_command_of_this_python(monkeypatch):
         assert os.environ["PATH"] == f"{os.path.dirname(sys.executable)}:/usr/bin:/bin"  # noqa: PTH120
 
 
-def test_a_conda_environment_runs_this_code():
-    prefix = run.conda_prefix().replace("{{", "{").replace("}}", "}")
-    command = f"python() {{ echo $PYTHONPATH $@; }}; {prefix}foldline search 'a b'"
-    done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{run.ROOT} -P -m pipeline.cli search a b\n"
-
-
 INTERRUPTED = """
 import sys, time
 try:

@@ -312,6 +312,29 @@ def test_a_killed_prediction_is_named(tmp_path):
     assert reason in Page(target_page(tmp_path, folder)).words
 
 
+KILLED = {"killed": "search", "waiting": "search", "done": "predict"}
+
+
+def test_a_batch_that_was_killed_tells_how_it_ended(tmp_path):
+    """Of the target that was predicted, of one that waited, and of one that was done and is not relaxed."""
+    folders = {name: make_target(tmp_path, name, upto=upto) for name, upto in KILLED.items()}
+    write_json(folders["killed"] / "running.json", {"model": "mini", "seed": 0}, "foldline.running/1")
+    write_json(tmp_path / "plan.json", {"batches": dict.fromkeys(KILLED, "0032-001")}, "foldline.plan/1")
+    (tmp_path / "logs/predict").mkdir(parents=True)
+    (tmp_path / "logs/predict/0032-001.log").write_text("INFO x\nerror: ended by the signal <b>SIGKILL</b>\n")
+    run_page(tmp_path)
+    said = "predict 0032-001: ended by the signal <b>SIGKILL</b>"
+    reasons = {name: row["reason"] for name, row in rows(tmp_path).items()}
+    assert reasons == {
+        "killed": f"its prediction (mini, seed 0) began and did not end: {said}",
+        "waiting": said,
+        "done": said,
+    }
+    for name, folder in folders.items():
+        begins = "Predicted, not relaxed" if name == "done" else "No structure"
+        assert f"{begins}: {reasons[name]}" in Page(target_page(tmp_path, folder)).words
+
+
 def test_an_older_prediction_does_not_hide_a_failure(tmp_path):
     folder = make_target(tmp_path, "again")
     batch = {"batch": "b", "targets": [{"name": "again", "status": "failed", "reason": "out of memory"}]}
