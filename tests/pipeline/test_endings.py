@@ -1,4 +1,4 @@
-"""A batch that is killed leaves no record: its log, or Slurm's, says how it ended, and its targets have it from there."""
+"""A batch that is killed leaves no record: its log, or Slurm's, says how it ended, and so do its targets."""
 
 import os
 import subprocess
