@@ -14,18 +14,20 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import RecordError
+from pipeline.shared_folder import make_folder, share
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends, remove it when the block fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
+        share(temporary, path.parent)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -18,12 +18,17 @@ from typing import Any
 
 from pipeline.errors import RecordError
 from pipeline.records import atomic, read_json, write_json
+from pipeline.shared_folder import make_folder, share
 
 log = logging.getLogger(__name__)
 
 SCHEMA = "foldline.cache/1"
 LOCK = ".claims"
 _HASH_LENGTH = 16
+_NO_RIGHTS = (
+    "%s: you may not write in this cache of searches: what it holds is used, what you search is not kept. Where a group"
+    " shares it, let its owner run: chgrp -R GROUP DIR; chmod -R g+rwX DIR; find DIR -type d -exec chmod g+s {} +"
+)
 _PLACES = 1 << 62  # bytes that a lock may stand at, whether they are there or not
 
 
@@ -68,11 +73,14 @@ class SearchCache:
         if self.root is None:
             return None
         path = self.path(key)
-        if not _record_path(path).exists():
-            return None
         try:
-            record = read_json(_record_path(path), SCHEMA)
+            if not _record_path(path).exists():
+                return None
             data = path.read_bytes()
+            record = read_json(_record_path(path), SCHEMA)
+        except PermissionError:
+            log.warning("%s: the cached search of another user cannot be read; searching again", path)
+            return None
         except (RecordError, OSError) as error:
             log.warning("%s: the cached search is damaged (%s); searching again", path, error)
             return None
@@ -105,7 +113,9 @@ class SearchCache:
         """
         try:
             descriptor = self._open_lock()
-        except OSError:  # a cache that cannot be written: what two make at once is the same
+        except OSError as error:  # a cache that cannot be written: what two make at once is the same
+            if isinstance(error, PermissionError):
+                log.warning(_NO_RIGHTS, self.root)
             yield Claims(self, None)
             return
         try:
@@ -117,8 +127,11 @@ class SearchCache:
     def _open_lock(self) -> int | None:
         if self.root is None:
             return None
-        self.root.mkdir(parents=True, exist_ok=True)
-        return os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        make_folder(self.root)
+        descriptor = os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(PermissionError):  # another user made it
+            share(self.root / LOCK, self.root)
+        return descriptor
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import EngineError
 from pipeline.search.engines.mmseqs_files import MMSEQS, PLACES, QUIET, beside, entries, read_places
 from pipeline.search.engines.sources import Sequences, Source, make_sequences
+from pipeline.shared_folder import make_folder, share
 
 _NAME = "sequences"
 
@@ -88,7 +89,7 @@ def prepared(source: Source, folder: Path, with_index: bool, threads: int) -> Mm
 
 def _make(source: Source, path: Path) -> None:
     """Make a database in a folder of another name and rename it when it is whole."""
-    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent.parent)
     with tempfile.TemporaryDirectory(dir=path.parent.parent, prefix=".making-") as name:
         work = Path(name) / "whole"
         work.mkdir()
@@ -103,6 +104,8 @@ def _make(source: Source, path: Path) -> None:
         for end in ("", "_h"):
             database = beside(work / path.name, end)
             np.save(beside(database, PLACES), read_places(database), allow_pickle=False)
+        for made in (work, *work.iterdir()):
+            share(made, path.parent.parent)
         try:
             work.rename(path.parent)
         except OSError:

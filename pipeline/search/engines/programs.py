@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import EngineError
+from pipeline.shared_folder import make_folder
 
 _LAST_LINES = 3
 
@@ -81,6 +82,6 @@ def workspace(folder: Path | None) -> Iterator[Path]:
         folder: Where it lies; None is the system's folder of temporary files.
     """
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     with tempfile.TemporaryDirectory(prefix=".search-", dir=folder) as name:
         yield Path(name)
