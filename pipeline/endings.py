@@ -13,6 +13,7 @@ from pipeline.text_table import printable
 _STAGES = ("search", "featurize", "predict", "relax")
 _PLANNED_AS = {"search": "searches", "featurize": "searches", "predict": "batches", "relax": "relaxations"}
 _ERROR = "error: "
+_OWN = re.compile(r"DEBUG|INFO|WARNING|ERROR")
 _OF_SLURM = re.compile(r"(?:slurmstepd|srun)[^:]*: error: (?!.*(?:lacks support|Killed$))(.*)")
 _LONGEST_LOG = 1 << 20
 # Words of bash: what a signal ended says so in its own log, where everybody looks. 130 is Ctrl-C, which is said.
@@ -44,14 +45,16 @@ def ending(out: Path, stage: str, name: str) -> str:
         name: Of the batch.
     """
     log = out / "logs" / stage / f"{name}.log"
-    said = [line.removeprefix(_ERROR) for line in _lines_of(log) if line.startswith(_ERROR)]
-    return printable(said[-1]) if said else _ending_in_slurm(out / "logs/slurm" / f"rule_{stage}" / name, log)
+    lines = [line for line in _lines_of(log) if line.strip()]
+    said = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+    of_others = [line for line in lines[-1:] if not _OWN.match(line)]  # the shell's, Python's
+    return printable((said or of_others or [""])[-1]) or _ending_in_slurm(out, stage, name)
 
 
-def _ending_in_slurm(folder: Path, log: Path) -> str:
+def _ending_in_slurm(out: Path, stage: str, name: str) -> str:
     """Return what Slurm said when it ended the latest job of a batch; empty where it did not."""
-    jobs = sorted(folder.glob("*.log"), key=_changed)
-    if not jobs or _changed(jobs[-1]) < _changed(log):
+    jobs = sorted((out / "logs/slurm" / f"rule_{stage}" / name).glob("*.log"), key=_changed)
+    if not jobs or _changed(jobs[-1]) < _changed(out / "logs" / stage / f"{name}.log"):
         return ""
     found = filter(None, map(_OF_SLURM.match, _lines_of(jobs[-1])))
     return next((f"Slurm: {printable(line[1].strip(' *'))}" for line in found), "")

@@ -103,7 +103,9 @@ class SearchCache:
             record = {"sha256": hashlib.sha256(data).hexdigest(), "facts": entry.facts}
             write_json(_record_path(path), record, SCHEMA)
         except OSError as error:
-            log.warning("%s: the search cannot be cached (%s)", path, (error.strerror or str(error)).lower())
+            said = isinstance(error, PermissionError) and not os.access(self.root, os.W_OK)  # once, by the claims
+            level = logging.DEBUG if said else logging.WARNING
+            log.log(level, "%s: the search cannot be cached (%s)", path, (error.strerror or str(error)).lower())
 
     @contextlib.contextmanager
     def claims(self) -> Iterator["Claims"]:

@@ -100,6 +100,13 @@ def test_a_lost_search_is_named_by_its_targets_and_by_those_that_wait_for_them(o
     assert endings(out) == {"a": waits, "b": waits, "c": lost, "d": lost}
 
 
+def test_what_the_shell_or_python_said_last_is_the_end(out):
+    path = log(out, "search", "0001", "INFO a\nbash: line 1: foldline: command not found\n\n")
+    assert ending(out, "search", "0001") == "bash: line 1: foldline: command not found"
+    path.write_text("INFO a\nWARNING b\n")
+    assert ending(out, "search", "0001") == ""
+
+
 def test_slurm_says_how_a_job_ended(out):
     for number in ("0001", "0002"):
         done(out, "search", number)

@@ -138,6 +138,13 @@ def test_without_rights_one_line_says_what_is_missing(place, caplog):
         assert line.startswith(f"{cache}: you may not write in this cache of searches: what it holds is used")
         assert "let its owner run: chgrp -R GROUP DIR; chmod -R g+rwX DIR; find DIR -type d -exec chmod g+s" in line
 
+        caplog.clear()
+        (place / "in.fasta").unlink()
+        (place / "in.fasta").write_text(f">a\n{SEQUENCE[::-1]}\n")
+        search(place, cache, "another")
+        assert cached(place, "another") == [False]
+        assert [line.partition(": ")[0] for line in caplog.messages if str(cache) in line] == [str(cache)]
+
     as_user(OTHER, 0o022, other)
 
 
