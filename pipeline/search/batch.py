@@ -18,7 +18,7 @@ from pipeline.progress import tracked
 from pipeline.records import write_json
 from pipeline.search.cache import Place
 from pipeline.search.gather import Failure, Gathered, Search, gather
-from pipeline.search.msa_report import Rows, combined, worth
+from pipeline.search.msa_report import RowLimits, Rows, combined, worth
 from pipeline.search.own_msa import own_files, read_own, version_of
 from pipeline.search.settings import Settings
 from pipeline.search.template_finder import TemplateFinder
@@ -213,8 +213,8 @@ def _finished(job: Job, target: Target, evidence: Callable[[], Evidence], search
 def _written(job: Job, target: Target, evidence: Evidence, searcher: Searcher) -> dict[str, Any]:
     """Put the rows together, find templates and write the target's files, the record last."""
     start = time.perf_counter()
-    coverage = searcher.settings.min_row_coverage
-    alignment, counts = combined(target.name, target.sequence, evidence.sources, coverage)
+    limits = RowLimits(searcher.settings.min_row_coverage, searcher.settings.min_row_identity)
+    alignment, counts = combined(target.name, target.sequence, evidence.sources, limits)
     templates, template_facts = _templates(target, alignment, searcher)
     record = {
         "databases": [{**fact, **count} for fact, count in zip(evidence.facts, counts, strict=True)],

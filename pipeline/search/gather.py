@@ -151,7 +151,7 @@ def _facts(found: Found, seconds: float) -> dict[str, Any]:
     return {
         "hits": found.hits,
         "hits_at_least": bool(facts.pop("hits_at_least", False)),
-        "dropped": {"cap": int(facts.pop("rows_beyond_cap", 0))},
+        "dropped": facts.pop("dropped", {}),
         "rounds": found.rounds,
         "converged": found.converged,
         "timed_out": found.timed_out,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.a3m import GAP_ID, Alignment, aligned, encode
 
 THRESHOLDS = {"neff_62": 0.62, "neff_80": 0.80}
+REASONS = ("e_value", "filter", "cap", "identity", "coverage", "duplicate")
 _BITS = 5  # 22 letters
 _WORD = 64
 _WORK = 150_000_000  # words of 64 columns that are compared at most: within a second
@@ -30,7 +31,15 @@ class Rows:
     dropped: dict[str, int]
 
 
-def combined(name: str, query: str, sources: Sequence[Rows], min_coverage: float) -> tuple[Alignment, list[dict]]:
+@dataclasses.dataclass(frozen=True)
+class RowLimits:
+    """What a row must have: shares of the query's residues that it aligns to, and of those the equal ones, 0-1."""
+
+    coverage: float = 0.0
+    identity: float = 0.0
+
+
+def combined(name: str, query: str, sources: Sequence[Rows], limits: RowLimits) -> tuple[Alignment, list[dict]]:
     """Put the rows of all sources under one query, and say of each source what became of its rows.
 
     A row that repeats an earlier one, insertions aside, is left out: AlphaFold 2 reads the first only.
@@ -39,7 +48,7 @@ def combined(name: str, query: str, sources: Sequence[Rows], min_coverage: float
         name: Of the query.
         query: Its sequence.
         sources: What each database gave, in the order of the rows.
-        min_coverage: Smallest share of the query's residues that a row aligns to, 0-1.
+        limits: What a row must have.
 
     Returns:
         The alignment, and for each source `found`, `rows` (that were kept) and `dropped` by reason.
@@ -50,10 +59,9 @@ def combined(name: str, query: str, sources: Sequence[Rows], min_coverage: float
         before = len(rows)
         for row_name, row in zip(source.alignment.names[1:], source.alignment.rows[1:], strict=True):
             columns = aligned(row)
-            if len(columns) - columns.count("-") < min_coverage * len(query):
-                dropped["coverage"] += 1
-            elif columns in seen:
-                dropped["duplicate"] += 1
+            reason = "duplicate" if columns in seen else _lacking(columns, query, limits)
+            if reason:
+                dropped[reason] += 1
             else:
                 seen.add(columns)
                 names.append(row_name)
@@ -63,9 +71,19 @@ def combined(name: str, query: str, sources: Sequence[Rows], min_coverage: float
     return Alignment(tuple(names), tuple(rows)), counts
 
 
+def _lacking(columns: str, query: str, limits: RowLimits) -> str:
+    """Return which limit a row does not reach; empty where it reaches all."""
+    residues = len(columns) - columns.count("-")
+    if residues < limits.coverage * len(query):
+        return "coverage"
+    if limits.identity and sum(map(str.__eq__, columns, query)) < limits.identity * residues:
+        return "identity"
+    return ""
+
+
 def reasons(dropped: "collections.Counter[str] | dict[str, int]") -> dict[str, int]:
     """Return the number of rows that were left out for each reason, zeros too."""
-    return {reason: int(dropped.get(reason, 0)) for reason in ("cap", "coverage", "duplicate")}
+    return {reason: int(dropped.get(reason, 0)) for reason in REASONS}
 
 
 def worth(alignment: Alignment) -> dict[str, Any]:

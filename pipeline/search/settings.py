@@ -33,6 +33,7 @@ class _MsaSettings:
     inclusion_e_value: float = setting(1e-3, "largest E-value of a sequence that joins the alignment")
     max_rows: int = setting(10_000, "most sequences of each database that join the alignment")
     min_row_coverage: float = setting(0.0, "smallest share of the target's residues that a row aligns to, 0-1")
+    min_row_identity: float = setting(0.0, "smallest share of a row's aligned residues that equal the target's, 0-1")
     seconds: float = setting(0.0, "time budget of one target in one database, seconds of wall time; 0 for none")
 
 
@@ -47,8 +48,9 @@ class Settings(TemplateSettings, _MsaSettings):
                 raise ConfigError(f"{name} must be at least 1, found {getattr(self, name)}")
         if not 0 < self.inclusion_e_value < math.inf:
             raise ConfigError(f"inclusion_e_value must be above 0 and finite, found {self.inclusion_e_value}")
-        if not 0 <= self.min_row_coverage <= 1:
-            raise ConfigError(f"min_row_coverage must be from 0 to 1, found {self.min_row_coverage}")
+        for name in ("min_row_coverage", "min_row_identity"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
         if not 0 <= self.seconds < math.inf:
             raise ConfigError(f"seconds must be at least 0 and finite, found {self.seconds}")
 

@@ -32,7 +32,7 @@ class JackhmmerProgram:
     @property
     def name(self) -> str:
         """Name and version of engine and program."""
-        return f"jackhmmer-program/1:{JACKHMMER.version}"
+        return f"jackhmmer-program/2:{JACKHMMER.version}"
 
     def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
         """Search with one query after the other; the program reads the database for each. See `Engine.search`."""
@@ -48,6 +48,7 @@ def _search(query: str, fasta: Path, options: Options, work: Path) -> Found:
     (work / "query.fasta").write_text(f">query\n{query}\n", encoding="ascii")
     words = ["--cpu", options.threads if options.threads > 1 else 0, "-N", options.rounds, "--noali"]
     words += ["--incE", options.e_value, "--incdomE", options.e_value, "-o", work / "said", "--chkali", work / "round"]
+    words += ["--domtblout", work / "domains"]
     timed_out = False
     try:
         JACKHMMER.run(*words, work / "query.fasta", fasta, seconds=options.seconds or None)
@@ -68,8 +69,17 @@ def _found(query: str, options: Options, work: Path, timed_out: bool) -> Found:
     headers = {row.name.rpartition("/")[0]: _header(row.description or "") or row.name for row in rows}
     alignment = query_alignment(query, msa, headers, options.max_rows)
     converged = not timed_out and _CONVERGED in (work / "said").read_text(encoding="utf-8", errors="replace")
-    facts = {"dropped": {"cap": max(0, len(rows) - options.max_rows)}, "hits_at_least": False}
+    dropped = {"e_value": max(0, _reported(work / "domains") - len(rows)), "cap": max(0, len(rows) - options.max_rows)}
+    facts = {"dropped": dropped, "hits_at_least": False}
     return Found(alignment, len(whole), converged, timed_out, len(headers), facts)
+
+
+def _reported(table: Path) -> int:
+    """Count the domains of the last round, those above the E-value too; the program writes them when it ends."""
+    if not table.exists():
+        return 0
+    with table.open("rb") as file:
+        return sum(not line.startswith(b"#") for line in file)
 
 
 def _header(description: str) -> str:

@@ -21,7 +21,7 @@ from pipeline.search.engines.scan import PARTS, Limits, Scan, Workers, run_waves
 from pipeline.search.engines.sources import Sequences, Source
 from pipeline.text_file import read_user_bytes
 
-ENGINE = "pyhmmer-jackhmmer/2"
+ENGINE = "pyhmmer-jackhmmer/3"
 """Part of every cache key: change it when the same settings give other results."""
 
 _GAP = "-"
@@ -69,7 +69,7 @@ class Jackhmmer:
 class Phmmer:
     """Search once with the sequence of the query, as phmmer does."""
 
-    name = "pyhmmer-phmmer/1"
+    name = "pyhmmer-phmmer/2"
 
     def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
         """Search with all queries; see `Engine.search`."""
@@ -94,7 +94,7 @@ class Hmmsearch:
             )
         path = profile_file(Path(profile))
         self._hmm = read_profile(path)
-        self.name = f"pyhmmer-hmmsearch/1:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+        self.name = f"pyhmmer-hmmsearch/2:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
     def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
         """Search with the profile for all queries; see `Engine.search`."""
@@ -123,6 +123,7 @@ class Iteration:
         self._hmm = hmm
         self._trace = _trace(hmm, self._query)
         self._msa: "easel.DigitalMSA[easel.AA] | None" = None
+        self._dropped: dict[str, int] = {}
         self.headers: dict[str, str] = {}
 
     def profile(self) -> plan7.HMM:
@@ -134,7 +135,7 @@ class Iteration:
     def take(self, scan: Scan) -> None:
         """Make the alignment of a round's hits; the search has converged when they are none but the round before's."""
         hits = scan.hits()
-        self.skipped, self.hits = scan.skipped, scan.included
+        self.skipped, self.hits, self._dropped = scan.skipped, scan.included, scan.dropped
         rows_before = len(self._msa.sequences) if self._msa is not None else 1
         new = hits.compare_ranking(self._ranking)
         shape = {"all_consensus_cols": True, "digitize": True}
@@ -149,11 +150,12 @@ class Iteration:
     def found(self, max_rows: int, timed_out: bool) -> Found:
         """Return the alignment of the last full round."""
         rows = Alignment(("query",), (self._letters,))
-        dropped = self.hits - len(self.headers)
+        beyond = 0
         if self._msa is not None:
             rows = query_alignment(self._letters, self._msa, self.headers, max_rows)
-            dropped += max(0, len(self._msa.sequences) - 1 - max_rows)
-        facts = {"dropped": {"cap": dropped}, "hits_at_least": self.skipped and self.hits >= max_rows}
+            beyond = max(0, len(self._msa.sequences) - 1 - max_rows)
+        dropped = {**self._dropped, "cap": self._dropped.get("cap", 0) + beyond}
+        facts = {"dropped": dropped, "hits_at_least": self.skipped and self.hits >= max_rows}
         return Found(rows, self.rounds, self.converged, timed_out, self.hits, facts)
 
 

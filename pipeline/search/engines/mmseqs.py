@@ -5,7 +5,7 @@ Source: Steinegger and Soding 2017, Nat. Biotechnol. 35, 1026; Mirdita et al. 20
 
 import dataclasses
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from pipeline.search.engines.records import Found, Options, Query
 from pipeline.search.engines.sources import Source
 
 _GAP = "-"
+_REPORTED = 10.0  # E-value up to which HMMER reports what does not join the alignment
+_UP_TO = ["--filter-column", "4", "--comparison-operator", "le", "--comparison-value"]  # of the E-value
 _COLUMNS = "query,theader,qstart,qend,tstart,tend,evalue,bits,qaln,taln"
 # The words of ColabFold's steps for a database of clusters; our own limit of E-values comes after them.
 _EXPAND = ["--expansion-mode", "0", "-e", "inf", "--expand-filter-clusters", "1", "--max-seq-id", "0.95"]
@@ -65,7 +67,7 @@ class Mmseqs:
     @property
     def name(self) -> str:
         """Name, version of engine and program, settings."""
-        return f"mmseqs/1:{MMSEQS.version}:s{self.sensitivity}:m{self.max_seqs}"
+        return f"mmseqs/2:{MMSEQS.version}:s{self.sensitivity}:m{self.max_seqs}"
 
     def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
         """Search with all queries at once; the time budgets of all are one. See `Engine.search`."""
@@ -88,6 +90,7 @@ class _Rounds:
         self._end = float("inf")
         self.done, self.timed_out = 0, False
         self._targets: list[dict[int, frozenset[str]]] = []
+        self._filtered: dict[int, int] = {}
 
     def run(self, sequences: Sequence[str]) -> None:
         """Run the rounds, until the time is up or nothing new is found for any query."""
@@ -122,7 +125,7 @@ class _Rounds:
         if not self.done:
             return defaultdict(list)
         members, clusters = (beside(self._database.path, end) for end in ("_seq", "_aln"))
-        found, queries, work = self._work / f"found{self.done}", self._work / "queries", self._work
+        found, queries, work = self._work / f"included{self.done}", self._work / "queries", self._work
         steps: Sequence[tuple[object, ...]] = (
             ("expandaln", queries, members, found, clusters, work / "expanded", *_EXPAND),
             ("align", self._query, members, work / "expanded", work / "realigned", *_REALIGN),
@@ -131,14 +134,19 @@ class _Rounds:
         )
         for words in steps:
             MMSEQS.run(*words, *self._threads)
-        return self._rows(members, work / "filtered")
+        rows = self._rows(members, work / "filtered")
+        aligned = Counter(int(query) for (query,) in self._table(members, work / "realigned", "query"))
+        self._filtered = {query: count - len(rows[query]) for query, count in aligned.items()}
+        return rows
 
     def found(self, query: str, index: int, rows: Sequence[Row]) -> Found:
         """Return the record of a query."""
         best = sorted((row for row in rows if row.e_value <= self._options.e_value), key=lambda row: row.e_value)
         kept = best[: self._options.max_rows]
         alignment = Alignment(("query", *(row.name for row in kept)), (query, *(row.row for row in kept)))
-        facts = {"dropped": {"cap": len(best) - len(kept)}, "hits_at_least": False}
+        dropped = {"e_value": len(rows) - len(best), "cap": len(best) - len(kept)}
+        dropped["filter"] = self._filtered.get(index, 0)
+        facts = {"dropped": dropped, "hits_at_least": False}
         hits = len({row.target for row in best})
         return Found(alignment, self.done, self.done > 0 and self.converged(index), self.timed_out, hits, facts)
 
@@ -148,8 +156,20 @@ class _Rounds:
         most = max(self._engine.max_seqs, options.max_rows)
         words = ("-s", self._engine.sensitivity, "--max-seqs", most)
         self._run("prefilter", query, self._database.indexed, passed, *words)
-        self._run("align", query, self._database.path, passed, found, "-a", "-e", options.e_value, "--alt-ali", 4)
-        self._current = found
+        self._run(
+            "align",
+            query,
+            self._database.path,
+            passed,
+            found,
+            "-a",
+            "-e",
+            max(_REPORTED, options.e_value),
+            "--alt-ali",
+            4,
+        )
+        self._current = work / f"included{number}"
+        self._run("filterdb", found, self._current, *_UP_TO, options.e_value)
 
     def _profile(self, query: Path) -> Path:
         profile = self._work / f"profile{self.done}"

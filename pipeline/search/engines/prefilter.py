@@ -37,7 +37,7 @@ class Prefilter:
     @property
     def name(self) -> str:
         """Name, versions of engine and programs, settings."""
-        return f"prefilter/1:{ENGINE}:mmseqs-{MMSEQS.version}:s{self.sensitivity}:m{self.max_seqs}"
+        return f"prefilter/2:{ENGINE}:mmseqs-{MMSEQS.version}:s{self.sensitivity}:m{self.max_seqs}"
 
     def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
         """Search with all queries, round by round; see `Engine.search`."""

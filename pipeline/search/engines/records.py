@@ -51,7 +51,8 @@ class Found:
         timed_out: Whether the time budget ended the search; the alignment is that of the last full round.
         hits: Sequences found in that round, before the cap on rows.
         facts: What else the engine has to say, small values that JSON can hold: `dropped`, rows left out by
-            reason (`cap`); `hits_at_least`, whether there may be more hits than those counted, all beyond the cap.
+            reason (`e_value`: above it; `cap`); `hits_at_least`, whether there may be more hits than those counted,
+            all beyond the cap.
     """
 
     alignment: Alignment

@@ -67,12 +67,14 @@ class Scan:
         seconds: Time that was used, as if the threads had searched for nothing else.
         skipped: Whether sequences were left unaligned because the cap left no place for them.
         included: Hits before the cap; where some were skipped, at least so many.
+        dropped: Domains that were aligned and do not join the alignment, by reason: `e_value`, `cap`.
     """
 
     def __init__(self, hmm: plan7.HMM, limits: Limits, seconds: float = 0.0) -> None:
         self.hmm, self.limits = hmm, limits
         self.seconds = 0.0
         self.skipped, self.included = False, 0
+        self.dropped: dict[str, int] = {}
         self._budget = seconds or math.inf
         self._found: list[plan7.TopHits] = []
         self._best: list[float] = []
@@ -88,7 +90,10 @@ class Scan:
         hits = first.merge(*others)
         hits.sort(by="key")
         self.included = len(hits.included)
-        self._keep_best(hits)
+        aligned = sum(_length(hit.domains.reported) for hit in hits.reported)
+        beyond = self._keep_best(hits)
+        kept = sum(_length(hit.domains.included) for hit in hits.included)
+        self.dropped = {"e_value": aligned - beyond - kept, "cap": beyond}
         return hits
 
     def waves(self, parts: Sequence[Any], pool: Workers) -> Iterator[None]:
@@ -163,16 +168,18 @@ class Scan:
         here = [hit.score for hits in found for hit in hits]
         return sorted([*self._best, *here], reverse=True)[: self.limits.max_rows]
 
-    def _keep_best(self, hits: plan7.TopHits) -> None:
-        """Leave the hits beyond the cap out, and judge domains as if there were none beyond it."""
-        cap = self.limits.max_rows
+    def _keep_best(self, hits: plan7.TopHits) -> int:
+        """Leave the hits beyond the cap out, and judge domains as if there were none beyond it; return theirs."""
+        cap, beyond = self.limits.max_rows, 0
         if not cap or len(hits) <= cap:
-            return
+            return 0
         for index in range(cap, len(hits)):
+            beyond += _length(hits[index].domains.included) if hits[index].included else 0
             hits[index].included = False
         for hit in hits.included:
             for domain in hit.domains:
                 domain.included = domain.pvalue * cap <= self.limits.e_value
+        return beyond
 
 
 def run_waves(waves: Iterable[Iterator[None]]) -> None:
@@ -180,6 +187,10 @@ def run_waves(waves: Iterable[Iterator[None]]) -> None:
     left = list(waves)
     while left:
         left = [wave for wave in left if next(wave, _END) is not _END]
+
+
+def _length(domains: Iterable[object]) -> int:
+    return sum(1 for _ in domains)
 
 
 def _wave_end(done: int, bounded: bool) -> int:

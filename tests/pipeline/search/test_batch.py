@@ -33,6 +33,9 @@ RNG = np.random.default_rng(3)
 SEQUENCES = {name: "".join(RNG.choice(AMINO_ACIDS, 31)) for name in "abcdef"}
 
 
+NOTHING = dict.fromkeys(("e_value", "filter", "cap", "identity", "coverage", "duplicate"), 0)
+
+
 @dataclasses.dataclass
 class Counting:
     """An engine that finds the query itself with one letter changed, and remembers what it was asked."""
@@ -81,7 +84,7 @@ def test_a_batch_is_one_pass_and_a_sequence_is_searched_once(tmp_path):
     assert engine.calls == [list(SEQUENCES.values())]
     assert [read_a3m(job.folder / "msa.a3m").names[0] for job in jobs] == [*SEQUENCES, "twin"]
     record = record_of(jobs[0])
-    assert record["databases"][0]["dropped"] == {"cap": 0, "coverage": 0, "duplicate": 1}
+    assert record["databases"][0]["dropped"] == {**NOTHING, "duplicate": 1}
     assert record["databases"][0]["facts"] == {"n": 3}
     run_batch(jobs, searcher(engine, tmp_path / "cache"))
     assert len(engine.calls) == 1
@@ -174,10 +177,11 @@ def test_what_ran_out_of_time_is_said_and_not_kept(tmp_path):
 
 def test_rows_beyond_the_cap_are_counted(tmp_path):
     jobs = jobs_of(tmp_path, {"a": SEQUENCES["a"]})
-    facts = {"rows_beyond_cap": 15, "hits_at_least": True}
+    facts = {"dropped": {"e_value": 4, "cap": 15}, "hits_at_least": True}
     run_batch(jobs, searcher(Counting(facts=facts), max_rows=10))
     database = record_of(jobs[0])["databases"][0]
-    assert (database["dropped"]["cap"], database["found"], database["rows"]) == (15, 17, 1)
+    assert database["dropped"] == {**NOTHING, "e_value": 4, "cap": 15, "duplicate": 1}
+    assert (database["found"], database["rows"]) == (21, 1)
     assert (database["hits"], database["hits_at_least"], database["facts"]) == (7, True, {})
 
 

