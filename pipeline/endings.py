@@ -16,6 +16,7 @@ _ERROR = "error: "
 _OWN = re.compile(r"DEBUG|INFO|WARNING|ERROR")
 _OF_SLURM = re.compile(r"(?:slurmstepd|srun)[^:]*: error: (?!.*(?:lacks support|Killed$))(.*)")
 _LONGEST_LOG = 1 << 20
+_SLACK = 300 * 10**9  # ns by which the log of a job may be younger than what Slurm said last: Snakemake touches it
 # Words of bash: what a signal ended says so in its own log, where everybody looks. 130 is Ctrl-C, which is said.
 _SAYS_ITS_END = (
     "foldline() {{ local code=0; {command} || code=$?;"
@@ -54,7 +55,7 @@ def ending(out: Path, stage: str, name: str) -> str:
 def _ending_in_slurm(out: Path, stage: str, name: str) -> str:
     """Return what Slurm said when it ended the latest job of a batch; empty where it did not."""
     jobs = sorted((out / "logs/slurm" / f"rule_{stage}" / name).glob("*.log"), key=_changed)
-    if not jobs or _changed(jobs[-1]) < _changed(out / "logs" / stage / f"{name}.log"):
+    if not jobs or _changed(jobs[-1]) + _SLACK < _changed(out / "logs" / stage / f"{name}.log"):
         return ""
     found = filter(None, map(_OF_SLURM.match, _lines_of(jobs[-1])))
     return next((f"Slurm: {printable(line[1].strip(' *'))}" for line in found), "")
