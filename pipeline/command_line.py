@@ -61,7 +61,8 @@ class Parser(argparse.ArgumentParser):
         """Return the help: usage, options, what is folded away, an example."""
         text = super().format_help()
         if self._folded:
-            text += f"\n{len(self._folded)} settings more: --help-all lists them, {self._about} explains them\n"
+            count = len(self._folded)
+            text += f"\n{count} more setting{'s' * (count > 1)}: see --help-all, or {self._about}\n"
         if self.example:
             label, lines = ("examples" if "\n" in self.example else "example"), textwrap.indent(self.example, "  ")
             text += f"\n{label}:\n{lines}\n"

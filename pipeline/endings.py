@@ -61,11 +61,12 @@ def _ending_in_slurm(out: Path, stage: str, name: str) -> str:
     return next((f"Slurm: {printable(line[1].strip(' *'))}" for line in found), "")
 
 
-def endings(out: Path) -> dict[str, str]:
+def endings(out: Path, since: float = 0) -> dict[str, str]:
     """Return for each target of a run how the first batch ended that should have brought it further and left no record.
 
     Args:
         out: Output folder of the run; nothing is known where it holds no plan.
+        since: Batches whose logs were not written since then do not count, seconds since 1970.
 
     Raises:
         RecordError: The plan is damaged.
@@ -79,7 +80,7 @@ def endings(out: Path) -> dict[str, str]:
         if stage == "predict":
             found = {**_waiting(batches, found), **found}
         group_of: Mapping[str, str] = plan.get(_PLANNED_AS[stage]) or {}
-        lost = {name: _lost(out, stage, name) for name in set(group_of.values())}
+        lost = {name: _lost(out, stage, name, since) for name in set(group_of.values())}
         found = {**{target: lost[name] for target, name in group_of.items() if lost[name]}, **found}
     return found
 
@@ -90,10 +91,11 @@ def _waiting(batches: Mapping[str, str], found: Mapping[str, str]) -> dict[str, 
     return {t: f"predict {batch} did not begin: {reasons[batch]}" for t, batch in batches.items() if batch in reasons}
 
 
-def _lost(out: Path, stage: str, name: str) -> str:
+def _lost(out: Path, stage: str, name: str, since: float) -> str:
     """Return how a batch ended that began and left no record; empty for others."""
     log = Path("logs") / stage / f"{name}.log"
-    if record_file(out, stage, name).exists() or not (out / log).exists():
+    changed = _changed(out / log)
+    if record_file(out, stage, name).exists() or not changed or changed < since * 10**9:
         return ""
     said = ending(out, stage, name)
     return f"{stage} {name}: {said}" if said else f"{stage} {name} left no record: it goes on, or was killed; see {log}"

@@ -86,13 +86,13 @@ def failed_targets(out: Path, plan: Plan) -> dict[str, str]:
     return {name: failed[name] for name in plan.targets if name in failed}
 
 
-def lost_targets(out: Path, plan: Plan) -> dict[str, str]:
+def lost_targets(out: Path, plan: Plan, since: float = 0) -> dict[str, str]:
     """Return the targets that are not done because a batch ended without a record, and how it ended, after the run.
 
     Raises:
         RecordError: The plan of the run is damaged.
     """
-    ended = endings(out)
+    ended = endings(out, since)
     return {name: ended[name] for name in plan.targets if name in ended and not is_done(out, name)}
 
 

@@ -291,7 +291,7 @@ def _ended(code: int, config: Mapping[str, Any], plan: Plan, began: float, watch
             sys.stderr.write(f"Snakemake's last lines, of {watch.log_file}:\n{last_lines(watch.log_file)}")
         killed = running_targets(out, plan)
         while_predicting = f" while it predicted {', '.join(killed[:_SHOWN_FAILURES])}" if killed else ""
-        said = first_error(out / "logs", began) or next(iter(lost_targets(out, plan).values()), "")
+        said = first_error(out / "logs", began) or next(iter(lost_targets(out, plan, began).values()), "")
         problem = f"the workflow did not finish{while_predicting} ({said or f'Snakemake ended with {code}'})"
         raise StageError(problem, mend=f"see {out / 'logs'}")
     if watch.jobs.nothing_to_do:

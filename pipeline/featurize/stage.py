@@ -182,8 +182,9 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         "foldline featurize",
         "Make the network's raw features of one target or a batch.",
-        example="foldline featurize --fasta my/target.fasta --msa my/msa.a3m --templates my/templates.json"
-        " \\\n  --library data/library --output my/features.npz",
+        example="foldline featurize --fasta my/target.fasta --msa my/msa.a3m \\\n"
+        "  --templates my/templates.json --library data/library \\\n"
+        "  --output my/features.npz",
     )
     made.add_argument("--fasta", type=Path, metavar="FILE", help="FASTA file with one record")
     made.add_argument("--msa", type=Path, metavar="FILE", help="alignment whose first row is the target, A3M")

@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         "foldline report",
         "Write the offline page of one target (--target-dir) or of a whole run (--run), or its figures.",
-        example="foldline report --run results --output results/report.html --summary results/summary.tsv",
+        example="foldline report --run results --output page.html --summary table.tsv",
     )
     made.add_argument(
         "--target-dir", type=Path, metavar="DIR", help="folder of one target, OUT/targets/NAME: write its page"

@@ -125,6 +125,7 @@ def test_slurm_says_how_a_job_ended(out):
         os.utime(old, (9e8, 9e8))
     unknown = "predict 0032-001 left no record: it goes on, or was killed; see logs/predict/0032-001.log"
     assert set(endings(out).values()) == {unknown}
+    assert endings(out, since=time.time() + 200) == {}
 
 
 def test_only_what_is_not_done_is_lost(out):
