@@ -99,8 +99,8 @@ class Protein:
 def read_structure(path: Path) -> Protein:
     """Read the first model of an mmCIF or PDB file (gzip or not), told by content.
 
-    Of alternate locations the one of the highest occupancy is kept, of equal ones the first; modified residues become
-    their parents; waters and ligands are beside the protein (`others`).
+    Of alternate locations, and of alternate residues, the one of the highest occupancy is kept, of equal ones the
+    first; modified residues become their parents; waters and ligands are beside the protein (`others`).
 
     Raises:
         StructureError: The file is missing, empty, damaged, or holds no amino acid.
@@ -136,15 +136,14 @@ class _Residue:
     """The atoms of one residue, sorted into atom37 and hydrogens."""
 
     def __init__(self, atoms: Sequence[Atom]) -> None:
-        first = atoms[0]
-        self.first = first
-        self.name = first.residue
-        self.letter = letter_of(first.residue)
+        self.name = _likeliest(atoms)
+        kept = [atom for atom in atoms if atom.residue == self.name]
+        self.first = kept[0]
+        self.letter = letter_of(self.name)
         self.heavy: dict[str, Atom] = {}
         self.hydrogens: dict[str, Atom] = {}
-        for atom in atoms:
-            if atom.residue == first.residue:
-                self._add(atom)
+        for atom in kept:
+            self._add(atom)
 
     @property
     def is_amino_acid(self) -> bool:
@@ -181,6 +180,14 @@ class _Residue:
         for name in extra:
             del self.heavy[name]
         return changes + ([f"{place} {self.name} lost {' '.join(extra)}"] if extra else [])
+
+
+def _likeliest(atoms: Sequence[Atom]) -> str:
+    """Return the name of the residue that stands at a place most often, where a file gives several."""
+    occupancies: dict[str, float] = {}
+    for atom in atoms:
+        occupancies[atom.residue] = max(atom.occupancy, occupancies.get(atom.residue, 0.0))
+    return max(occupancies, key=occupancies.__getitem__)
 
 
 def _assemble(residues: Sequence[_Residue], contents: Contents, others: Sequence[Atom]) -> Protein:

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import io
+import itertools
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from pipeline.cif import Tables
 from pipeline.errors import StructureError
 from pipeline.modelcif import carried
 
+_ATOM_RECORDS = ("ATOM  ", "HETATM", "ANISOU")
 _NO_OCCUPANCY = re.compile(r"^((?:ATOM  |HETATM).{48}) {6}", re.MULTILINE)
 
 # Names that force fields and crystallographers use for the twenty, beside Biopython's table of modified residues.
@@ -197,7 +199,8 @@ def _pdb_contents(text: str, where: str) -> Contents:
     from Bio.PDB.PDBParser import PDBParser  # noqa: PLC0415
 
     try:
-        structure = PDBParser(PERMISSIVE=True, QUIET=True).get_structure("input", io.StringIO(_with_occupancies(text)))
+        file = io.StringIO(_residues_apart(_with_occupancies(text)))
+        structure = PDBParser(PERMISSIVE=True, QUIET=True).get_structure("input", file)
     except IndexError as error:
         raise StructureError("expected PDB format, found a record that is cut off", where) from error
     except (PDBConstructionException, ValueError, KeyError, TypeError) as error:
@@ -216,6 +219,23 @@ def _pdb_contents(text: str, where: str) -> Contents:
 def _with_occupancies(text: str) -> str:
     """Fill blank occupancies, which Biopython cannot compare where there are alternate locations."""
     return _NO_OCCUPANCY.sub(rf"\g<1>{1:6.2f}", text)
+
+
+def _residues_apart(text: str) -> str:
+    """Put the atoms of alternate residues at one place after each other; where they alternate, Biopython drops them."""
+    lines = text.split("\n")
+    for place, run in itertools.groupby(range(len(lines)), lambda index: _place(lines[index])):
+        indices = list(run) if place else []
+        names = list(dict.fromkeys(lines[index][17:20] for index in indices))
+        if len(names) > 1:
+            apart = sorted((lines[index] for index in indices), key=lambda line: names.index(line[17:20]))
+            lines[indices[0] : indices[-1] + 1] = apart
+    return "\n".join(lines)
+
+
+def _place(line: str) -> str:
+    """Return chain, number and insertion code of an atom; nothing for other records."""
+    return line[21:27] if line.startswith(_ATOM_RECORDS) else ""
 
 
 def _biopython_atoms(model: object) -> Iterator[Atom]:

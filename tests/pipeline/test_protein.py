@@ -158,6 +158,22 @@ def test_of_alternates_the_likeliest_is_kept(tmp_path):
         assert read_structure(tmp_path / "x.pdb").atom37_positions[0, 1, 0] == x
 
 
+@pytest.mark.parametrize("one_by_one", [True, False])
+@pytest.mark.parametrize(("shares", "letter"), [((0.3, 0.7), "S"), ((0.7, 0.3), "K"), ((0.5, 0.5), "K")])
+def test_of_two_residues_at_one_place_the_likeliest_is_kept(tmp_path, one_by_one, shares, letter):
+    lines = [_line(1, "CA", "GLY", 4, 1.0)]
+    for k, name in enumerate(("N", "CA", "C")):
+        for residue, alternate, share in (("LYS", "A", shares[0]), ("SER", "B", shares[1])):
+            atom = _line(k + 2, name, residue, 5, 5.0 + k, alternate=alternate).replace("  1.00", f"  {share:.2f}")
+            lines += [atom, f"ANISOU{atom[6:28]}{'    100' * 6}\n"]
+    if not one_by_one:
+        lines.sort(key=lambda line: (line[22:26], line[17:20]))
+    (tmp_path / "x.pdb").write_text("".join([*lines, _line(9, "CA", "GLY", 6, 9.0)]).rstrip("\n"))
+    protein = read_structure(tmp_path / "x.pdb")
+    assert protein.sequence == f"G{letter}G"
+    assert protein.atom37_mask[1].sum() == 3
+
+
 def test_alternates_without_occupancy(tmp_path):
     lines = [_line(1, "CA", "ALA", 5, 4.0, alternate="A"), _line(2, "CA", "ALA", 5, 5.0, alternate="B")]
     (tmp_path / "x.pdb").write_text("".join(line.replace("  1.00", "      ") for line in lines) + "END\n")
