@@ -83,7 +83,7 @@ def _verify(root: Path, arguments: argparse.Namespace) -> None:
         if not wrong:
             continue
         removed = arguments.remove and is_stale(item, now)
-        bad += item.record is not None and not removed
+        bad += item.state != "unfinished" and not removed
         sys.stdout.write(f"{item.path}: {wrong}{'; removed' if removed else ''}\n")
         if removed:
             item.remove()

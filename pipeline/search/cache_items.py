@@ -13,6 +13,7 @@ from typing import Literal
 from pipeline.errors import RecordError
 from pipeline.records import read_json
 from pipeline.search.cache import SCHEMA
+from pipeline.search.made import LOCK, MANIFEST, is_whole
 
 INDICES = "indices"
 """Folder of the cache in which engines keep what they make of a database."""
@@ -87,7 +88,8 @@ def items(root: Path) -> Iterator[Item]:
 def problem(item: Item) -> str:
     """Return what is wrong with an entry; empty where it is as it was written."""
     if item.state == "index":
-        return ""
+        whole = all(is_whole(manifest.parent) for manifest in item.path.rglob(MANIFEST))
+        return "" if whole else "damaged: files have other sizes than they were made in"
     if item.record is None:
         return "unfinished: a search was interrupted, or is going on"
     try:
@@ -158,7 +160,8 @@ def _entries(database: str, folder: Path) -> Iterator[Item]:
 
 def _indices(folder: Path) -> Iterator[Item]:
     for path in sorted(folder.iterdir()):
-        yield _item(folder.name, path, None, "index")
+        if path.suffix != LOCK:
+            yield _item(folder.name, path, None, "index")
 
 
 def _item(database: str, path: Path, record: Path | None, state: State) -> Item:

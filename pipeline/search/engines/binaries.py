@@ -9,13 +9,14 @@ from typing import cast
 from pyhmmer import easel
 
 from pipeline.a3m import Alignment
-from pipeline.records import atomic
 from pipeline.search.engines.alignments import query_alignment
 from pipeline.search.engines.programs import Program, TimedOutError, workspace
 from pipeline.search.engines.records import Found, Options, Query
 from pipeline.search.engines.sources import Source
+from pipeline.search.made import made
 
 JACKHMMER = Program("jackhmmer", "HMMER", ("-h",))
+_FASTA = "jackhmmer.fasta"
 _CONVERGED = "@@ CONVERGED"
 
 
@@ -96,10 +97,5 @@ def _is_whole(path: Path) -> bool:
 
 
 def _plain_fasta(source: Source, folder: Path) -> Path:
-    """Write the database as FASTA, each sequence named by its index, where that is not done yet."""
-    path = folder / source.database.folder / "jackhmmer.fasta"
-    if not path.exists():
-        with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for index, (header, letters) in enumerate(source.records()):
-                file.write(f">{index} {' '.join(header.split())}\n{letters}\n")
-    return path
+    """Return the database as FASTA, each sequence named by its index, written where that is not done yet."""
+    return made(folder / source.database.folder, lambda work: source.write_fasta(work / _FASTA)) / _FASTA

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import EngineError
 from pipeline.search.engines.mmseqs_files import MMSEQS, PLACES, QUIET, beside, entries, read_places
 from pipeline.search.engines.sources import Sequences, Source, make_sequences
-from pipeline.shared_folder import make_folder, share
+from pipeline.search.made import made
 
 _NAME = "sequences"
 
@@ -76,38 +76,25 @@ def prepared(source: Source, folder: Path, with_index: bool, threads: int) -> Mm
         LibraryError: The source cannot be read.
     """
     path = source.database.path
-    if not beside(path, ".dbtype").exists():
-        path = folder / "mmseqs" / source.database.folder / _NAME
-        if not beside(path, ".dbtype").exists():
-            _make(source, path)
-    database = MmseqsDatabase(path)
-    if with_index and database.made_here and database.indexed == path:
-        with tempfile.TemporaryDirectory(dir=path.parent) as work:
-            MMSEQS.run("createindex", path, work, "--threads", threads, *QUIET)
-    return database
+    if beside(path, ".dbtype").exists():
+        return MmseqsDatabase(path)
+
+    def make(work: Path) -> None:
+        _make(source, work / _NAME)
+        if with_index:
+            with tempfile.TemporaryDirectory(dir=work.parent) as scratch:
+                MMSEQS.run("createindex", work / _NAME, scratch, "--threads", threads, *QUIET)
+
+    return MmseqsDatabase(made(folder / "mmseqs" / source.database.folder, make) / _NAME)
 
 
 def _make(source: Source, path: Path) -> None:
-    """Make a database in a folder of another name and rename it when it is whole."""
-    make_folder(path.parent.parent)
-    with tempfile.TemporaryDirectory(dir=path.parent.parent, prefix=".making-") as name:
-        work = Path(name) / "whole"
-        work.mkdir()
+    with tempfile.TemporaryDirectory(dir=path.parent.parent) as name:
         fasta = Path(name) / "sequences.fasta"
-        with fasta.open("w", encoding="utf-8", newline="\n") as file:
-            for index, (header, letters) in enumerate(source.records()):
-                file.write(f">{index} {' '.join(header.split())}\n{letters}\n")
-        MMSEQS.run("createdb", fasta, work / path.name, "--shuffle", 0, *QUIET)
-        places = read_places(work / path.name)
-        if len(places) and not np.array_equal(places[:, 0], np.arange(len(places))):
-            raise EngineError("expected mmseqs to number sequences in their order, found another", str(path))
-        for end in ("", "_h"):
-            database = beside(work / path.name, end)
-            np.save(beside(database, PLACES), read_places(database), allow_pickle=False)
-        for made in (work, *work.iterdir()):
-            share(made, path.parent.parent)
-        try:
-            work.rename(path.parent)
-        except OSError:
-            if not beside(path, ".dbtype").exists():  # else another run was faster
-                raise
+        source.write_fasta(fasta)
+        MMSEQS.run("createdb", fasta, path, "--shuffle", 0, *QUIET)
+    places = read_places(path)
+    if len(places) and not np.array_equal(places[:, 0], np.arange(len(places))):
+        raise EngineError("expected mmseqs to number sequences in their order, found another", str(path))
+    for database in (path, beside(path, "_h")):
+        np.save(beside(database, PLACES), read_places(database), allow_pickle=False)

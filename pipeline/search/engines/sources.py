@@ -109,6 +109,12 @@ class Source:
             for sequence in chunk.block:
                 yield sequence.description or "", sequence.textize().sequence
 
+    def write_fasta(self, path: Path) -> None:
+        """Write the sequences, each named by its index, its header behind."""
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            for index, (header, letters) in enumerate(self.records()):
+                file.write(f">{index} {' '.join(header.split())}\n{letters}\n")
+
 
 def read_chunks(path: Path, residues: int) -> Iterator[Sequences]:
     """Read a database of sequences in any format of `sequence_files`.

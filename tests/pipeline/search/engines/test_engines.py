@@ -16,6 +16,7 @@ from pipeline.search.engines import ENGINES, Options, Query, Source, engine, sou
 from pipeline.search.engines.hmmer import profile
 from pipeline.search.engines.mmseqs_files import MMSEQS
 from pipeline.search.engines.scan import Scan
+from pipeline.search.made import MANIFEST, is_whole
 
 AMINO_ACIDS = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
 HEADERS = ["../../etc/passwd", "a|b 'x' \"y\"", "<script>alert(1)</script>", "same", "same", "long " + "x" * 10_000]
@@ -309,6 +310,22 @@ def test_a_database_that_is_cut_short_is_no_smaller_database(planted_fasta, tmp_
         (tmp_path / "cut").write_bytes(pack(planted_fasta.read_bytes())[:-20])
         with pytest.raises(LibraryError, match="damaged or cut short"):
             list(source_of(tmp_path / "cut").chunks())
+
+
+@pytest.mark.parametrize("name", ["mmseqs", "jackhmmer-program"])
+def test_what_is_kept_of_a_database_and_damaged_is_made_again(name, planted_query, planted_fasta, tmp_path, caplog):
+    skip_without(name)
+    before = run(engine(name, folder=tmp_path), planted_query, source_of(planted_fasta))
+    (manifest,) = tmp_path.rglob(MANIFEST)
+    first = sorted(path.name for path in manifest.parent.iterdir())
+    path = next(manifest.parent.glob("*.fasta"), manifest.parent / "sequences")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert not is_whole(manifest.parent)
+    found = run(engine(name, folder=tmp_path), planted_query, source_of(planted_fasta))
+    assert found.alignment == before.alignment
+    assert is_whole(manifest.parent)
+    assert "is damaged or of an older version; making it again" in caplog.text
+    assert sorted(path.name for path in manifest.parent.iterdir()) == first
 
 
 def test_sequences_that_hmmer_refuses_are_left_out(planted_query, tmp_path, caplog):
