@@ -13,7 +13,7 @@ from pipeline.records import write_json
 from pipeline.search.batch import Job, Searcher, batch_record, reason_of, run_batch
 from pipeline.search.cache import Place, SearchCache
 from pipeline.search.settings import Settings, library_source, open_searches
-from pipeline.search.template_finder import TemplateFinder
+from pipeline.search.template_finder import TemplateFinder, unknown_templates
 from pipeline.settings import add_flags, from_args
 
 __all__ = ["Job", "Searcher", "Settings", "main", "open_searcher", "run_batch"]
@@ -21,6 +21,7 @@ __all__ = ["Job", "Searcher", "Settings", "main", "open_searcher", "run_batch"]
 log = logging.getLogger(__name__)
 
 BATCH_SCHEMA = "foldline.batch/1"
+_SHOWN = 5  # names in a message
 
 
 def open_searcher(settings: Settings, library: TemplateLibrary | None, place: Place) -> Searcher:
@@ -38,6 +39,9 @@ def open_searcher(settings: Settings, library: TemplateLibrary | None, place: Pl
     searches = open_searches(settings, library, place)
     if library is None:
         return Searcher(searches, None, settings, place)
+    if strangers := unknown_templates(settings, library.ids):
+        shown, number = ", ".join(strangers[:_SHOWN]), len(strangers)
+        log.warning("exclude_templates: %d of them are no entry and no chain of the library (%s)", number, shown)
     finder = TemplateFinder(library, library_source(library, searches), settings, place)
     return Searcher(searches, finder, settings, place)
 

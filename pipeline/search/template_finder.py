@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pyhmmer import plan7
@@ -141,6 +141,14 @@ def realigned(hit: TemplateHit, hmm: plan7.HMM, query: str, sequence: str) -> Te
         template_alignment=template_row,
         sum_probs=float(len(pairs)),
     )
+
+
+def unknown_templates(settings: TemplateSettings, ids: Sequence[str]) -> list[str]:
+    """Return which words of the exclusion list name nothing in a library: a chain that is misspelt is not left out."""
+    if not settings.exclude_templates:
+        return []
+    known = {word.upper() for name in ids for word in (name, name.partition("_")[0])}
+    return [word for word in settings.exclude_templates if word.upper() not in known]
 
 
 def exclusion(hit: TemplateHit, held_out: bool, settings: TemplateSettings) -> str:

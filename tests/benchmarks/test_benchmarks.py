@@ -75,13 +75,13 @@ def test_a_library_of_one_s_own_is_measured(scripts, capsys, words):
 def test_engines_are_measured(scripts, tmp_path, capsys):
     letters = "MKVLAWGTRSQDNEPHIFYCMKVLAWGTRSQDNEPHIFYC"
     (tmp_path / "db.fasta").write_text(f">PF1|a\n{letters}\n>PF1|b\n{letters[3:]}\n>tr|X1|X1_Y\n{'GP' * 20}\n")
-    (tmp_path / "q.fasta").write_text(f">PF1|q\n{letters}\n")
-    words = ["--database", tmp_path / "db.fasta", "--queries", tmp_path / "q.fasta", "--batch", "1", "--times", "2"]
-    words += ["--engines", "jackhmmer", "--repeats", "1", "--work", tmp_path]
+    (tmp_path / "q.fasta").write_text(f">PF1|q\n{letters}\n>PF1|r\n{letters[2:]}\n")
+    words = ["--database", tmp_path / "db.fasta", "--queries", tmp_path / "q.fasta", "--batch", "2", "--times", "2"]
+    words += ["--engines", "jackhmmer", "hmmsearch", "--repeats", "1", "--group", "1", "--work", tmp_path]
     assert scripts["search"].main([str(word) for word in words]) == 0
-    row = capsys.readouterr().out.splitlines()[-1]
-    assert row.startswith("| 2x | 1 | jackhmmer | none |")
-    assert row.endswith("| 2 | 1.0000 | 1.0000 |")
+    for row, name in zip(capsys.readouterr().out.splitlines()[-2:], ("jackhmmer", "hmmsearch"), strict=True):
+        assert row.startswith(f"| 2x | 2 | {name} | none |")
+        assert row.endswith("| 4 | 1.0000 | 1.0000 |")
 
 
 def test_decoys_are_shuffled_copies(scripts, tmp_path):

@@ -173,6 +173,11 @@ def test_excluded_templates_stay_in_the_record_with_the_reason(target, library, 
     assert result.record["templates"]["excluded"] == len(missing)
 
 
+def test_an_exclusion_that_names_nothing_is_said(target, library, caplog):
+    run(target, library, Settings(exclude_templates=("1bbb", "2CCC_b", "1AAA-A", "9xyz")))
+    assert "exclude_templates: 2 of them are no entry and no chain of the library (1AAA-A, 9xyz)" in caplog.text
+
+
 def test_templates_are_capped_after_exclusion(target, library):
     settings = Settings(max_template_hits=2, exclude_templates=("1AAA",))
     result = run(target, library, settings)
