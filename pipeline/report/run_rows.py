@@ -50,6 +50,7 @@ def _row(rank: int, evidence: Evidence, output: Path, run: Path) -> dict[str, An
     """Return what the table sorts and finds by, and the words that it shows."""
     row = summary_row(evidence)
     page = run / "targets" / evidence.name / "report.html"
+    has_page = page.exists() or not evidence.failure or _will_have_page(evidence, run)
     seconds = sum(evidence.seconds.values()) or None
     return {
         "rank": rank,
@@ -57,7 +58,7 @@ def _row(rank: int, evidence: Evidence, output: Path, run: Path) -> dict[str, An
         "header": _cut(evidence.title, HEADER),
         "status": evidence.status,
         "reason": _cut(str(row["reason"] or ""), REASON),
-        "link": relative(page, output) if not evidence.failure or page.exists() else "",
+        "link": relative(page, output) if has_page else "",
         "length": row["length"],
         "plddt": row["mean_plddt"],
         "band": int(band_of(np.array(row["mean_plddt"] or 0.0))),
@@ -70,6 +71,11 @@ def _row(rank: int, evidence: Evidence, output: Path, run: Path) -> dict[str, An
         "time": duration(seconds) if seconds else MISSING,
         **_words(row),
     }
+
+
+def _will_have_page(evidence: Evidence, run: Path) -> bool:
+    """Return whether the workflow writes the page of a target that failed: beside this one, or right after it."""
+    return bool(evidence.sequence) and (run / "plan.json").exists()
 
 
 def _words(row: Row) -> dict[str, str]:

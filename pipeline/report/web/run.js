@@ -76,7 +76,7 @@ const elementOf = (row) => {
   const name = row.link ? make("a", { href: row.link }, row.name) : make("b", {}, row.name);
   const title = make("th", { scope: "row" }, name, sub(row.header));
   const state = make("td", {}, make("span", { className: "badge" }, row.status));
-  if (row.reason) state.append(sub(row.reason));
+  if (row.reason) state.append(sub(row.reason, "sub why"));
   const plddt = make(
     "td",
     {},

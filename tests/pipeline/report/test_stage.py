@@ -484,6 +484,9 @@ def test_failed_targets_come_first(tmp_path):
     assert "no prediction was written" in page.words
     links = [attrs["href"] for tag, attrs in page.tags if tag == "a" and attrs["href"].endswith("report.html")]
     assert links == ["targets/a/report.html", "targets/b/report.html"]  # the failed one has no page
+    write_json(tmp_path / "plan.json", {"batches": {}}, "foldline.plan/1")  # the workflow writes it beside this one
+    links = [attrs["href"] for tag, attrs in Page(run_page(tmp_path)).tags if tag == "a" and "href" in attrs]
+    assert "targets/c/report.html" in links
 
 
 def test_names_choose_the_targets(tmp_path):
