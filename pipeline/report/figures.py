@@ -151,7 +151,7 @@ def timing_figure(seconds: Mapping[str, float]) -> Markup:
     """Draw the wall time of each stage as a bar with its number."""
     row = 26
     longest = max(seconds.values(), default=0.0) or 1.0
-    scale = Scale(0, longest, 84, 390)
+    scale = Scale(0, longest, 84, 366)
     parts: list[Markup] = []
     for index, (stage, value) in enumerate(seconds.items()):
         y = 4 + row * index
