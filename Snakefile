@@ -280,6 +280,35 @@ rule report_run:
         " --summary {output.summary:q} {params.settings} 2> {log:q}"
 
 
+rule pages:
+    """Gather the pages of all targets for Snakemake's own report; nothing else asks for it: `foldline run -- pages`."""
+    input:
+        page=f"{OUT}/report.html",
+        names=f"{OUT}/targets.txt",
+        pages=expand(f"{OUT}/batches/report-{{batch}}.json", batch=PLAN.batches),
+    output:
+        pages=report(
+            directory(f"{OUT}/pages"),
+            patterns=["{target}.html"],
+            category="Targets",
+            labels={"target": "{target}"},
+        ),
+    log:
+        f"{OUT}/logs/report/pages.log",
+    benchmark:
+        f"{OUT}/benchmarks/report/pages.tsv"
+    conda:
+        "envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        run=lambda wildcards, input: Path(input.page).parent,
+    shell:
+        "foldline report --run {params.run:q} --names {input.names:q} --pages {output.pages:q} 2> {log:q}"
+
+
 onsuccess:
     # a target that failed is no success, although its batch went on
     if failures := failures_said(config, PLAN):

@@ -3,6 +3,8 @@
 import argparse
 import dataclasses
 import logging
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +50,24 @@ def report_batch(folders: Sequence[Path], run: Path, settings: Settings) -> list
             LOGGER.error("%s: no page: %s", folder.name, reason)
         records.append(outcome(folder.name, reason))
     return records
+
+
+def gather_pages(folders: Sequence[Path], into: Path) -> int:
+    """Put the page of each target into one folder, named by the target; return how many there are.
+
+    Args:
+        folders: Of the targets; those without a page are left out.
+        into: Folder to fill. On the same disk its files take no room.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    pages = {into / f"{folder.name}.html": folder / PAGE for folder in folders if (folder / PAGE).exists()}
+    for copy, page in pages.items():
+        copy.unlink(missing_ok=True)
+        try:
+            os.link(page, copy)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(page, copy)
+    return len(pages)
 
 
 def read_run(run: Path, names: Sequence[str] | None, settings: Settings) -> list[Evidence]:
@@ -96,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--figures", type=Path, metavar="DIR", help="folder for the plots of the page, each as SVG and PNG"
     )
+    made.add_argument("--pages", type=Path, metavar="DIR", help="folder to gather the pages of a run's targets in")
     made.add_argument("--dpi", type=int, default=DPI, metavar="N", help=f"pixels in an inch of these PNG ({DPI})")
     made.add_argument(
         "--summary", type=Path, metavar="FILE", help="TSV to write, a row per target; the same as JSON beside it"
@@ -109,8 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser()
     arguments = flags.parse_args(argv)
     settings = from_args(Settings, arguments)
-    if bool(arguments.targets) == bool(arguments.output or arguments.figures):
-        flags.error("give --output or --figures, or --targets and --run")
+    if bool(arguments.targets) == bool(arguments.output or arguments.figures or arguments.pages):
+        flags.error("give --output, --figures or --pages, or --targets and --run")
     if not LEAST_DPI <= arguments.dpi <= MOST_DPI:
         flags.error(f"expected --dpi from {LEAST_DPI} to {MOST_DPI}, found {arguments.dpi}")
     if arguments.targets:
@@ -120,6 +141,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if arguments.target_dir is None and arguments.run is None:
         raise ConfigError("expected --target-dir or --run", mend="name the folder to report on")
+    if arguments.pages is not None:
+        count = gather_pages(
+            target_folders(arguments.run or _run_of(arguments.target_dir), _names(arguments.names)), arguments.pages
+        )
+        LOGGER.info("%d pages in %s", count, arguments.pages)
+        return 0
     figures = (_report_run if arguments.target_dir is None else _report_target)(arguments, settings)
     if arguments.figures is not None:
         written = write_figures(figures, arguments.figures, arguments.dpi)

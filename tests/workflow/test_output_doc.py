@@ -53,7 +53,8 @@ def test_the_tree_holds_what_the_rules_write(documented):
 def test_every_setting_that_adds_a_file_is_named(documented):
     each = {f"models/MODEL-SEED/{name}" for name in (STRUCTURE, ARRAYS, RECORD, *EXTRAS.values())}
     wanted = {*EXTRAS.values(), "relaxed.pdb", OWN_FILE, RANKING, RUNNING, *each}
-    assert documented.optional == {f"targets/NAME/{name}" for name in wanted}
+    asked_for = {"pages/NAME.html", "logs/report/pages.log", "benchmarks/report/pages.tsv"}
+    assert documented.optional == {f"targets/NAME/{name}" for name in wanted} | asked_for
     assert all(f"(only with predict.{setting}: true)" in documented.text for setting in EXTRAS)
     assert "(only with relax.pdb: true)" in documented.text
 

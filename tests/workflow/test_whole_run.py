@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -128,6 +129,22 @@ def test_snakemake_itself_has_nothing_to_do_either(folder):
 
 def test_what_snakemake_printed_is_in_a_file(folder):
     assert "Nothing to be done" in (folder / "results/logs/snakemake.log").read_text()
+
+
+def test_snakemakes_own_report_carries_the_pages(folder):
+    out = folder / "results"
+    assert foldline(folder, "--", "pages")[0] == 0
+    for name in NAMES:
+        assert (out / f"pages/{name}.html").read_bytes() == (out / f"targets/{name}/report.html").read_bytes()
+    code, said = foldline(folder, "--", "pages", "--report", "own.html")
+    assert code == 0, said
+    page = (folder / "own.html").read_text()
+    sizes = sum((out / f"targets/{name}/report.html").stat().st_size for name in NAMES)
+    assert len(page) > sizes
+    assert all(f"{name}.html" in page for name in (*NAMES, "report"))
+    shutil.rmtree(out / "pages")
+    for path in (out / "logs/report/pages.log", out / "benchmarks/report/pages.tsv"):
+        path.unlink()
 
 
 def test_what_is_damaged_is_made_anew_and_nothing_else(folder):

@@ -303,6 +303,18 @@ def test_a_target_without_prediction_is_failed_with_its_reason(tmp_path, upto):
     assert page.figures() == ({"depth", "coverage", "timing"} if upto == "search" else set())
 
 
+def test_pages_are_gathered_under_the_names_of_their_targets(tmp_path):
+    for name in ("a", "b", "without"):
+        folder = make_target(tmp_path, name, upto="search")
+        if name != "without":
+            target_page(tmp_path, folder)
+    into = tmp_path / "pages"
+    for _ in range(2):
+        assert report.main(["--run", str(tmp_path), "--pages", str(into)]) == 0
+        assert {path.name for path in into.iterdir()} == {"a.html", "b.html"}
+    assert (into / "a.html").read_bytes() == (tmp_path / "targets/a/report.html").read_bytes()
+
+
 def test_a_killed_prediction_is_named(tmp_path):
     folder = make_target(tmp_path, "killed", upto="search")
     write_json(folder / "running.json", {"target": "killed", "model": "model_3", "seed": 7}, "foldline.running/1")
@@ -633,7 +645,7 @@ def test_nothing_to_report_on_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "give --output or --figures, or --targets and --run"),
+        ((), "give --output, --figures or --pages, or --targets and --run"),
         (("--figures", "f", "--dpi", "7"), "expected --dpi from 30 to 1200, found 7"),
     ],
 )
