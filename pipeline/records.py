@@ -21,7 +21,11 @@ from pipeline.shared_folder import make_folder, share
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends, remove it when the block fails."""
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)  # which the user asked for
+        raise
     os.close(handle)
     temporary = Path(name)
     try:

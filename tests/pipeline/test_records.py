@@ -136,3 +136,10 @@ def test_what_is_no_npz(tmp_path, content):
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(RecordError, match=r"x\.npz: expected a foldline\.test/1 file: it is damaged, or no npz file$"):
         read_npz(tmp_path / "x.npz", SCHEMA)
+
+
+def test_a_place_that_takes_no_file_is_named_as_it_was_asked_for(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        write_text(tmp_path / "file/record.json", "x")
+    assert caught.value.filename == str(tmp_path / "file/record.json")
