@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import openmm
 
+from pipeline.relax.settings import RelaxFailure
+
 
 @dataclasses.dataclass
 class Budget:
@@ -38,12 +40,26 @@ class Budget:
         """Return a budget of so many iterations, or of what is left."""
         return Budget(min(iterations, max(self.left, 1)), self.deadline)
 
+    @property
+    def over(self) -> bool:
+        """Whether the seconds are spent."""
+        return time.monotonic() >= self.deadline
+
+    def check(self) -> None:
+        """Go on only while there is time.
+
+        Raises:
+            RelaxFailure: The seconds are spent.
+        """
+        if self.over:
+            raise RelaxFailure("budget", "its seconds were over before anything could be minimised")
+
     def spend(self) -> bool:
         """Count one iteration; return whether to stop."""
         self.used += 1
         if self.used >= self.iterations:
             self.stopped = "iterations"
-        elif time.monotonic() >= self.deadline:
+        elif self.over:
             self.stopped = "seconds"
         return bool(self.stopped)
 

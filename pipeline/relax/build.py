@@ -75,7 +75,8 @@ class Chemistry:
         solvent: A name of `SOLVENTS`.
         constraints: Whether the lengths of bonds to hydrogens are held.
         ph: Of the protonation.
-        cutoff: Of the nonbonded forces, angstrom; 0 for none in a small system, `LARGE_CUTOFF` in a large one.
+        cutoff: Of the nonbonded forces in vacuum, angstrom; 0, and with a solvent, stands for none in a small system,
+            `LARGE_CUTOFF` in a large one.
     """
 
     force_field: str
@@ -153,7 +154,8 @@ def _force_field(name: str, solvent: str) -> app.ForceField:
 
 def _system(topology: app.Topology, chemistry: Chemistry) -> tuple[openmm.System, float]:
     """Return the system without restraints, its forces in groups, and the cutoff in angstrom."""
-    cutoff = chemistry.cutoff or (LARGE_CUTOFF if topology.getNumAtoms() > LARGE else 0.0)
+    wanted = chemistry.cutoff if chemistry.solvent == "none" else 0.0
+    cutoff = wanted or (LARGE_CUTOFF if topology.getNumAtoms() > LARGE else 0.0)
     method: dict[str, Any] = {"nonbondedMethod": app.NoCutoff}
     if cutoff:
         method |= {

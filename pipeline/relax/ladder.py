@@ -25,7 +25,6 @@ RELEASE = (0.1, 0.0)  # of the stiffness, round by round, for residues that stay
 EASED = (0.3, 0.2)  # the same, for residues with atoms that overlap
 LOOSE = 5.0  # times the tolerance, in all rounds but the last: what they find decides which restraints are weakened
 HOPELESS = 100.0  # kcal/mol for each residue; a minimum above this still overlaps
-INSIDE = 0.95  # of the seconds, for the physics; the rest is for what is written after it
 SURE, UNSURE, LEAST = 90.0, 50.0, 0.1  # pLDDT with full restraints, with the weakest, and their share
 LOCAL = 8.0  # angstrom from CA to CA of a residue in violation, within which residues move in the second rung
 SHARES = {"full": 0.75, "local": 0.7, "hydrogens": 1.0}  # of what is left of the budget
@@ -116,24 +115,28 @@ class Task:
         return dataclasses.replace(self, start=self.complete, model=model)
 
 
-def descend(protein: Protein, settings: Settings, started: float) -> Descent:
+def descend(protein: Protein, settings: Settings, deadline: float) -> Descent:
     """Try the rungs in turn.
 
     Args:
         protein: The input.
         settings: Of the stage.
-        started: When the budget began to run, of `time.monotonic`, seconds.
+        deadline: When the seconds of the budget are spent, of `time.monotonic`.
 
     Raises:
         RelaxFailure: No rung gave a better structure; the failure of the first one.
     """
     settings = settings.resolved()
+    budget = Budget(settings.iterations, deadline)
+    budget.check()
     prepared = prepare(protein, settings.longest_bond)
-    budget = Budget(settings.iterations, started + INSIDE * settings.seconds)
     with _classified():
         task = _task(prepared, settings, budget)
+    budget.check()
     attempts: list[Attempt] = []
     for name, rung in LADDER:
+        if attempts and budget.over:
+            break
         part = budget.part(SHARES[name])
         try:
             outcome = _attempt(name, rung, task, part)
@@ -223,13 +226,14 @@ def _task(prepared: Prepared, settings: Settings, budget: Budget) -> Task:
     complete, added = atoms.add_missing_atoms(protein, runs, machine)
     forced = atoms.forced_bridges(complete, runs, settings.pairs())
     bridges = tuple(atoms.disulfides(complete, runs, settings.disulfide, forced))
+    budget.check()
     bonds = [f"disulfide bond {complete.label(i)} {complete.label(j)}" for i, j in bridges]
     start, smoothed = _smoothed(prepared, complete, bridges, (settings, machine, budget))
     complete, start = (atoms.add_terminal_oxygens(one, runs) for one in (complete, start))
     start = start if smoothed else complete
     model = build.build(start, runs, bridges, _chemistry(settings), machine)
     states = ", ".join(f"{complete.label(i)} is {state}" for i, state in model.histidines.items())
-    cut = [f"nonbonded forces end at {model.cutoff:g} A"] if model.cutoff else []
+    cut = [f"nonbonded forces end at {model.cutoff:g} A"] if model.cutoff not in (0.0, settings.cutoff) else []
     changes = (*prepared.changes, *added, *bonds, *smoothed, *filter(None, (states,)), *cut)
     return Task(prepared, complete, start, model, bridges, machine, settings, changes)
 

@@ -30,7 +30,9 @@ class Settings:
     dynamics: float = setting(0.0, "restrained molecular dynamics with cooling for bad starts, ps; 0 for none")
     iterations: int = setting(2000, "budget over all rounds, L-BFGS iterations")
     seconds: float = setting(600.0, "budget, seconds of wall time, preparation included")
-    cutoff: float = setting(0.0, "cutoff of the nonbonded forces, A; 0: none up to 6000 atoms, 16 above")
+    cutoff: float = setting(
+        8.0, "cutoff of the nonbonded forces in vacuum, A; 0, and with a solvent: none up to 6000 atoms, 16 above"
+    )
     ph: float = setting(7.0, "pH of the protonation")
     disulfide: float = setting(3.0, "longest distance of two sulphurs that are bonded, A")
     bridges: tuple[str, ...] = setting((), "pairs of cysteines to bond whatever their distance, such as A:5-A:55")

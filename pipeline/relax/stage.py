@@ -5,6 +5,7 @@ The physics (OpenMM, PDBFixer) is in `ladder` and what it imports, and is loaded
 
 import argparse
 import dataclasses
+import functools
 import importlib.metadata
 import logging
 import math
@@ -41,6 +42,8 @@ from pipeline.settings import add_flags, from_args
 if TYPE_CHECKING:
     from pipeline.relax.ladder import Descent
 
+INSIDE = 0.95  # of the seconds, for the physics and what is measured after it
+AFTERWARDS = 2.5  # times what it took to measure the input: the result is checked, measured and handed back
 _CA = rc.ATOM37_ID["CA"]
 
 log = logging.getLogger(__name__)
@@ -105,25 +108,33 @@ class RelaxResult:
     record: RelaxRecord
 
 
-def relax(protein: Protein, settings: Settings) -> RelaxResult:
+_assessed = functools.lru_cache(maxsize=1)(quality.assess)  # of the structure in hand, which is asked for twice
+
+
+def relax(protein: Protein, settings: Settings, started: float | None = None) -> RelaxResult:
     """Relax a structure within a budget; whatever goes wrong with the physics becomes the record's reason.
 
     Args:
         protein: Any structure; residues that the force field does not know are left where they are.
         settings: Force field, restraints, budget, platform.
+        started: When the budget began to run, of `time.monotonic`, seconds; now unless given.
     """
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     from pipeline.relax import ladder  # noqa: PLC0415 - the parent of an isolated run must not load OpenMM
 
+    began = time.monotonic()
+    _assessed(protein)
+    afterwards = AFTERWARDS * (time.monotonic() - began)
+    deadline = started + INSIDE * settings.seconds - afterwards
     try:
-        return _relaxed(protein, ladder.descend(protein, settings, started), settings, started)
+        return _relaxed(protein, ladder.descend(protein, settings, deadline), settings, started)
     except RelaxFailure as failure:
         return unrelaxed(protein, failure, settings, started)
 
 
 def relax_isolated(protein: Protein, settings: Settings) -> RelaxResult:
     """Do the same in a process of its own: a crash or a hang of native code becomes a reason too."""
-    with Worker(relax) as worker:
+    with Worker(relax, _assessed) as worker:
         return guarded(worker, protein, settings)
 
 
@@ -156,7 +167,7 @@ def _relaxed(protein: Protein, descent: "Descent", settings: Settings, started: 
         iterations=descent.iterations,
         energy_before=_number(outcome.energy_before),
         energy_after=_number(outcome.energy_after),
-        violations_before=quality.assess(protein),
+        violations_before=_assessed(protein),
         violations_after=quality.assess(outcome.protein),
         rmsd=round(float(np.sqrt(squared.sum() / max(mask.sum(), 1))), 4),
         ca_rmsd=round(float(np.sqrt(squared[:, _CA].sum() / max(mask[:, _CA].sum(), 1))), 4),
@@ -190,7 +201,7 @@ def handed_on(protein: Protein, settings: Settings, reason: str) -> RelaxResult:
 
 
 def _as_it_came(protein: Protein, settings: Settings, why: dict[str, str], started: float) -> RelaxResult:
-    found = quality.assess(protein)
+    found = _assessed(protein)
     record = RelaxRecord(
         status="unrelaxed",
         reason=why["reason"],
@@ -221,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser()
     arguments = flags.parse_args(argv)
     settings = from_args(Settings, arguments)
-    with Worker(relax) as worker:
+    with Worker(relax, _assessed) as worker:
         relaxer = Relaxer(settings, worker if settings.isolate else relax)
         if arguments.targets:
             failed = reasons_in(arguments.predictions) if arguments.predictions else {}

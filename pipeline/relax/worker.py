@@ -1,6 +1,7 @@
 """A process of its own for the physics: a crash or a hang of native code ends it, and not the stage."""
 
 import multiprocessing
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -11,7 +12,8 @@ from pipeline.protein import Protein
 from pipeline.relax.settings import RelaxFailure, Settings
 
 T = TypeVar("T")
-GRACE = 1.1  # of the budget, when the process of the physics is ended from outside
+GRACE = 1.05  # of the budget, when the process of the physics is ended from outside
+HALF = 0.5  # of the budget, after which the parent gets ready for that
 STRUCTURES = 100  # of one process: native code may keep memory
 
 
@@ -22,11 +24,16 @@ class Worker(Generic[T]):
     process.
 
     Args:
-        function: What the process does with a structure and the settings; found by its name there.
+        function: What the process does with a structure, the settings, and the time (of `time.monotonic`, which all
+            processes share) at which the budget began to run; found by its name there.
+        meanwhile: What is done here with a structure that takes long: what would be needed if it took too long.
     """
 
-    def __init__(self, function: Callable[[Protein, Settings], T]) -> None:
+    def __init__(
+        self, function: Callable[[Protein, Settings, float], T], meanwhile: Callable[[Protein], object] | None = None
+    ) -> None:
         self._function = function
+        self._meanwhile = meanwhile
         self._process: BaseProcess | None = None
         self._end: Connection | None = None
         self._done = 0
@@ -38,27 +45,30 @@ class Worker(Generic[T]):
         self.stop()
 
     def __call__(self, protein: Protein, settings: Settings) -> T:
-        """Return what the function gives.
+        """Return what the function gives; the start of the process counts as part of the budget.
 
         Raises:
             RelaxFailure: The process ended, or did not end in time.
         """
+        started = time.monotonic()
         if self._done >= STRUCTURES:
             self.stop()
         end = self._end or self._start()
         self._done += 1
         try:
-            end.send((protein, settings))
-            return self._received(end, GRACE * settings.seconds)
+            end.send((protein, settings, started))
+            if self._meanwhile and not end.poll(HALF * settings.seconds):
+                self._meanwhile(protein)
+            return self._received(end, started + GRACE * settings.seconds)
         except (EOFError, OSError) as error:
             raise RelaxFailure("crash", f"exit code {self._exit_code()}") from error
         except RelaxFailure:
             self.stop()
             raise
 
-    def _received(self, end: Connection, limit: float) -> T:
-        if not end.poll(limit):
-            raise RelaxFailure("budget", f"ended from outside after {limit:.0f} s")
+    def _received(self, end: Connection, deadline: float) -> T:
+        if not end.poll(max(deadline - time.monotonic(), 0)):
+            raise RelaxFailure("budget", "ended from outside")
         result: T = end.recv()
         return result
 
@@ -88,11 +98,10 @@ class Worker(Generic[T]):
         return code
 
 
-def _work(end: Connection, function: Callable[[Protein, Settings], T]) -> None:
+def _work(end: Connection, function: Callable[[Protein, Settings, float], T]) -> None:
     """Answer until the other side is closed."""
     while True:
         try:
-            protein, settings = end.recv()
-            end.send(function(protein, settings))
+            end.send(function(*end.recv()))
         except (EOFError, BrokenPipeError):
             return

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -126,13 +127,13 @@ def test_all_models_are_relaxed_once(folders, tmp_path):
 def test_one_process_does_all_until_it_ends(folders, monkeypatch):
     monkeypatch.setattr(worker, "STRUCTURES", 3)
     protein, processes = read_structure(folders[0] / "predicted.cif"), []
-    with Worker(stage._unwanted) as process:
+    with Worker(stage.handed_on) as process:
         for number in range(7):
             if number == 2:
                 with pytest.raises(RelaxFailure, match="ended: exit code 1"):
                     process(None, Settings())  # which is no structure
                 continue
-            assert process(protein, Settings(models="none")) == "not asked for (relax.models is none)"
+            assert process(protein, Settings()).record.status == "unrelaxed"
             processes.append(process._process.pid)
     assert processes[0] == processes[1]
     assert processes[2] == processes[3] == processes[4] != processes[5]
@@ -141,7 +142,18 @@ def test_one_process_does_all_until_it_ends(folders, monkeypatch):
 
 
 def test_a_process_that_takes_too_long_is_ended(folders):
-    with Worker(stage._unwanted) as process:
-        with pytest.raises(RelaxFailure, match="ended from outside after 0 s"):
-            process(None, Settings(seconds=1e-6))
-        assert process(read_structure(folders[0] / "predicted.cif"), Settings()) == ""
+    protein, ready = read_structure(folders[0] / "predicted.cif"), []
+    with Worker(stage.handed_on, ready.append) as process:
+        with pytest.raises(RelaxFailure, match="the budget was spent: ended from outside"):
+            process(protein, Settings(seconds=1e-6))
+        assert ready == [protein]  # what was done here meanwhile
+        assert process._process is None
+        assert process(protein, Settings()).record.status == "unrelaxed"
+        assert ready == [protein]
+
+
+def test_the_budget_runs_from_before_the_process_starts(folders):
+    began = time.monotonic()
+    with Worker(stage.handed_on) as process:
+        started = process(read_structure(folders[0] / "predicted.cif"), Settings()).record.reason
+    assert began <= started < time.monotonic()

@@ -4,9 +4,11 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import openmm
 import pytest
 
 from models import residue_constants as rc
@@ -15,7 +17,9 @@ from pipeline.errors import ConfigError, StageError, StructureError
 from pipeline.numbering import author_numbers
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif
+from pipeline.relax import budget, ladder
 from pipeline.relax.prepare import segments
+from pipeline.relax.settings import RelaxFailure
 from pipeline.relax.stage import Settings, main, relax, relax_isolated
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -227,8 +231,78 @@ def test_budget_of_iterations(trp_cage):
 
 
 def test_budget_from_outside(trp_cage):
-    record = relax_isolated(trp_cage, Settings(seconds=1e-6)).record
-    assert record.failure == "budget"
+    result = relax_isolated(trp_cage, Settings(seconds=1e-6))
+    assert (result.record.status, result.record.failure) == ("unrelaxed", "budget")
+    assert result.record.reason == "the budget was spent: ended from outside"
+    assert result.record.violations_before == quality.assess(trp_cage)
+    assert result.protein is trp_cage
+
+
+@pytest.mark.parametrize("left", [-1.0, 0.0], ids=["before it starts", "with none left for it"])
+def test_seconds_that_are_over_begin_nothing(trp_cage, monkeypatch, left):
+    monkeypatch.setattr(ladder, "prepare", None)  # is not called
+    settings = Settings(seconds=100)
+    result = relax(trp_cage, settings, time.monotonic() + left - 95)
+    assert (result.record.status, result.record.failure) == ("unrelaxed", "budget")
+    assert "its seconds were over before anything could be minimised" in result.record.reason
+    assert result.protein is trp_cage
+
+
+def test_seconds_that_the_preparation_takes_are_counted(trp_cage, monkeypatch):
+    """A structure whose hydrogens take the time that there is comes out as it was, and no rung is begun."""
+    clock, place = Clock(), openmm.app.Modeller.addHydrogens
+
+    def slow(*arguments, **named):
+        clock.now += 1000
+        return place(*arguments, **named)
+
+    monkeypatch.setattr(budget, "time", clock)
+    monkeypatch.setattr(openmm.app.Modeller, "addHydrogens", slow)
+    monkeypatch.setattr(ladder, "LADDER", ())
+    result = relax(trp_cage, Settings())
+    assert (result.record.status, result.record.failure) == ("unrelaxed", "budget")
+    assert result.protein is trp_cage
+
+
+def test_seconds_that_run_out_stop_the_minimiser_where_it_is(trp_cage, monkeypatch):
+    clock, report = Clock(), budget.Reporter.report
+
+    def slow(self, *arguments):
+        clock.now += 10
+        return report(self, *arguments)
+
+    monkeypatch.setattr(budget, "time", clock)
+    monkeypatch.setattr(budget.Reporter, "report", slow)
+    record = relax(_noisy(trp_cage, 0.1), Settings(seconds=300)).record
+    assert (record.status, record.rung, record.failure) == ("relaxed", "full", "budget")
+    assert record.reason == "the budget of seconds was spent before the end"
+    assert 10 < record.iterations < 30
+    assert record.energy_after < record.energy_before
+
+
+def test_where_the_seconds_are_over_no_lower_rung_is_begun(trp_cage, monkeypatch):
+    clock, rungs = Clock(), []
+
+    def fail(task, part):
+        rungs.append(part)
+        clock.now += 1000
+        part.stopped = "seconds"
+        raise RelaxFailure("worse")
+
+    monkeypatch.setattr(budget, "time", clock)
+    monkeypatch.setattr(ladder, "LADDER", (("full", fail), ("local", fail)))
+    record = relax(trp_cage, Settings()).record
+    assert (len(rungs), record.failure, record.status) == (1, "budget", "unrelaxed")
+
+
+class Clock:
+    """The clock of a budget, put forward by hand."""
+
+    def __init__(self):
+        self.now = time.monotonic()
+
+    def monotonic(self):
+        return self.now
 
 
 def test_a_crash_is_a_reason(trp_cage, monkeypatch):
