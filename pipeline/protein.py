@@ -142,6 +142,8 @@ class _Residue:
         self.letter = letter_of(self.name)
         self.heavy: dict[str, Atom] = {}
         self.hydrogens: dict[str, Atom] = {}
+        self.alternates: dict[str, None] = {}
+        self.instead = {atom.residue: None for atom in atoms if atom.residue != self.name}
         for atom in kept:
             self._add(atom)
 
@@ -154,6 +156,8 @@ class _Residue:
         atoms = self.hydrogens if atom.element.upper() in ("H", "D") else self.heavy
         if atom.element.upper() == "SE" and self.letter in _SELENIUM:
             name = _SELENIUM[self.letter]
+        if name in atoms:
+            self.alternates[name] = None
         if name not in atoms or atom.occupancy > atoms[name].occupancy:
             atoms[name] = atom
 
@@ -179,7 +183,15 @@ class _Residue:
         extra = [name for name in self.heavy if name not in allowed]
         for name in extra:
             del self.heavy[name]
-        return changes + ([f"{place} {self.name} lost {' '.join(extra)}"] if extra else [])
+        changes += [f"{place} {self.name} lost {' '.join(extra)}"] if extra else []
+        changes += (
+            [f"{place} {self.name}: {' or '.join(self.instead)} in its place is left out"] if self.instead else []
+        )
+        heavy = [name for name in self.alternates if name in self.heavy]
+        several = " ".join(heavy) or "hydrogens"
+        return changes + (
+            [f"{place} {self.name}: one of several places of {several} is read"] if self.alternates else []
+        )
 
 
 def _likeliest(atoms: Sequence[Atom]) -> str:

@@ -75,15 +75,12 @@ class Chemistry:
         solvent: A name of `SOLVENTS`.
         constraints: Whether the lengths of bonds to hydrogens are held.
         ph: Of the protonation.
-        cutoff: Of the nonbonded forces in vacuum, angstrom; 0, and with a solvent, stands for none in a small system,
-            `LARGE_CUTOFF` in a large one.
     """
 
     force_field: str
     solvent: str
     constraints: bool
     ph: float
-    cutoff: float
 
 
 def build(
@@ -99,7 +96,7 @@ def build(
         protein: With all heavy atoms of the segments, terminal oxygens too.
         segments: The residues that are in the force field.
         bridges: Pairs of cysteines.
-        chemistry: Force field, solvent, pH, cutoff.
+        chemistry: Force field, solvent, pH.
         machine: Places the hydrogens.
 
     Raises:
@@ -154,8 +151,7 @@ def _force_field(name: str, solvent: str) -> app.ForceField:
 
 def _system(topology: app.Topology, chemistry: Chemistry) -> tuple[openmm.System, float]:
     """Return the system without restraints, its forces in groups, and the cutoff in angstrom."""
-    wanted = chemistry.cutoff if chemistry.solvent == "none" else 0.0
-    cutoff = wanted or (LARGE_CUTOFF if topology.getNumAtoms() > LARGE else 0.0)
+    cutoff = LARGE_CUTOFF if topology.getNumAtoms() > LARGE else 0.0
     method: dict[str, Any] = {"nonbondedMethod": app.NoCutoff}
     if cutoff:
         method |= {

@@ -66,6 +66,14 @@ def restrain(model: Model, stiffness: np.ndarray, protein: Protein) -> Restraine
     return Restrained(model, system, force, atoms[free], constants)
 
 
+def shorten(system: openmm.System, cutoff: float) -> None:
+    """Let the nonbonded forces of a system end at a cutoff (angstrom), the charges in a reaction field."""
+    for force in system.getForces():
+        if isinstance(force, openmm.NonbondedForce):
+            force.setNonbondedMethod(openmm.NonbondedForce.CutoffNonPeriodic)
+            force.setCutoffDistance(cutoff * NANOMETRE)
+
+
 def hold(atoms: np.ndarray, stiffness: np.ndarray, positions: np.ndarray) -> openmm.CustomExternalForce:
     """Return harmonic restraints, 0.5 k (x - x0)^2.
 

@@ -233,7 +233,7 @@ def _task(prepared: Prepared, settings: Settings, budget: Budget) -> Task:
     start = start if smoothed else complete
     model = build.build(start, runs, bridges, _chemistry(settings), machine)
     states = ", ".join(f"{complete.label(i)} is {state}" for i, state in model.histidines.items())
-    cut = [f"nonbonded forces end at {model.cutoff:g} A"] if model.cutoff not in (0.0, settings.cutoff) else []
+    cut = [f"nonbonded energies end at {model.cutoff:g} A"] if model.cutoff else []
     changes = (*prepared.changes, *added, *bonds, *smoothed, *filter(None, (states,)), *cut)
     return Task(prepared, complete, start, model, bridges, machine, settings, changes)
 
@@ -256,7 +256,7 @@ def _smoothed(
 
 
 def _chemistry(settings: Settings) -> build.Chemistry:
-    return build.Chemistry(settings.force_field, settings.solvent, settings.constraints, settings.ph, settings.cutoff)
+    return build.Chemistry(settings.force_field, settings.solvent, settings.constraints, settings.ph)
 
 
 def _stiffness(prepared: Prepared, settings: Settings) -> np.ndarray:
@@ -271,8 +271,13 @@ def _stiffness(prepared: Prepared, settings: Settings) -> np.ndarray:
 
 
 def _restrained(task: Task, stiffness: np.ndarray) -> forces.Restrained:
-    """Return the system with restraints at the input, walls around ligands, and what keeps peptide bonds flat."""
+    """Return the system with restraints at the input, walls around ligands, and what keeps peptide bonds flat.
+
+    Its nonbonded forces may end nearer than those of the energies: neighbours decide where atoms go.
+    """
     model = forces.restrain(task.model, stiffness, task.complete)
+    if task.settings.cutoff and task.settings.solvent == "none":
+        forces.shorten(model.system, task.settings.cutoff)
     walls = forces.fence(task.complete, task.prepared.given, task.model.particles)
     if walls is not None:
         model.system.addForce(walls)

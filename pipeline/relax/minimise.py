@@ -9,7 +9,7 @@ from openmm import unit
 
 from pipeline.relax.atoms import NANOMETRE
 from pipeline.relax.budget import Budget, Reporter
-from pipeline.relax.build import KCAL, NONBONDED_GROUP, RESTRAINT_GROUP, SOLVENT_GROUP
+from pipeline.relax.build import KCAL, NONBONDED_GROUP, SOLVENT_GROUP
 from pipeline.relax.forces import Restrained
 from pipeline.relax.machine import Machine
 
@@ -24,7 +24,7 @@ _CHUNK = 20  # steps between two looks at the clock
 
 
 class Minimiser:
-    """One system, one context: minimise, weaken restraints, minimise again."""
+    """One system with restraints: minimise, weaken them, minimise again."""
 
     def __init__(self, model: Restrained, machine: Machine, tolerance: float, budget: Budget) -> None:
         """Take over a model.
@@ -41,23 +41,17 @@ class Minimiser:
         self._budget = budget
         self._context = machine.context(model.system)
         self._context.setPositions(model.model.positions)
+        self._bare = machine.context(model.model.system)
 
     def energy(self, positions: np.ndarray | None = None) -> float:
-        """Return the energy of the force field without restraints, kcal/mol; nan where it is no number.
+        """Return the energy of the force field without restraints, of all pairs, kcal/mol; nan where it is no number.
 
         Args:
             positions: Nanometre, shape (atoms, 3), of which to return it, instead of where the atoms are.
         """
-        if positions is not None:
-            here = self.positions()
-            self._context.setPositions(positions)
-            try:
-                return self.energy()
-            finally:
-                self._context.setPositions(here)
-        groups = {group for group in range(32) if group != RESTRAINT_GROUP}
         try:
-            state = self._context.getState(energy=True, groups=groups)
+            self._bare.setPositions(self.positions() if positions is None else positions)
+            state = self._bare.getState(energy=True)
         except openmm.OpenMMException:  # raised for a position that is nan
             return math.nan
         return float(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)) / KCAL

@@ -31,7 +31,8 @@ class Settings:
     iterations: int = setting(2000, "budget over all rounds, L-BFGS iterations")
     seconds: float = setting(600.0, "budget, seconds of wall time, preparation included")
     cutoff: float = setting(
-        8.0, "cutoff of the nonbonded forces in vacuum, A; 0, and with a solvent: none up to 6000 atoms, 16 above"
+        8.0,
+        "cutoff of the nonbonded forces that are minimised in vacuum, A; 0: that of energies (none; 6000 atoms: 16)",
     )
     ph: float = setting(7.0, "pH of the protonation")
     disulfide: float = setting(3.0, "longest distance of two sulphurs that are bonded, A")

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pipeline.relax.ladder import Descent
 
 INSIDE = 0.95  # of the seconds, for the physics and what is measured after it
-AFTERWARDS = 2.5  # times what it took to measure the input: the result is checked, measured and handed back
+AFTERWARDS = 2.0  # times what it took to measure the input: the result is checked, measured and handed back
 _CA = rc.ATOM37_ID["CA"]
 
 log = logging.getLogger(__name__)

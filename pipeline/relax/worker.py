@@ -1,6 +1,8 @@
 """A process of its own for the physics: a crash or a hang of native code ends it, and not the stage."""
 
+import contextlib
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -36,6 +38,7 @@ class Worker(Generic[T]):
         self._meanwhile = meanwhile
         self._process: BaseProcess | None = None
         self._end: Connection | None = None
+        self._sender: threading.Thread | None = None
         self._done = 0
 
     def __enter__(self) -> Self:
@@ -56,7 +59,8 @@ class Worker(Generic[T]):
         end = self._end or self._start()
         self._done += 1
         try:
-            end.send((protein, settings, started))
+            self._sender = threading.Thread(target=_send, args=(end, (protein, settings, started)), daemon=True)
+            self._sender.start()
             if self._meanwhile and not end.poll(HALF * settings.seconds):
                 self._meanwhile(protein)
             return self._received(end, started + GRACE * settings.seconds)
@@ -77,6 +81,8 @@ class Worker(Generic[T]):
         if self._process and self._end:
             self._process.kill()
             self._process.join()
+            if self._sender:
+                self._sender.join()  # it writes no more: nobody reads
             self._end.close()
         self._process, self._end, self._done = None, None, 0
 
@@ -96,6 +102,12 @@ class Worker(Generic[T]):
         code = process.exitcode if process else None
         self.stop()
         return code
+
+
+def _send(end: Connection, message: tuple[object, ...]) -> None:
+    """Hand over a message; a large one waits until the process reads, which may be never."""
+    with contextlib.suppress(OSError):  # the process is ended: who waits for its answer says so
+        end.send(message)
 
 
 def _work(end: Connection, function: Callable[[Protein, Settings, float], T]) -> None:

@@ -141,7 +141,11 @@ def test_reads_what_crystallographers_write(tmp_path):
     assert protein.atom37_positions[1, 1, 0] == 4.0
     assert protein.atom37_positions[0, rc.ATOM37_ID["SD"], 0] == 3.0
     assert protein.hydrogens is not None
-    assert protein.notes == ("not part of the protein: 1 HOH, 1 XYZ", "A:5 MSE is read as MET")
+    assert protein.notes == (
+        "not part of the protein: 1 HOH, 1 XYZ",
+        "A:5 MSE is read as MET",
+        "A:5A ALA: one of several places of CA is read",
+    )
 
 
 CIF = (
@@ -172,6 +176,8 @@ def test_of_two_residues_at_one_place_the_likeliest_is_kept(tmp_path, one_by_one
     protein = read_structure(tmp_path / "x.pdb")
     assert protein.sequence == f"G{letter}G"
     assert protein.atom37_mask[1].sum() == 3
+    kept, other = ("SER", "LYS") if letter == "S" else ("LYS", "SER")
+    assert protein.notes == (f"A:5 {kept}: {other} in its place is left out",)
 
 
 def test_alternates_without_occupancy(tmp_path):

@@ -152,6 +152,16 @@ def test_a_process_that_takes_too_long_is_ended(folders):
         assert ready == [protein]
 
 
+def test_a_large_structure_waits_for_no_process_that_does_not_read(folders, monkeypatch):
+    """More than a pipe holds is handed over while the clock runs."""
+    protein = read_structure(folders[0] / "predicted.cif")
+    large = dataclasses.replace(protein, notes=("x" * 10**6,))
+    with Worker(stage.handed_on) as process, pytest.raises(RelaxFailure, match="ended from outside"):
+        process(large, Settings(seconds=1e-6))
+    with Worker(stage.handed_on) as process:
+        assert process(large, Settings()).record.changes == large.notes
+
+
 def test_the_budget_runs_from_before_the_process_starts(folders):
     began = time.monotonic()
     with Worker(stage.handed_on) as process:

@@ -128,6 +128,42 @@ def test_a_residue_that_the_force_field_does_not_know(cage, monkeypatch):
     assert "No template found for residue 0 (ASN)" in record.reason
 
 
+def test_an_energy_that_is_no_number_ends_a_rung_at_once(strained, monkeypatch):
+    """Restraints of an infinite energy: each rung is tried once, and the one without restraints succeeds."""
+    calls, minimize = [], openmm.LocalEnergyMinimizer.minimize
+
+    def counted(context, *arguments):
+        forces = context.getSystem().getForces()
+        calls.append(any(isinstance(force, openmm.NonbondedForce) for force in forces))
+        return minimize(context, *arguments)
+
+    monkeypatch.setattr(openmm.LocalEnergyMinimizer, "minimize", counted)
+    record = relax(strained, Settings(stiffness=1e308)).record
+    assert (record.status, record.rung, record.failure) == ("relaxed", "hydrogens", "energy")
+    assert [attempt["rung"] for attempt in record.attempts] == ["full", "local"]
+    assert record.attempts[0]["reason"].startswith("the energy is no number")
+    assert calls.count(True) <= 4  # one for each rung, one for the placing of hydrogens
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (openmm.OpenMMException("Particle coordinate is NaN.  For more information, see ..."), "energy"),
+        (openmm.OpenMMException("Energy or force at minimization starting point is infinite or NaN."), "energy"),
+        (openmm.OpenMMException('There is no registered Platform called "CUDA"'), "platform"),
+        (openmm.OpenMMException("Error creating array: CL_MEM_OBJECT_ALLOCATION_FAILURE"), "memory"),
+        (openmm.OpenMMException("Called addForce() with wrong number of particles"), "topology"),
+        (MemoryError(), "memory"),
+        (ValueError("No template found for residue 3 (XYZ)"), "template"),
+        (KeyError("SG"), "topology"),
+    ],
+)
+def test_what_the_physics_raises_has_a_class(error, kind):
+    with pytest.raises(RelaxFailure, match=FAILURES[kind]) as caught, ladder._classified():
+        raise error
+    assert caught.value.kind == kind
+
+
 def test_alphafold2s_protocol(noisy):
     settings = Settings(protocol="alphafold2", stiffness=1.0)
     assert {name: getattr(settings.resolved(), name) for name in PROTOCOLS["alphafold2"]} == PROTOCOLS["alphafold2"]
