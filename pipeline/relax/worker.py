@@ -15,7 +15,7 @@ from pipeline.relax.settings import RelaxFailure, Settings
 
 T = TypeVar("T")
 GRACE = 1.05  # of the budget, when the process of the physics is ended from outside
-HALF = 0.5  # of the budget, after which the parent gets ready for that
+READY = 0.1  # of the budget, after which the parent gets ready for that
 STRUCTURES = 100  # of one process: native code may keep memory
 
 
@@ -61,7 +61,7 @@ class Worker(Generic[T]):
         try:
             self._sender = threading.Thread(target=_send, args=(end, (protein, settings, started)), daemon=True)
             self._sender.start()
-            if self._meanwhile and not end.poll(HALF * settings.seconds):
+            if self._meanwhile and not end.poll(READY * settings.seconds):
                 self._meanwhile(protein)
             return self._received(end, started + GRACE * settings.seconds)
         except (EOFError, OSError) as error:
