@@ -19,6 +19,7 @@ _SUFFIX = ".a3m"
 _LETTERS = frozenset("".join(HHBLITS_ID) + "".join(HHBLITS_ID).lower())
 _GAPS = str.maketrans("._~", "---")
 _SPACE = str.maketrans("", "", " \t")
+_STOP = "*"
 _PADDING = str.maketrans("", "", ". \t")
 _ANNOTATION = ("ss_pred", "ss_conf", "ss_dssp", "sa_dssp", "aa_dssp", "aa_pred")  # HH-suite's rows that are no sequence
 _SHOWN = 40
@@ -90,7 +91,7 @@ def _fasta(text: str, path: Path) -> list[Row]:
     found = [Row(*record) for record in _sequences(text, path)]
     is_a3m = Path(path.name.removesuffix(".gz")).suffix.lower() == _SUFFIX
     if is_a3m or len({len(row.letters.translate(_SPACE)) for row in found}) > 1:
-        return [_checked(row, row.letters.translate(_PADDING), path) for row in found]
+        return [_checked(row, row.letters.translate(_PADDING).removesuffix(_STOP), path) for row in found]
     return [_in_columns(row, path) for row in found]
 
 
@@ -140,7 +141,11 @@ def _description(content: str) -> dict[str, str]:
 
 def _in_columns(row: Row, path: Path) -> Row:
     """Read a row of a format in which all letters stand in columns."""
-    checked = _checked(row, row.letters.translate(_SPACE).translate(_GAPS), path)
+    letters = row.letters.translate(_SPACE).translate(_GAPS)
+    residues = letters.rstrip("-")
+    if residues.endswith(_STOP):  # a stop at the end is no residue, as in FASTA
+        letters = residues.removesuffix(_STOP).ljust(len(letters), "-")
+    checked = _checked(row, letters, path)
     return dataclasses.replace(checked, letters=checked.letters.upper())
 
 

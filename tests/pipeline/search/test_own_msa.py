@@ -51,6 +51,15 @@ def read(tmp_path, text, name="my.a3m", target=TARGET):
     return read_own(write(tmp_path, name, text), target)
 
 
+@pytest.mark.parametrize(("name", "text"), [("x.a3m", A3M), ("x.fasta", FASTA)])
+def test_a_stop_at_the_end_is_no_residue(tmp_path, name, text):
+    stopped = text.replace("\n>", "*\n>").replace("a*\n", "a\n").rstrip("\n") + "*\n"
+    assert stopped.count("*") == 3
+    assert list(read(tmp_path, stopped, name).rows) == EXPECTED
+    between = FASTA.replace("QISF-", "QISF*").replace("QISFW", "QISF-")  # where the others have a gap
+    assert list(read(tmp_path, between, "y.fasta").rows) == ["MKTAYIAKQRQISF", "MKT-YIAggKQRQISF", "-KTAYIAKQRQISF"]
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("packed", [False, True])
 def test_every_format_becomes_the_same_rows(tmp_path, name, packed):
