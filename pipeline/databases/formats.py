@@ -120,7 +120,7 @@ def _count_sequences(path: Path) -> Counts:
 
 
 def _refuse_nucleotides(sample: Iterable["easel.DigitalSequence[easel.AA]"], path: Path) -> None:
-    letters = "".join(sequence.textize().sequence for sequence in sample).upper()
+    letters = "".join(sequence.alphabet.decode(sequence.sequence) for sequence in sample)
     if len(letters) >= _ENOUGH and sum(map(letters.count, _DNA)) > _NEARLY_ALL * len(letters):
         raise LibraryError("expected sequences of proteins, found nucleotides", str(path), _MEND)
 

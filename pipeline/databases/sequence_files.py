@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import numpy as np
 from pyhmmer import easel
 
 from pipeline.databases.packed import DAMAGED, opened, packing
@@ -15,7 +16,9 @@ from pipeline.errors import LibraryError
 
 BLAST_ENDS = (".pal", ".pin")  # the list of the volumes of a database, the index of one volume
 _HEAD = 512  # bytes that tell formats apart
+_DAMAGED = "it is damaged or cut short"
 _MUCH = 1 << 20  # bytes; no list of volumes is so long
+_BLAST_PROBLEMS = (RuntimeError, SystemError, MemoryError)  # damaged lengths ask for any memory
 _BLAST_VERSION, _BLAST_PROTEINS = 4, 1  # the first two numbers of an index, big-endian
 _ALIAS_WORDS = ("TITLE", "DBLIST", "NSEQ", "LENGTH")  # others choose some of the sequences, which easel does not read
 _FLAT = re.compile(rb"(?P<uniprot>ID)   .*\d AA\.\s|(?P<genbank>LOCUS) .*\d aa ")
@@ -103,7 +106,9 @@ def blocks(path: Path, residues: int) -> Iterator["easel.DigitalSequenceBlock[ea
     check_blast(path)
     for volume in _volumes(path):
         with _explained(BLAST, path), _sequences(str(volume), BLAST) as sequences:
-            yield from _read_blocks(sequences, residues)
+            for block in _read_blocks(sequences, residues):
+                _check_letters(block)
+                yield block
 
 
 def _blocks_of_file(path: Path, residues: int) -> Iterator["easel.DigitalSequenceBlock[easel.AA]"]:
@@ -124,6 +129,13 @@ def _blocks_of_file(path: Path, residues: int) -> Iterator["easel.DigitalSequenc
             stream.raise_problem()
 
 
+def _check_letters(block: "easel.DigitalSequenceBlock[easel.AA]") -> None:
+    """Refuse codes that are no letters, which a damaged file gives and HMMER would take for places in its tables."""
+    last = len(block.alphabet.symbols) - 1
+    if any(len(sequence) and np.asarray(sequence.sequence).max() > last for sequence in block):
+        raise ValueError(_DAMAGED)
+
+
 def _sequences(source: str | BinaryIO, found: SequenceFormat) -> easel.SequenceFile:
     return easel.SequenceFile(source, format=found.reader, digital=True, alphabet=easel.Alphabet.amino())
 
@@ -131,9 +143,10 @@ def _sequences(source: str | BinaryIO, found: SequenceFormat) -> easel.SequenceF
 @contextlib.contextmanager
 def _explained(found: SequenceFormat, path: Path) -> Iterator[None]:
     """Say what was expected where the library says what it dislikes."""
+    problems = (OSError, ValueError, *DAMAGED)
     try:
         yield
-    except (OSError, ValueError, *DAMAGED) as error:
+    except (*problems, *_BLAST_PROBLEMS) if found == BLAST else problems as error:
         what = "FASTA file" if found in (FASTA, HMMPGMD) else found.name
         raise LibraryError(f"expected a {what} of protein sequences ({_reason(error)})", str(path)) from error
 
@@ -217,4 +230,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = (str(error) or type(error).__name__).splitlines()[0]
-    return text if text.isprintable() and "\ufffd" not in text else "it is damaged or cut short"
+    return text if text.isprintable() and "\ufffd" not in text else _DAMAGED

@@ -106,6 +106,11 @@ def test_a_letter_that_no_search_takes(tmp_path):
         count(Database("x", tmp_path / "x.fasta", "1"), Format("FASTA"))
 
 
+def test_a_header_in_another_encoding(tmp_path):
+    (tmp_path / "x.fasta").write_bytes(">a prot\xe9ine\nMKVWYACDEF\n>\xe9\nMKV\n".encode("latin-1"))
+    assert count(Database("x", tmp_path / "x.fasta", "1"), Format("FASTA")) == Counts(2, 13)
+
+
 def test_nucleotides_are_no_proteins(tmp_path):
     (tmp_path / "x.fasta").write_text(f">a\n{'ACGTTGCANN' * 30}\n>b\n{'GATTACA' * 30}\n")
     with pytest.raises(LibraryError, match=r"x\.fasta: expected sequences of proteins, found nucleotides; give"):

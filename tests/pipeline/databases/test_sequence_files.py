@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zstandard
 
@@ -138,6 +139,26 @@ def test_blast_databases_that_cannot_be_searched(place, change, message):
     assert str(caught.value).isprintable()
     with pytest.raises(LibraryError, match=message):
         list(Source.of_file(database).chunks())
+
+
+def test_a_damaged_blast_database_is_read_or_refused(place):
+    """Letters that are none must not reach HMMER's tables."""
+    rng, problems = np.random.default_rng(3), []
+    database = Database("x", place / "two", "1")
+    for _ in range(150):
+        end = rng.choice(["pin", "phr", "psq"])
+        whole = (GOLDEN / f"two.{end}").read_bytes()
+        damaged = bytearray(whole)
+        for index in rng.integers(len(whole), size=2):
+            damaged[index] = rng.integers(256)
+        (place / f"two.{end}").write_bytes(damaged)
+        try:
+            assert count(database, recognise(database)).sequences
+        except LibraryError as error:
+            problems.append(str(error))
+        (place / f"two.{end}").write_bytes(whole)
+    assert 50 < len(problems) < 150
+    assert all(map(str.isprintable, problems))
 
 
 @pytest.mark.parametrize(
