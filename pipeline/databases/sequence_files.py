@@ -18,7 +18,8 @@ BLAST_ENDS = (".pal", ".pin")  # the list of the volumes of a database, the inde
 _HEAD = 512  # bytes that tell formats apart
 _DAMAGED = "it is damaged or cut short"
 _MUCH = 1 << 20  # bytes; no list of volumes is so long
-_BLAST_PROBLEMS = (RuntimeError, SystemError, MemoryError)  # damaged lengths ask for any memory
+_PROBLEMS = (OSError, ValueError, *DAMAGED)
+_PROBLEMS_OF_BLAST = (RuntimeError, SystemError, MemoryError)  # damaged lengths ask for any memory
 _BLAST_VERSION, _BLAST_PROTEINS = 4, 1  # the first two numbers of an index, big-endian
 _ALIAS_WORDS = ("TITLE", "DBLIST", "NSEQ", "LENGTH")  # others choose some of the sequences, which easel does not read
 _FLAT = re.compile(rb"(?P<uniprot>ID)   .*\d AA\.\s|(?P<genbank>LOCUS) .*\d aa ")
@@ -143,10 +144,10 @@ def _sequences(source: str | BinaryIO, found: SequenceFormat) -> easel.SequenceF
 @contextlib.contextmanager
 def _explained(found: SequenceFormat, path: Path) -> Iterator[None]:
     """Say what was expected where the library says what it dislikes."""
-    problems = (OSError, ValueError, *DAMAGED)
+    problems = _PROBLEMS + _PROBLEMS_OF_BLAST if found == BLAST else _PROBLEMS
     try:
         yield
-    except (*problems, *_BLAST_PROBLEMS) if found == BLAST else problems as error:
+    except problems as error:
         what = "FASTA file" if found in (FASTA, HMMPGMD) else found.name
         raise LibraryError(f"expected a {what} of protein sequences ({_reason(error)})", str(path)) from error
 
