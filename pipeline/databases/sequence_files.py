@@ -132,7 +132,7 @@ def _blocks_of_file(path: Path, residues: int) -> Iterator["easel.DigitalSequenc
 
 def _check_letters(block: "easel.DigitalSequenceBlock[easel.AA]") -> None:
     """Refuse codes that are no letters, which a damaged file gives and HMMER would take for places in its tables."""
-    last = len(block.alphabet.symbols) - 1
+    last = len(easel.Alphabet.amino().symbols) - 1
     if any(len(sequence) and np.asarray(sequence.sequence).max() > last for sequence in block):
         raise ValueError(_DAMAGED)
 
