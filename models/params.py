@@ -93,6 +93,20 @@ def load(path: str | Path, config: ModelConfig) -> hk.Params:
     return nested({name: array.astype(np.float32, copy=False) for name, array in arrays.items()})
 
 
+def load_shared(path: str | Path, config: ModelConfig) -> hk.Params:
+    """Read those parameters of a file, made for another network, that have the name and the shape of one of `config`'s.
+
+    Raises:
+        ParameterFileError: The file is missing, damaged or of another format, or nothing in it fits.
+    """
+    path, expected = Path(path), shapes(config)
+    arrays = separated(_read(path)[0])
+    shared = {name: array.astype(np.float32) for name, array in arrays.items() if expected.get(name) == array.shape}
+    if not shared:
+        raise ParameterFileError(path, f"expected parameters that {config.name} shares: none fits")
+    return nested(shared)
+
+
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """Return what a file of ours says about itself; empty for a published file.
 

@@ -55,7 +55,7 @@ class SamplingSettings:
     wrong_template_fraction: float = 0.03
     partial_template_fraction: float = 0.2
     max_template_identity: float = 0.95
-    allatom_fraction: float = 0.12
+    allatom_fraction: float = 0.2
 
 
 @dataclasses.dataclass(frozen=True)

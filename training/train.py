@@ -79,7 +79,7 @@ class Sitting:
     Args:
         minutes: Longest time.
         until: Step after which it ends; None for the last of the schedule.
-        start: Weights to begin with; None for random ones.
+        start: Weights to begin with, all or some; the others are random.
     """
 
     minutes: float = 1e9
@@ -256,7 +256,9 @@ def train(
     first = source.draw(np.random.default_rng(settings.seed), settings.crops[0])
     state = initial_state(config, settings, first)
     if sitting.start is not None:
-        state = dataclasses.replace(state, params=sitting.start, mean=jax.tree.map(jnp.copy, sitting.start))
+        begun = params.nested({**params.flat(state.params), **params.flat(sitting.start)})
+        begun = jax.tree.map(jnp.array, begun)
+        state = dataclasses.replace(state, params=begun, mean=jax.tree.map(jnp.copy, begun))
     checkpoint, notes, about = output / "checkpoint.npz", output / "loss.tsv", identity(source, settings)
     if checkpoint.exists():
         state = restore(checkpoint, state, about)
@@ -337,6 +339,15 @@ def network_of(name: str) -> ModelConfig:
     return {**PRESETS, **IN_TRAINING}[name]
 
 
+def starting_weights(path: Path, config: ModelConfig) -> hk.Params:
+    """Return the weights of a file; of a file of another network, those of the same name and shape."""
+    if params.read_metadata(path).get("config", {}).get("name") == config.name:
+        return params.load(path, config)
+    shared = params.load_shared(path, config)
+    log.info("%d of %d arrays from %s", len(params.flat(shared)), len(params.shapes(config)), path)
+    return shared
+
+
 def watcher(source: dataset.ExampleSource, chains: np.ndarray, output: Path) -> Callable[[State], None]:
     """Return what measures the averaged weights: lines of `curve.tsv`."""
     predict = scores.predictor(source, source.config.recycles)
@@ -362,7 +373,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint.npz, loss.tsv and weights.npz")
-    parser.add_argument("--start", type=Path, help="weights to begin with (default: random ones)")
+    parser.add_argument("--start", type=Path, help="weights to begin with, of this network or of a similar one (default: random ones)")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time, to be resumed")
     parser.add_argument("--until", type=int, help="stop after this step, to be resumed")
     add_flags(parser, Settings)
@@ -371,7 +382,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = from_args(Settings, arguments)
     source, held = open_source(arguments, settings)
     watch = watcher(source, held.development, arguments.output) if settings.development_chains else None
-    start = params.load(arguments.start, source.config) if arguments.start else None
+    start = starting_weights(arguments.start, source.config) if arguments.start else None
     sitting = Sitting(arguments.minutes, arguments.until, start)
     state = train(source, settings, arguments.output, sitting, watch)
     made = {"step": state.step, "settings": dataclasses.asdict(settings), **source.describe()}
