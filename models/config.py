@@ -166,10 +166,52 @@ class HeadsConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class GuidanceConfig:
+    """The steps down a physical energy that end a prediction (`models/guidance.py`).
+
+    Args:
+        rounds: After each, the atoms that may clash are looked up anew.
+        steps: In a round.
+        turn: Length of the first step of rotations, as half the angle in radian; later ones are shorter.
+        shift: Of translations, angstrom.
+        twist: Of torsions, radian.
+        residues: Nearest residues that each residue may clash with.
+        atoms: Nearest of their atoms that each atom may clash with.
+        overlap: Angstrom by which van der Waals spheres may overlap.
+        overlap_sigma: Angstrom of further overlap that count as one standard deviation.
+        ca_distance: Angstrom between CA atoms of residues that are not bonded.
+        clash: Weight of overlaps against bonds and angles.
+        ramachandran: Weight of the log density of phi and psi.
+        rotamer: Weight of the log density of the side chains' torsions.
+        sure: Standard deviation of a residue's place where pLDDT is 100, angstrom.
+        unsure: The same where it is 0.
+        torsion: Standard deviation of side-chain torsions about the network's, radian.
+    """
+
+    rounds: int = 4
+    steps: int = 25
+    turn: float = 0.02
+    shift: float = 0.05
+    twist: float = 0.05
+    residues: int = 24
+    atoms: int = 16
+    overlap: float = 0.7
+    overlap_sigma: float = 0.2
+    ca_distance: float = 3.9
+    clash: float = 1.0
+    ramachandran: float = 0.5
+    rotamer: float = 0.3
+    sure: float = 0.2
+    unsure: float = 3.0
+    torsion: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """A whole network.
 
     Args:
+        guidance: Of the structure at the end of a prediction; None for the network's own structure.
         recycles: Iterations after the first, where nothing else is asked for.
         precision: Of the trunk's activations; structure module and heads have single precision always.
     """
@@ -179,6 +221,7 @@ class ModelConfig:
     evoformer: EvoformerConfig = EvoformerConfig()
     structure: StructureConfig = StructureConfig()
     heads: HeadsConfig = HeadsConfig()
+    guidance: GuidanceConfig | None = None
     recycles: int = 3
     precision: Precision = "float32"
 
@@ -271,6 +314,7 @@ def mini() -> ModelConfig:
             experimentally_resolved=False,
             handedness=True,
         ),
+        guidance=GuidanceConfig(),
         recycles=1,
     )
 

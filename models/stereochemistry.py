@@ -146,7 +146,7 @@ def energy(positions: Atom14, mask: Atom14Mask, aatype: Aatype, residue_index: R
             )
         )
     )
-    bond, angle, planarity = _peptide(positions, mask, aatype, residue_index)
+    bond, angle, planarity = peptide_energy(positions, mask, aatype, residue_index)
     return Energy(within.bond + bond, within.angle + angle, within.planarity + planarity, within.chirality)
 
 
@@ -187,10 +187,10 @@ def _volume(centre: Array, first: Array, second: Array, third: Array) -> Array:
     return jnp.sum((first - centre) * jnp.cross(second - centre, third - centre), axis=-1)
 
 
-def _peptide(
+def peptide_energy(
     positions: Atom14, mask: Atom14Mask, aatype: Aatype, residue_index: ResidueIndex
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
-    """Return energies of bonds, angles and planes between residues, given to the first of the two."""
+    """Return energies of bonds, angles and planes between residues, given to the first of the two; see `energy`."""
     ca, c, o = (positions[:-1, column] for column in (_CA, _C, _O))
     n, next_ca = positions[1:, _N], positions[1:, _CA]
     proline = (aatype[1:] == rc.RESTYPE_ID["P"]).astype(positions.dtype)

@@ -339,12 +339,12 @@ class StructureModule(hk.Module):
                 "frames": frames,
                 "atom_pos": atom14,
             },
-            **_final_atoms(aatype, seq_mask, atom14),
+            **final_atoms(aatype, seq_mask, atom14),
         }
 
 
-def _final_atoms(aatype: Aatype, seq_mask: SeqMask, atom14: Array) -> dict[str, Array]:
-    """Return the atoms of the last iteration in both layouts, with their masks."""
+def final_atoms(aatype: Aatype, seq_mask: SeqMask, atom14: Array) -> dict[str, Array]:
+    """Return the atoms of a structure (angstrom, atom14) in both layouts, with their masks, as `StructureModule` does."""
     real = seq_mask[:, None].astype(atom14.dtype)
     return {
         "final_atom14_positions": atom14,

@@ -124,10 +124,8 @@ def ramachandran(
     """
     n, ca, c = (positions[:, column] for column in (_N, _CA, _C))
     before, after = jnp.roll(positions, 1, axis=0), jnp.roll(positions, -1, axis=0)
-    omega, phi, psi = (
-        dihedral_angle(jnp.stack(points, axis=-2))
-        for points in ((before[:, _CA], before[:, _C], n, ca), (before[:, _C], n, ca, c), (n, ca, c, after[:, _N]))
-    )
+    path = (before[:, _CA], before[:, _C], n, ca, c, after[:, _N])
+    omega, phi, psi = dihedral_angle(jnp.stack([jnp.stack(path[k : k + 4], axis=-2) for k in range(3)]))
     joined = (residue_index[1:] - residue_index[:-1] == 1) * mask[:-1, _C] * mask[1:, _N]
     there = jnp.pad(joined, (1, 0)) * mask[:, : _C + 1].prod(axis=1) * jnp.pad(joined, (0, 1))
     cis = (jnp.cos(omega) > 0) & (jnp.pad(mask[:-1, _CA], (1, 0)) > 0)

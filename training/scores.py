@@ -16,6 +16,7 @@ import numpy as np
 from models import alphafold, confidence
 from models import residue_constants as rc
 from pipeline.compare import lddt
+from pipeline.predict.torsions import usual_torsions
 from training import dataset
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class Score:
 
 def predictor(source: dataset.ExampleSource, recycles: int) -> Predictor:
     """Return the prediction of CA positions (n, 3) and pLDDT (n,) from weights and an example, compiled once."""
-    network = hk.transform(lambda batch: alphafold.predict(source.config, batch, recycles))
+    densities = usual_torsions()
+    network = hk.transform(lambda batch: alphafold.predict(source.config, batch, recycles, densities=densities))
 
     @jax.jit
     def run(weights: hk.Params, example: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:

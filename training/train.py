@@ -24,12 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from models import alphafold, objective, params, torsion_density
+from models import alphafold, objective, params
 from models.config import IN_TRAINING, PRESETS, ModelConfig
-from models.physics_losses import Densities
 from pipeline import records
 from pipeline.errors import RecordError
-from pipeline.quality.statistics import statistics
+from pipeline.predict.torsions import usual_torsions
 from pipeline.settings import add_flags, from_args, setting
 from training import dataset, scores
 
@@ -164,14 +163,6 @@ def make_step(config: ModelConfig, settings: Settings) -> Any:
         return weights, mean, state, metrics
 
     return jax.jit(step, donate_argnums=(0, 1, 2))
-
-
-def usual_torsions() -> Densities:
-    """Return Foldline's own statistics of torsions, for the terms of physics."""
-    found = statistics()
-    side_chains = {letter: chi.tables for letter, chi in found.chi.items()}
-    grids = torsion_density.normalized(found.ramachandran_density), torsion_density.side_chain_grids(side_chains)
-    return Densities(*(jnp.asarray(grid, jnp.float32) for grid in grids))
 
 
 def initial_state(config: ModelConfig, settings: Settings, example: dict[str, np.ndarray]) -> State:

@@ -13,11 +13,13 @@ import numpy as np
 
 from models import alphafold, confidence, inputs, params
 from models.config import ModelConfig, Precision, shared_program
+from models.physics_losses import Densities
 from pipeline.errors import StageError, WeightsError
 from pipeline.features import RawFeatures
 from pipeline.predict import memory
 from pipeline.predict.records import Prediction, Run
 from pipeline.predict.settings import Settings, model_number
+from pipeline.predict.torsions import usual_torsions
 from pipeline.protein import Protein
 
 Arrays = dict[str, np.ndarray]
@@ -195,7 +197,9 @@ class Predictor:
     def _arguments(self, parameters: Any, batch: Arrays, entropy: np.random.SeedSequence) -> tuple[Any, ...]:
         """Return what a program is called with."""
         key = jax.random.key(int(entropy.spawn(1)[0].generate_state(1)[0])) if self.settings.dropout else None
-        return parameters, key, batch, jnp.int32(self.recycles), jnp.float32(self.settings.recycle_tolerance)
+        densities = None if self.program.guidance is None else usual_torsions()
+        progress = jnp.int32(self.recycles), jnp.float32(self.settings.recycle_tolerance)
+        return parameters, key, batch, *progress, densities
 
     def _inputs(
         self, features: RawFeatures, config: ModelConfig, sizes: inputs.Sizes, entropy: np.random.SeedSequence
@@ -217,7 +221,9 @@ class Predictor:
     def _network(self) -> hk.Transformed:
         """Return the network, with the outputs that a prediction is made of: XLA leaves out what only others need."""
 
-        def network(batch: Mapping[str, jax.Array], recycles: jax.Array, tolerance: jax.Array) -> dict[str, Any]:
+        def network(
+            batch: Mapping[str, jax.Array], recycles: jax.Array, tolerance: jax.Array, densities: Densities | None
+        ) -> dict[str, Any]:
             outputs = alphafold.predict(
                 self.program,
                 batch,
@@ -225,6 +231,7 @@ class Predictor:
                 tolerance=tolerance,
                 ensemble=self.settings.ensemble,
                 dropout=self.settings.dropout,
+                densities=densities,
             )
             structure = outputs["structure_module"]
             heads = ("predicted_lddt", "predicted_aligned_error", "ca_change", "recycles")

@@ -44,6 +44,9 @@ class Settings:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto", "numbers of the network's trunk; auto: float32 on a CPU, bfloat16 on a GPU"
     )
+    guidance: bool = setting(
+        True, "end predictions of mini with steps down a physical energy; AlphaFold 2's networks go without"
+    )
     rank_by: Literal["auto", "plddt", "ptm"] = setting(
         "auto", "score of the ranking; auto: pTM where every model has it, else mean pLDDT"
     )
@@ -67,7 +70,7 @@ class Settings:
     @property
     def configs(self) -> tuple[ModelConfig, ...]:
         """The chosen networks in the order in which they run, with the inputs that these settings give them."""
-        return tuple(_subsampled(PRESETS[name], self) for name in self.model_names)
+        return tuple(_chosen(PRESETS[name], self) for name in self.model_names)
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -149,12 +152,12 @@ def _template_rows(config: InputConfig) -> int:
     return config.max_templates if config.reserve_template_rows else 0
 
 
-def _subsampled(config: ModelConfig, settings: Settings) -> ModelConfig:
-    """Return the network with no more MSA rows than the settings allow, and never more than its own."""
+def _chosen(config: ModelConfig, settings: Settings) -> ModelConfig:
+    """Return the network with no more MSA rows than the settings allow, never more than its own, and guided if wanted."""
     clusters, extra = config.input.max_msa_clusters, config.input.max_extra_msa
     rows = dataclasses.replace(
         config.input,
         max_msa_clusters=clusters if settings.max_msa is None else min(clusters, settings.max_msa),
         max_extra_msa=extra if settings.max_extra_msa is None else min(extra, settings.max_extra_msa),
     )
-    return dataclasses.replace(config, input=rows)
+    return dataclasses.replace(config, input=rows, guidance=config.guidance if settings.guidance else None)

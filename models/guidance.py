@@ -1,0 +1,218 @@
+"""The guided structure: a few steps down a physical energy, from the structure that the network gives.
+
+A small network's backbone frames are right to some tenths of an angstrom, too little for a peptide bond. Here frames and
+torsions move until bonds and angles between residues, planes, contacts and torsions are usual ones, held where the
+network is sure of itself. Residues stay ideal: they move and turn as wholes. No parameters, and no gradient flows through it.
+
+Source of the optimiser: Kingma & Ba 2015, arXiv:1412.6980.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from models import geometry, stereochemistry, torsion_density
+from models import residue_constants as rc
+from models.config import GuidanceConfig
+from models.geometry import Rigid, table
+from models.physics_losses import Densities
+from models.shapes import Aatype, Atom14, ResidueIndex, SeqMask, Torsions
+from models.structure import place_atoms
+
+_CA = 1  # column of atom14
+_BACKBONE = 5  # the first columns of atom14: N, CA, C, O, CB
+_SG = rc.RESIDUE_ATOMS["C"].index("SG")
+_FAR = 1e3  # angstrom
+_EPSILON = 1e-6  # square angstrom
+_MEAN, _SQUARE, _FLOOR = 0.9, 0.99, 1e-8  # of the optimiser
+
+
+class Fold(NamedTuple):
+    """A structure as frames and torsions.
+
+    Args:
+        frames: Backbone frames, shape (n,), angstrom.
+        sin_cos: Sine and cosine of the seven torsions.
+    """
+
+    frames: Rigid
+    sin_cos: Torsions
+
+
+class Chain(NamedTuple):
+    """What does not move.
+
+    Args:
+        aatype: Residue types.
+        residue_index: Numbers of the residues; steps of one are peptide bonds.
+        seq_mask: 1 for real residues.
+        plddt: How sure the network is of each residue, 0 to 1.
+    """
+
+    aatype: Aatype
+    residue_index: ResidueIndex
+    seq_mask: SeqMask
+    plddt: Float[Array, " n"]
+
+
+class Move(NamedTuple):
+    """How residues differ from where they began.
+
+    Args:
+        turn: Vector of `geometry.rotation_from_vector`, in the residue's frame.
+        shift: In the residue's frame, angstrom.
+        twist: Added to the torsions, radian.
+    """
+
+    turn: Float[Array, "n 3"]
+    shift: Float[Array, "n 3"]
+    twist: Float[Array, "n 7"]
+
+
+class Contacts(NamedTuple):
+    """Atoms that each atom may stand in.
+
+    Args:
+        other: Their numbers, 14 to a residue, shape (n, 14, k).
+        lowest: Distances that are no overlap, angstrom; 0 where there is no atom, or none that counts, shape (n, 14, k).
+    """
+
+    other: Int[Array, "n 14 k"]
+    lowest: Float[Array, "n 14 k"]
+
+
+class Descent(NamedTuple):
+    """Where the optimiser is, and its running means of gradients and of their squares."""
+
+    move: Move
+    mean: Move
+    square: Move
+
+
+def guide(fold: Fold, chain: Chain, densities: Densities, config: GuidanceConfig) -> Fold:
+    """Return the structure after some steps down the energy.
+
+    Args:
+        fold: From the network.
+        chain: Its residues.
+        densities: What torsions are usual.
+        config: Weights, numbers and lengths of steps.
+    """
+    n, total = len(chain.aatype), config.rounds * config.steps
+    lengths = Move(config.turn, config.shift, config.twist)
+
+    def cost(move: Move, near: Contacts) -> Float[Array, ""]:
+        return energy(applied(move, fold), near, chain, densities, config) + held(move, chain, config)
+
+    def step(done: Int[Array, ""], state: Descent, near: Contacts) -> Descent:
+        gradient = jax.tree.map(jnp.nan_to_num, jax.grad(cost)(state.move, near))
+        mean = jax.tree.map(lambda m, g: _MEAN * m + (1 - _MEAN) * g, state.mean, gradient)
+        square = jax.tree.map(lambda s, g: _SQUARE * s + (1 - _SQUARE) * g * g, state.square, gradient)
+        size = 0.5 * (1 + jnp.cos(jnp.pi * done / total))
+        size *= jnp.sqrt(1 - _SQUARE ** (done + 1.0)) / (1 - _MEAN ** (done + 1.0))
+        move = jax.tree.map(
+            lambda x, m, s, length: x - size * length * m / (jnp.sqrt(s) + _FLOOR), state.move, mean, square, lengths
+        )
+        return Descent(move, mean, square)
+
+    def go(k: Int[Array, ""], state: Descent) -> Descent:
+        near = contacts(place_atoms(chain.aatype, *applied(state.move, fold))[1], chain, config)
+        return jax.lax.fori_loop(0, config.steps, lambda i, s: step(k * config.steps + i, s, near), state)
+
+    zero = Move(jnp.zeros((n, 3)), jnp.zeros((n, 3)), jnp.zeros((n, 7)))
+    return applied(jax.lax.fori_loop(0, config.rounds, go, Descent(zero, zero, zero)).move, fold)
+
+
+def applied(move: Move, fold: Fold) -> Fold:
+    """Return a structure that was moved."""
+    frames = fold.frames.compose(Rigid(geometry.rotation_from_vector(move.turn), move.shift))
+    sine, cosine = jnp.sin(move.twist), jnp.cos(move.twist)
+    sin, cos = fold.sin_cos[..., 0], fold.sin_cos[..., 1]
+    return Fold(frames, jnp.stack([sin * cosine + cos * sine, cos * cosine - sin * sine], axis=-1))
+
+
+def held(move: Move, chain: Chain, config: GuidanceConfig) -> Float[Array, ""]:
+    """Return what it costs to leave where the network saw a residue: the more, the surer it was."""
+    spread = config.sure + (config.unsure - config.sure) * jnp.square(1 - chain.plddt)
+    square = jnp.sum(jnp.square(move.shift), axis=-1) / jnp.square(spread)
+    square += jnp.sum(jnp.square(move.twist[:, 3:]), axis=-1) / config.torsion**2
+    return 0.5 * jnp.sum(square * chain.seq_mask)
+
+
+def energy(
+    fold: Fold, near: Contacts, chain: Chain, densities: Densities, config: GuidanceConfig
+) -> Float[Array, ""]:
+    """Return the physical energy of a structure, in half squares of standard deviations and logarithms of densities."""
+    _, positions = place_atoms(chain.aatype, *fold)
+    mask = table(rc.ATOM14_MASK, chain.aatype, positions.dtype) * chain.seq_mask[:, None]
+    residues = mask, chain.aatype, chain.residue_index
+    strain = sum(jnp.sum(_bounded(part)) for part in stereochemistry.peptide_energy(positions, *residues))
+    backbone = torsion_density.ramachandran(positions, *residues, densities.ramachandran)
+    side_chains = torsion_density.rotamers(positions, mask, chain.aatype, densities.rotamers)
+    return (
+        strain
+        + config.clash * jnp.sum(_bounded(overlaps(positions, near, config.overlap_sigma)))
+        + config.clash * jnp.sum(_bounded(crowded(positions[:, _CA], chain, config)))
+        - config.ramachandran * jnp.sum(backbone.value)
+        - config.rotamer * jnp.sum(side_chains.value)
+    )
+
+
+def contacts(positions: Atom14, chain: Chain, config: GuidanceConfig) -> Contacts:
+    """Return the nearest atoms of other residues; they are looked for in the nearest residues.
+
+    Within neighbours in sequence the backbones are exempt, and so are pairs of sulphurs of cysteines.
+    """
+    n = len(positions)
+    residues = _nearest(geometry.distances(positions[:, _CA], positions[:, _CA]), chain.seq_mask, config.residues)
+    there = table(rc.ATOM14_MASK, chain.aatype, positions.dtype) * chain.seq_mask[:, None]
+    radius = table(rc.ATOM14_RADIUS, chain.aatype, positions.dtype)
+    column = np.arange(14)
+    lowest = radius[:, :, None, None] + radius[residues][:, None] - config.overlap
+    apart = jnp.abs(chain.residue_index[:, None] - chain.residue_index[residues])[:, None, :, None]
+    backbones = ((column[:, None] < _BACKBONE) & (column < _BACKBONE))[:, None]
+    cysteine = chain.aatype == rc.RESTYPE_ID["C"]
+    sulphurs = ((column[:, None] == _SG) & (column == _SG))[:, None] & (cysteine[:, None] & cysteine[residues])[
+        :, None, :, None
+    ]
+    counted = ((apart > 1) | ((apart == 1) & ~backbones)) & ~sulphurs
+    lowest = lowest * counted * there[:, :, None, None] * there[residues][:, None]
+    gap = positions[:, :, None, None] - positions[residues][:, None]
+    room = jnp.sqrt(sum(jnp.square(gap[..., axis]) for axis in range(3))) - lowest
+    room = jnp.where(lowest > 0, room, _FAR).reshape(n, 14, -1)
+    chosen = jax.lax.top_k(-room, min(config.atoms, room.shape[-1]))[1]
+    other = (residues[:, :, None] * 14 + column).reshape(n, 1, -1)
+    return Contacts(
+        jnp.take_along_axis(jnp.broadcast_to(other, room.shape), chosen, axis=-1),
+        jnp.take_along_axis(lowest.reshape(room.shape), chosen, axis=-1),
+    )
+
+
+def _nearest(distance: Float[Array, "n n"], seq_mask: SeqMask, number: int) -> Int[Array, "n k"]:
+    """Return the nearest real residues of each residue, itself among them."""
+    return jax.lax.top_k(-jnp.where(seq_mask[None, :] > 0, distance, _FAR), min(number, len(distance)))[1]
+
+
+def overlaps(positions: Atom14, near: Contacts, sigma: float) -> Float[Array, "n 14 k"]:
+    """Return half the squares of how far atoms stand in others, in `sigma` (angstrom)."""
+    # Each pair is met from both sides, so moving one of them suffices; a gradient through `other` would be a slow scatter.
+    there = jax.lax.stop_gradient(positions).reshape(-1, 3)[near.other]
+    gap = positions[:, :, None] - there
+    distance = jnp.sqrt(sum(jnp.square(gap[..., axis]) for axis in range(3)) + _EPSILON)
+    return 0.5 * jnp.square(jax.nn.relu(near.lowest - distance) / sigma)
+
+
+def crowded(ca: Float[Array, "n 3"], chain: Chain, config: GuidanceConfig) -> Float[Array, "n n"]:
+    """Return half the squares of how far CA atoms that are not neighbours in sequence are too near, as `overlaps`."""
+    apart = jnp.abs(chain.residue_index[:, None] - chain.residue_index) > 1
+    counted = apart * chain.seq_mask[:, None] * chain.seq_mask
+    return 0.5 * jnp.square(counted * jax.nn.relu(config.ca_distance - geometry.distances(ca, ca)) / config.overlap_sigma)
+
+
+def _bounded(energy: Array) -> Array:
+    """Return a harmonic energy as what grows linearly with the deviation where that is large."""
+    return jnp.sqrt(1 + 2 * energy) - 1

@@ -1,0 +1,135 @@
+"""The guided structure: what strains goes, what is right stays, and neither motion nor padding changes it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models import geometry, guidance, stereochemistry
+from models import residue_constants as rc
+from models.config import GuidanceConfig
+from models.guidance import Chain, Fold
+from models.structure import place_atoms
+from pipeline.predict.torsions import usual_torsions
+
+SEED, N = 3, 13
+RISE, TURN, RADIUS = 1.5, np.deg2rad(100.0), 2.3  # of CA atoms along a helix, angstrom and radian
+
+
+@pytest.fixture(scope="module")
+def densities():
+    return usual_torsions()
+
+
+def chain(n=N, plddt=0.8, seed=SEED):
+    aatype = np.random.default_rng(seed).integers(0, 20, n)
+    return Chain(jnp.asarray(aatype), jnp.arange(n), jnp.ones(n), jnp.full(n, plddt))
+
+
+def helix(n=N, noise=0.3, seed=SEED):
+    """Return frames along a helix of CA atoms, with noise, and random side chains."""
+    rng = np.random.default_rng(seed)
+    angle = TURN * np.arange(-1, n + 1)
+    trace = np.stack([RADIUS * np.cos(angle), RADIUS * np.sin(angle), RISE * np.arange(-1, n + 1)], axis=-1)
+    trace = jnp.asarray(trace + noise * rng.normal(size=trace.shape), jnp.float32)
+    frames = geometry.backbone_frames(trace[:-2], trace[1:-1], trace[2:])
+    angles = rng.uniform(-np.pi, np.pi, (n, 7))
+    return Fold(frames, jnp.asarray(np.stack([np.sin(angles), np.cos(angles)], axis=-1), jnp.float32))
+
+
+def strain(fold, residues):
+    _, positions = place_atoms(residues.aatype, *fold)
+    mask = geometry.table(rc.ATOM14_MASK, residues.aatype, jnp.float32)
+    bond, angle, _ = stereochemistry.peptide_energy(positions, mask, residues.aatype, residues.residue_index)
+    return np.sqrt(2 * np.asarray(bond)), np.sqrt(2 * np.asarray(angle))
+
+
+def ca_distances(fold):
+    ca = fold.frames.translation
+    return np.asarray(geometry.distances(ca, ca))
+
+
+def test_bonds_and_angles_come_into_range(densities):
+    residues, start = chain(), helix()
+    end = guidance.guide(start, residues, densities, GuidanceConfig())
+    before, after = strain(start, residues), strain(end, residues)
+    assert np.mean(before[0] > 4) > 0.5  # the start is strained: more than four standard deviations off
+    for deviations in after:
+        assert np.mean(deviations > 4) < 0.1
+    assert np.abs(ca_distances(end) - ca_distances(start)).max() < 2.5  # and it is still the same fold
+
+
+def test_sure_residues_are_held(densities):
+    start = helix()
+    moved = [
+        guidance.guide(start, chain(plddt=plddt), densities, GuidanceConfig()).frames.translation for plddt in (0.95, 0.2)
+    ]
+    sure, unsure = (np.abs(np.asarray(x - start.frames.translation)).mean() for x in moved)
+    assert sure < 0.8 * unsure
+
+
+def test_atoms_in_one_another_part(densities):
+    residues, fold = chain(), helix(noise=0.0)
+    through = fold.frames.translation.at[N - 1].set(fold.frames.translation[2] + jnp.array([0.5, 0.3, 0.2]))
+    start = fold._replace(frames=fold.frames._replace(translation=through))
+    end = guidance.guide(start, residues, densities, GuidanceConfig())
+    assert ca_distances(start)[2, N - 1] < 1
+    assert ca_distances(end)[2, N - 1] > 3
+
+
+def test_a_motion_of_the_whole_changes_nothing_else(densities):
+    residues, start = chain(), helix()
+    turn = geometry.rotation_from_vector(jnp.array([0.3, -0.7, 0.2]))
+    motion = geometry.Rigid(turn[None], jnp.array([[5.0, -3.0, 11.0]]))
+    config = dataclasses.replace(GuidanceConfig(), steps=5)
+    here = guidance.guide(start, residues, densities, config)
+    there = guidance.guide(start._replace(frames=motion.compose(start.frames)), residues, densities, config)
+    np.testing.assert_allclose(ca_distances(there), ca_distances(here), atol=2e-3)
+
+
+def test_padding_changes_nothing(densities):
+    more = 4
+    residues, start = chain(), helix()
+    padded = Chain(
+        jnp.pad(residues.aatype, (0, more)),
+        jnp.pad(residues.residue_index, (0, more)),
+        jnp.pad(residues.seq_mask, (0, more)),
+        jnp.pad(residues.plddt, (0, more)),
+    )
+    nowhere = geometry.identity((more,))
+    longer = Fold(
+        geometry.Rigid(*(jnp.concatenate(parts) for parts in zip(start.frames, nowhere, strict=True))),
+        jnp.pad(start.sin_cos, ((0, more), (0, 0), (0, 0)), constant_values=0.7),
+    )
+    config = dataclasses.replace(GuidanceConfig(), steps=5)
+    alone, within = (guidance.guide(*x, densities, config) for x in ((start, residues), (longer, padded)))
+    np.testing.assert_allclose(within.frames.translation[:N], alone.frames.translation, atol=1e-4)
+    np.testing.assert_allclose(within.sin_cos[:N], alone.sin_cos, atol=1e-3)
+
+
+def test_contacts_leave_out_what_is_bonded():
+    residues, fold = chain(), helix(noise=0.0)
+    _, positions = place_atoms(residues.aatype, *fold)
+    found = guidance.contacts(positions, residues, GuidanceConfig())
+    there = np.asarray(found.lowest) > 0
+    assert there.any()
+    own, other = np.nonzero(there)[0], np.asarray(found.other)[there] // 14
+    assert (own != other).all()
+    backbone = (np.nonzero(there)[1] < 5) & (np.asarray(found.other)[there] % 14 < 5)
+    assert (np.abs(own - other)[backbone] > 1).all()
+
+
+def test_overlap_of_two_atoms_is_counted_from_both(densities):
+    sigma, gap = 0.2, 2.0
+    positions = jnp.zeros((2, 14, 3)).at[1, :, 0].set(100.0).at[1, 1, 0].set(gap)
+    other = jnp.zeros((2, 14, 1), jnp.int32).at[0, 1, 0].set(14 + 1).at[1, 1, 0].set(1)
+    lowest = jnp.zeros((2, 14, 1)).at[:, 1, 0].set(3.0)
+    near = guidance.Contacts(other, lowest)
+    found = np.asarray(guidance.overlaps(positions, near, sigma))
+    np.testing.assert_allclose(found[:, 1, 0], 0.5 * ((3.0 - gap) / sigma) ** 2, rtol=1e-5)
+    assert found.sum() == pytest.approx(found[:, 1, 0].sum())
+    gradient = jax.grad(lambda x: guidance.overlaps(x, near, sigma).sum())(positions)
+    np.testing.assert_allclose(gradient[0, 1], -gradient[1, 1], rtol=1e-5)  # they push each other apart
+    assert gradient[0, 1, 0] > 0
