@@ -22,8 +22,8 @@ from pipeline.protein import Protein, read_structure
 from pipeline.quality.rotamers import chi_angles
 from pipeline.relax.atoms import add_missing_atoms
 from pipeline.relax.machine import choose_machine
-from pipeline.relax.pack import build_side_chains
 from pipeline.relax.prepare import segments
+from pipeline.side_chains.pack import build_side_chains
 
 HEAD = (
     *("structure", "side chains", "chi-1 right: ours", "PDBFixer", "both chi right: ours", "PDBFixer"),

@@ -17,7 +17,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from models import evoformer, guidance, heads, residue_constants, scaling, structure, templates, threading
-from models.config import GuidanceConfig, ModelConfig
+from models.config import ModelConfig
 from models.evoformer import Representations
 from models.geometry import Rigid
 from models.physics_losses import Densities
@@ -167,7 +167,6 @@ def predict(
     tolerance: Float[Array, ""] | float = 0.0,
     ensemble: int = 1,
     dropout: bool = False,
-    densities: Densities | None = None,
 ) -> Outputs:
     """Run the network with recycling, compiled once for every number of recycles. Not for gradients: see `forward`.
 
@@ -178,8 +177,6 @@ def predict(
         tolerance: Recycling ends early where the CA distances change by less than this, angstrom.
         ensemble: Samples whose representations are averaged in each iteration (Suppl. 1.11.2).
         dropout: Whether to drop rows and columns, for results that differ with the random key.
-        densities: What torsions are usual, for networks whose structure is guided (`models/guidance.py`); None to leave it
-            as the network gave it.
 
     Returns:
         The last iteration's outputs (see `AlphaFoldIteration.read`); `ca_change`, shape (iterations - 1,): the change
@@ -208,23 +205,28 @@ def predict(
     start = _Progress(first, nothing, unfolded, jnp.zeros(x.iterations, seq_mask.dtype))
     end = jax.lax.while_loop(goes_on, iterate, start)
     outputs = x.read(x.learned, end.representations, end.folded)
-    if config.guidance is not None and densities is not None:
-        sample = {name: batch[name][0] for name in ("aatype", "residue_index", "seq_mask")}
-        outputs["structure_module"] = _guided(config.guidance, sample, outputs, densities)
     return {**outputs, "ca_change": end.changes[1:], "recycles": end.done - 1}
 
 
-def _guided(config: GuidanceConfig, batch: Batch, outputs: Outputs, densities: Densities) -> Outputs:
-    """Return the results of the structure module with the guided structure in place of the final one."""
+def guided(config: ModelConfig, batch: Batch, outputs: Outputs, densities: Densities) -> Outputs:
+    """Return the outputs of `predict` with the guided structure as the final one, where the network has it so.
+
+    Args:
+        config: The network.
+        batch: Its inputs, as for `predict`.
+        outputs: Of `predict`.
+        densities: What torsions are usual.
+    """
+    if config.guidance is None:
+        return outputs
     folded, logits = outputs["structure_module"], outputs["predicted_lddt"]["logits"]
     bins = logits.shape[-1]
     plddt = jax.nn.softmax(logits) @ ((jnp.arange(bins) + 0.5) / bins)
-    chain = guidance.Chain(batch["aatype"], batch["residue_index"], batch["seq_mask"], plddt)
+    chain = guidance.Chain(*(batch[name][0] for name in ("aatype", "residue_index", "seq_mask")), plddt)
     frames = Rigid(folded["rotations"][-1], folded["translations"][-1])
     fold = guidance.Fold(frames, folded["sidechains"]["angles_sin_cos"][-1])
-    moved = guidance.guide(fold, chain, densities, config)
-    _, atom14 = structure.place_atoms(chain.aatype, *moved)
-    return {**folded, **structure.final_atoms(chain.aatype, chain.seq_mask, atom14)}
+    _, atom14 = structure.place_atoms(chain.aatype, *guidance.guide(fold, chain, densities, config.guidance))
+    return {**outputs, "structure_module": {**folded, **structure.final_atoms(chain.aatype, chain.seq_mask, atom14)}}
 
 
 def forward(

@@ -174,7 +174,7 @@ class GuidanceConfig:
         steps: In a round.
         turn: Length of the first step of rotations, as half the angle in radian; later ones are shorter.
         shift: Of translations, angstrom.
-        twist: Of torsions, radian.
+        twist: Of psi, which turns O, radian.
         residues: Nearest residues that each residue may clash with.
         atoms: Nearest of their atoms that each atom may clash with.
         overlap: Angstrom by which van der Waals spheres may overlap.
@@ -182,28 +182,24 @@ class GuidanceConfig:
         ca_distance: Angstrom between CA atoms of residues that are not bonded.
         clash: Weight of overlaps against bonds and angles.
         ramachandran: Weight of the log density of phi and psi.
-        rotamer: Weight of the log density of the side chains' torsions.
         sure: Standard deviation of a residue's place where pLDDT is 100, angstrom.
         unsure: The same where it is 0.
-        torsion: Standard deviation of side-chain torsions about the network's, radian.
     """
 
     rounds: int = 4
-    steps: int = 25
-    turn: float = 0.02
-    shift: float = 0.05
-    twist: float = 0.05
+    steps: int = 50
+    turn: float = 0.04
+    shift: float = 0.1
+    twist: float = 0.1
     residues: int = 24
     atoms: int = 16
     overlap: float = 0.7
     overlap_sigma: float = 0.2
     ca_distance: float = 3.9
-    clash: float = 1.0
-    ramachandran: float = 0.5
-    rotamer: float = 0.3
+    clash: float = 2.0
+    ramachandran: float = 1.0
     sure: float = 0.2
     unsure: float = 3.0
-    torsion: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True)

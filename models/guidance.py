@@ -1,13 +1,14 @@
 """The guided structure: a few steps down a physical energy, from the structure that the network gives.
 
-A small network's backbone frames are right to some tenths of an angstrom, too little for a peptide bond. Here frames and
-torsions move until bonds and angles between residues, planes, contacts and torsions are usual ones, held where the
-network is sure of itself. Residues stay ideal: they move and turn as wholes. No parameters, and no gradient flows through it.
+A small network's backbone frames are right to some tenths of an angstrom, too little for a peptide bond. Here the
+backbone moves until bonds and angles between residues, planes, contacts and torsions are usual ones, held where the
+network is sure of itself. Residues stay ideal: they move and turn as wholes. Side chains beyond CB are not seen, only
+carried along. Nothing of it is learned.
 
 Source of the optimiser: Kingma & Ba 2015, arXiv:1412.6980.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +21,12 @@ from models import residue_constants as rc
 from models.config import GuidanceConfig
 from models.geometry import Rigid, table
 from models.physics_losses import Densities
-from models.shapes import Aatype, Atom14, ResidueIndex, SeqMask, Torsions
+from models.shapes import Aatype, ResidueIndex, SeqMask, Torsions
 from models.structure import place_atoms
 
 _CA = 1  # column of atom14
-_BACKBONE = 5  # the first columns of atom14: N, CA, C, O, CB
-_SG = rc.RESIDUE_ATOMS["C"].index("SG")
+_ATOMS = 5  # the first columns of atom14: N, CA, C, O, CB
+_PSI = 2  # of the seven torsions
 _FAR = 1e3  # angstrom
 _EPSILON = 1e-6  # square angstrom
 _MEAN, _SQUARE, _FLOOR = 0.9, 0.99, 1e-8  # of the optimiser
@@ -65,24 +66,24 @@ class Move(NamedTuple):
     Args:
         turn: Vector of `geometry.rotation_from_vector`, in the residue's frame.
         shift: In the residue's frame, angstrom.
-        twist: Added to the torsions, radian.
+        twist: Added to psi, radian.
     """
 
     turn: Float[Array, "n 3"]
     shift: Float[Array, "n 3"]
-    twist: Float[Array, "n 7"]
+    twist: Float[Array, " n"]
 
 
 class Contacts(NamedTuple):
     """Atoms that each atom may stand in.
 
     Args:
-        other: Their numbers, 14 to a residue, shape (n, 14, k).
-        lowest: Distances that are no overlap, angstrom; 0 where there is no atom, or none that counts, shape (n, 14, k).
+        other: Their numbers, five to a residue, shape (n, 5, k).
+        lowest: Distances that are no overlap, angstrom; 0 where no atom counts, shape (n, 5, k).
     """
 
-    other: Int[Array, "n 14 k"]
-    lowest: Float[Array, "n 14 k"]
+    other: Int[Array, "n 5 k"]
+    lowest: Float[Array, "n 5 k"]
 
 
 class Descent(NamedTuple):
@@ -103,7 +104,7 @@ def guide(fold: Fold, chain: Chain, densities: Densities, config: GuidanceConfig
         config: Weights, numbers and lengths of steps.
     """
     n, total = len(chain.aatype), config.rounds * config.steps
-    lengths = Move(config.turn, config.shift, config.twist)
+    lengths = Move(*(jnp.float32(x) for x in (config.turn, config.shift, config.twist)))
 
     def cost(move: Move, near: Contacts) -> Float[Array, ""]:
         return energy(applied(move, fold), near, chain, densities, config) + held(move, chain, config)
@@ -120,10 +121,10 @@ def guide(fold: Fold, chain: Chain, densities: Densities, config: GuidanceConfig
         return Descent(move, mean, square)
 
     def go(k: Int[Array, ""], state: Descent) -> Descent:
-        near = contacts(place_atoms(chain.aatype, *applied(state.move, fold))[1], chain, config)
+        near = contacts(backbone(applied(state.move, fold), chain), chain, config)
         return jax.lax.fori_loop(0, config.steps, lambda i, s: step(k * config.steps + i, s, near), state)
 
-    zero = Move(jnp.zeros((n, 3)), jnp.zeros((n, 3)), jnp.zeros((n, 7)))
+    zero = Move(jnp.zeros((n, 3)), jnp.zeros((n, 3)), jnp.zeros(n))
     return applied(jax.lax.fori_loop(0, config.rounds, go, Descent(zero, zero, zero)).move, fold)
 
 
@@ -131,65 +132,56 @@ def applied(move: Move, fold: Fold) -> Fold:
     """Return a structure that was moved."""
     frames = fold.frames.compose(Rigid(geometry.rotation_from_vector(move.turn), move.shift))
     sine, cosine = jnp.sin(move.twist), jnp.cos(move.twist)
-    sin, cos = fold.sin_cos[..., 0], fold.sin_cos[..., 1]
-    return Fold(frames, jnp.stack([sin * cosine + cos * sine, cos * cosine - sin * sine], axis=-1))
+    sin, cos = fold.sin_cos[:, _PSI, 0], fold.sin_cos[:, _PSI, 1]
+    psi = jnp.stack([sin * cosine + cos * sine, cos * cosine - sin * sine], axis=-1)
+    return Fold(frames, fold.sin_cos.at[:, _PSI].set(psi))
 
 
 def held(move: Move, chain: Chain, config: GuidanceConfig) -> Float[Array, ""]:
     """Return what it costs to leave where the network saw a residue: the more, the surer it was."""
     spread = config.sure + (config.unsure - config.sure) * jnp.square(1 - chain.plddt)
-    square = jnp.sum(jnp.square(move.shift), axis=-1) / jnp.square(spread)
-    square += jnp.sum(jnp.square(move.twist[:, 3:]), axis=-1) / config.torsion**2
-    return 0.5 * jnp.sum(square * chain.seq_mask)
+    return 0.5 * jnp.sum(jnp.sum(jnp.square(move.shift), axis=-1) / jnp.square(spread) * chain.seq_mask)
 
 
-def energy(
-    fold: Fold, near: Contacts, chain: Chain, densities: Densities, config: GuidanceConfig
-) -> Float[Array, ""]:
+def backbone(fold: Fold, chain: Chain) -> Float[Array, "n 5 3"]:
+    """Return N, CA, C, O and CB, angstrom."""
+    return place_atoms(chain.aatype, *fold)[1][:, :_ATOMS]
+
+
+def energy(fold: Fold, near: Contacts, chain: Chain, densities: Densities, config: GuidanceConfig) -> Float[Array, ""]:
     """Return the physical energy of a structure, in half squares of standard deviations and logarithms of densities."""
-    _, positions = place_atoms(chain.aatype, *fold)
-    mask = table(rc.ATOM14_MASK, chain.aatype, positions.dtype) * chain.seq_mask[:, None]
+    positions, mask = backbone(fold, chain), _exists(chain)
     residues = mask, chain.aatype, chain.residue_index
     strain = sum(jnp.sum(_bounded(part)) for part in stereochemistry.peptide_energy(positions, *residues))
-    backbone = torsion_density.ramachandran(positions, *residues, densities.ramachandran)
-    side_chains = torsion_density.rotamers(positions, mask, chain.aatype, densities.rotamers)
+    torsions = torsion_density.ramachandran(positions, *residues, densities.ramachandran)
     return (
         strain
         + config.clash * jnp.sum(_bounded(overlaps(positions, near, config.overlap_sigma)))
         + config.clash * jnp.sum(_bounded(crowded(positions[:, _CA], chain, config)))
-        - config.ramachandran * jnp.sum(backbone.value)
-        - config.rotamer * jnp.sum(side_chains.value)
+        - config.ramachandran * jnp.sum(torsions.value)
     )
 
 
-def contacts(positions: Atom14, chain: Chain, config: GuidanceConfig) -> Contacts:
-    """Return the nearest atoms of other residues; they are looked for in the nearest residues.
-
-    Within neighbours in sequence the backbones are exempt, and so are pairs of sulphurs of cysteines.
-    """
+def contacts(positions: Float[Array, "n 5 3"], chain: Chain, config: GuidanceConfig) -> Contacts:
+    """Return the nearest atoms of other residues, neighbours in sequence left out."""
     n = len(positions)
     residues = _nearest(geometry.distances(positions[:, _CA], positions[:, _CA]), chain.seq_mask, config.residues)
-    there = table(rc.ATOM14_MASK, chain.aatype, positions.dtype) * chain.seq_mask[:, None]
-    radius = table(rc.ATOM14_RADIUS, chain.aatype, positions.dtype)
-    column = np.arange(14)
-    lowest = radius[:, :, None, None] + radius[residues][:, None] - config.overlap
-    apart = jnp.abs(chain.residue_index[:, None] - chain.residue_index[residues])[:, None, :, None]
-    backbones = ((column[:, None] < _BACKBONE) & (column < _BACKBONE))[:, None]
-    cysteine = chain.aatype == rc.RESTYPE_ID["C"]
-    sulphurs = ((column[:, None] == _SG) & (column == _SG))[:, None] & (cysteine[:, None] & cysteine[residues])[
-        :, None, :, None
-    ]
-    counted = ((apart > 1) | ((apart == 1) & ~backbones)) & ~sulphurs
-    lowest = lowest * counted * there[:, :, None, None] * there[residues][:, None]
+    there = _exists(chain)
+    radius = table(rc.ATOM14_RADIUS, chain.aatype, positions.dtype)[:, :_ATOMS]
+    apart = jnp.abs(chain.residue_index[:, None] - chain.residue_index[residues]) > 1
+    counted = apart[:, None, :, None] * there[:, :, None, None] * there[residues][:, None]
+    lowest = counted * (radius[:, :, None, None] + radius[residues][:, None] - config.overlap)
     gap = positions[:, :, None, None] - positions[residues][:, None]
     room = jnp.sqrt(sum(jnp.square(gap[..., axis]) for axis in range(3))) - lowest
-    room = jnp.where(lowest > 0, room, _FAR).reshape(n, 14, -1)
+    room = jnp.where(lowest > 0, room, _FAR).reshape(n, _ATOMS, -1)
     chosen = jax.lax.top_k(-room, min(config.atoms, room.shape[-1]))[1]
-    other = (residues[:, :, None] * 14 + column).reshape(n, 1, -1)
-    return Contacts(
-        jnp.take_along_axis(jnp.broadcast_to(other, room.shape), chosen, axis=-1),
-        jnp.take_along_axis(lowest.reshape(room.shape), chosen, axis=-1),
-    )
+    other = jnp.broadcast_to((residues[:, :, None] * _ATOMS + np.arange(_ATOMS)).reshape(n, 1, -1), room.shape)
+    return Contacts(*(jnp.take_along_axis(x.reshape(room.shape), chosen, axis=-1) for x in (other, lowest)))
+
+
+def _exists(chain: Chain) -> Float[Array, "n 5"]:
+    """Return which of the atoms the residues have."""
+    return table(rc.ATOM14_MASK, chain.aatype, chain.seq_mask.dtype)[:, :_ATOMS] * chain.seq_mask[:, None]
 
 
 def _nearest(distance: Float[Array, "n n"], seq_mask: SeqMask, number: int) -> Int[Array, "n k"]:
@@ -197,9 +189,9 @@ def _nearest(distance: Float[Array, "n n"], seq_mask: SeqMask, number: int) -> I
     return jax.lax.top_k(-jnp.where(seq_mask[None, :] > 0, distance, _FAR), min(number, len(distance)))[1]
 
 
-def overlaps(positions: Atom14, near: Contacts, sigma: float) -> Float[Array, "n 14 k"]:
+def overlaps(positions: Float[Array, "n 5 3"], near: Contacts, sigma: float) -> Float[Array, "n 5 k"]:
     """Return half the squares of how far atoms stand in others, in `sigma` (angstrom)."""
-    # Each pair is met from both sides, so moving one of them suffices; a gradient through `other` would be a slow scatter.
+    # Each pair is met from both sides, so one of them moves; a gradient through `other` would be a slow scatter.
     there = jax.lax.stop_gradient(positions).reshape(-1, 3)[near.other]
     gap = positions[:, :, None] - there
     distance = jnp.sqrt(sum(jnp.square(gap[..., axis]) for axis in range(3)) + _EPSILON)
@@ -210,7 +202,9 @@ def crowded(ca: Float[Array, "n 3"], chain: Chain, config: GuidanceConfig) -> Fl
     """Return half the squares of how far CA atoms that are not neighbours in sequence are too near, as `overlaps`."""
     apart = jnp.abs(chain.residue_index[:, None] - chain.residue_index) > 1
     counted = apart * chain.seq_mask[:, None] * chain.seq_mask
-    return 0.5 * jnp.square(counted * jax.nn.relu(config.ca_distance - geometry.distances(ca, ca)) / config.overlap_sigma)
+    return 0.5 * jnp.square(
+        counted * jax.nn.relu(config.ca_distance - geometry.distances(ca, ca)) / config.overlap_sigma
+    )
 
 
 def _bounded(energy: Array) -> Array:

@@ -344,7 +344,7 @@ class StructureModule(hk.Module):
 
 
 def final_atoms(aatype: Aatype, seq_mask: SeqMask, atom14: Array) -> dict[str, Array]:
-    """Return the atoms of a structure (angstrom, atom14) in both layouts, with their masks, as `StructureModule` does."""
+    """Return the atoms of a structure (atom14, angstrom) in both layouts, with masks, as `StructureModule` does."""
     real = seq_mask[:, None].astype(atom14.dtype)
     return {
         "final_atom14_positions": atom14,

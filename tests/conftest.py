@@ -20,6 +20,12 @@ def shared():
 
 
 @pytest.fixture(scope="session")
+def golden():
+    """Return the folder of small reference files of the pipeline."""
+    return Path(__file__).parent / "pipeline" / "golden"
+
+
+@pytest.fixture(scope="session")
 def smallest():
     """Return the config of a small `mini` that starts at the origin and reads no templates: quick to compile."""
     from models import config  # noqa: PLC0415 - after JAX has been told of its cache

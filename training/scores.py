@@ -6,7 +6,7 @@ No held-back chain has a hit among the training chains; the templates shown are 
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import haiku as hk
 import jax
@@ -47,7 +47,12 @@ class Score:
 def predictor(source: dataset.ExampleSource, recycles: int) -> Predictor:
     """Return the prediction of CA positions (n, 3) and pLDDT (n,) from weights and an example, compiled once."""
     densities = usual_torsions()
-    network = hk.transform(lambda batch: alphafold.predict(source.config, batch, recycles, densities=densities))
+
+    def guided(batch: dataset.Arrays) -> dict[str, Any]:
+        outputs = alphafold.predict(source.config, batch, recycles)
+        return outputs if hk.running_init() else alphafold.guided(source.config, batch, outputs, densities)
+
+    network = hk.transform(guided)
 
     @jax.jit
     def run(weights: hk.Params, example: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-"""Make what relaxation builds atoms from (`pipeline/relax/statistics.npz`): rotamers, and peptide planes by CA atoms.
+"""Make what missing atoms are built from (`pipeline/side_chains/statistics.npz`): rotamers, and peptide planes.
 
     python -m training.side_chain_statistics --allatom work/allatom.npz
 
@@ -19,7 +19,8 @@ import numpy as np
 from models import residue_constants as rc
 from pipeline import quality
 from pipeline.records import write_npz
-from pipeline.relax import rotamers, trace
+from pipeline.relax import trace
+from pipeline.side_chains import rotamers
 from training.dataset import AllAtomChains
 
 WIDTH = 15.0  # degrees, standard deviation of the smoothing over phi and psi

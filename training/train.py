@@ -364,7 +364,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint.npz, loss.tsv and weights.npz")
-    parser.add_argument("--start", type=Path, help="weights to begin with, of this network or of a similar one (default: random ones)")
+    parser.add_argument(
+        "--start", type=Path, help="weights to begin with, of this network or of a similar one (default: random ones)"
+    )
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time, to be resumed")
     parser.add_argument("--until", type=int, help="stop after this step, to be resumed")
     add_flags(parser, Settings)

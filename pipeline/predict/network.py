@@ -21,6 +21,7 @@ from pipeline.predict.records import Prediction, Run
 from pipeline.predict.settings import Settings, model_number
 from pipeline.predict.torsions import usual_torsions
 from pipeline.protein import Protein
+from pipeline.side_chains.pack import QUICK, build_side_chains, without_side_chains
 
 Arrays = dict[str, np.ndarray]
 
@@ -170,9 +171,12 @@ class Predictor:
         memory.check(program.need, free_memory(self.device), features.name, present=_bytes(parameters))
         began = time.monotonic()
         outputs = jax.tree.map(np.asarray, program.run(*arguments))
+        results = _results(features, outputs)
+        if self.program.guidance is not None:
+            results["protein"] = _with_rotamers(results["protein"])
         seconds["run"] = time.monotonic() - began
         return Prediction(
-            **_results(features, outputs),
+            **results,
             templates=self.configs[run.model].input.max_templates,
             seconds=seconds,
             memory=None if program.need is None else program.need.total,
@@ -231,8 +235,9 @@ class Predictor:
                 tolerance=tolerance,
                 ensemble=self.settings.ensemble,
                 dropout=self.settings.dropout,
-                densities=densities,
             )
+            if densities is not None:
+                outputs = alphafold.guided(self.program, batch, outputs, densities)
             structure = outputs["structure_module"]
             heads = ("predicted_lddt", "predicted_aligned_error", "ca_change", "recycles")
             return {
@@ -293,3 +298,9 @@ def _results(features: RawFeatures, outputs: dict[str, Any]) -> dict[str, Any]:
     )
     change = tuple(float(x) for x in outputs["ca_change"][: int(outputs["recycles"])])
     return {"protein": protein, "plddt": plddt, "pae": pae, "ptm": ptm, "ca_change": change}
+
+
+def _with_rotamers(protein: Protein) -> Protein:
+    """Return a structure with side chains from rotamers, which are nearer to the truth than a small network's."""
+    rows = range(len(protein))
+    return build_side_chains(without_side_chains(protein, rows), rows, effort=QUICK)

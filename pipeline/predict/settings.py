@@ -153,7 +153,7 @@ def _template_rows(config: InputConfig) -> int:
 
 
 def _chosen(config: ModelConfig, settings: Settings) -> ModelConfig:
-    """Return the network with no more MSA rows than the settings allow, never more than its own, and guided if wanted."""
+    """Return the network with no more MSA rows than the settings and itself allow, and guided if wanted."""
     clusters, extra = config.input.max_msa_clusters, config.input.max_extra_msa
     rows = dataclasses.replace(
         config.input,

@@ -7,10 +7,10 @@ import numpy as np
 import openmm
 
 from models import residue_constants as rc
+from pipeline.ligands import obstacles
 from pipeline.protein import Protein
 from pipeline.relax.atoms import NANOMETRE
 from pipeline.relax.build import KCAL, RESTRAINT_GROUP, Model
-from pipeline.relax.ligands import obstacles
 from pipeline.relax.stereo import Torsions
 
 RADIUS = {"C": 1.7, "N": 1.55, "O": 1.4, "S": 1.8}  # angstrom

@@ -9,8 +9,8 @@ from models import residue_constants as rc
 from pipeline.protein import Protein
 from pipeline.quality.rotamers import chi_angles
 from pipeline.relax import rings, trace
-from pipeline.relax.pack import build_side_chains
-from pipeline.relax.rotamers import statistics
+from pipeline.side_chains.pack import build_side_chains, without_side_chains
+from pipeline.side_chains.rotamers import statistics
 
 _N, _CA, _C, _O = (rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O"))
 _BACKBONE = [_N, _CA, _C, _O]
@@ -103,7 +103,7 @@ def _without_piercings(protein: Protein, runs: Sequence[slice]) -> tuple[Protein
         rows = sorted(i for i in wrong if rc.CHI_ATOMS[rc.RESTYPES[protein.aatype[i]]] and _has_backbone(protein, i))
         if not rows:
             break
-        protein = build_side_chains(_stripped(protein, rows), rows, _torsions(protein, rows))
+        protein = build_side_chains(without_side_chains(protein, rows), rows, _torsions(protein, rows))
         changes += [f"{protein.label(i)} got a new side chain: a bond ran through a ring" for i in rows]
         found = rings.piercings(protein, runs)
     findings = [f"a bond of {protein.label(p.bond)} runs through the ring of {protein.label(p.ring)}" for p in found]
@@ -112,15 +112,6 @@ def _without_piercings(protein: Protein, runs: Sequence[slice]) -> tuple[Protein
 
 def _has_backbone(protein: Protein, row: int) -> bool:
     return bool(protein.atom37_mask[row, [_N, _CA, _C]].all())
-
-
-def _stripped(protein: Protein, rows: Sequence[int]) -> Protein:
-    """Return the protein without these side chains."""
-    mask = protein.atom37_mask.copy()
-    beyond = np.ones(37, bool)
-    beyond[[*_BACKBONE, rc.ATOM37_ID["OXT"]]] = False
-    mask[np.array(rows)[:, None], np.flatnonzero(beyond)] = False
-    return dataclasses.replace(protein, atom37_mask=mask)
 
 
 def _torsions(protein: Protein, rows: Sequence[int]) -> dict[int, np.ndarray]:

@@ -18,8 +18,8 @@ from pipeline.relax.atoms import NANOMETRE
 from pipeline.relax.budget import Budget, Reporter
 from pipeline.relax.build import KCAL
 from pipeline.relax.machine import Machine
-from pipeline.relax.rotamers import place
 from pipeline.relax.stereo import Torsions, peptide_distances
+from pipeline.side_chains.rotamers import place
 
 ROUGH = 0.1  # angstrom, root mean square of the springs; experimental structures and predictions have a third of it
 BENT = 45.0  # degrees off the torsion of a hand or a flat peptide

@@ -10,8 +10,8 @@ from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import Protein
 from pipeline.quality.geometry import length, torsion
-from pipeline.relax.rotamers import backbone_frames
 from pipeline.relax.trace import attached
+from pipeline.side_chains.rotamers import backbone_frames
 
 MALFORMED = 0.12  # angstrom, root mean square off the ideal of the distances about an atom with a hand
 CIS_PROLINE, CIS_OTHER = 0.05, 0.0005  # how often a peptide bond is cis (Jabs et al. 1999, J. Mol. Biol. 286, 291)

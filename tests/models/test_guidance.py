@@ -13,6 +13,7 @@ from models.config import GuidanceConfig
 from models.guidance import Chain, Fold
 from models.structure import place_atoms
 from pipeline.predict.torsions import usual_torsions
+from pipeline.protein import read_structure
 
 SEED, N = 3, 13
 RISE, TURN, RADIUS = 1.5, np.deg2rad(100.0), 2.3  # of CA atoms along a helix, angstrom and radian
@@ -39,7 +40,22 @@ def helix(n=N, noise=0.3, seed=SEED):
     return Fold(frames, jnp.asarray(np.stack([np.sin(angles), np.cos(angles)], axis=-1), jnp.float32))
 
 
+def shaken(golden, shift=0.2, turn=0.05):
+    """Return BPTI and a copy whose residues were moved (angstrom) and turned (half of the angle, radian) at random."""
+    protein = read_structure(golden / "1bpi_A.pdb")
+    aatype, mask = jnp.asarray(protein.aatype), jnp.asarray(protein.atom37_mask, jnp.float32)
+    positions = jnp.asarray(protein.atom37_positions)
+    frames, _ = geometry.frames_from_atoms(aatype, positions, mask)
+    backbone = geometry.Rigid(frames.rotation[:, 0], frames.translation[:, 0])
+    n, rng = len(protein), np.random.default_rng(SEED)
+    fold = Fold(backbone, geometry.torsion_angles(aatype, positions, mask).sin_cos)
+    noise = (jnp.asarray(size * rng.normal(size=(n, 3)), jnp.float32) for size in (turn, shift))
+    move = guidance.Move(*noise, jnp.zeros(n))
+    return Chain(aatype, jnp.arange(n), jnp.ones(n), jnp.full(n, 0.8)), fold, guidance.applied(move, fold)
+
+
 def strain(fold, residues):
+    """Return by how many standard deviations the bonds, and the angles, between residues are off."""
     _, positions = place_atoms(residues.aatype, *fold)
     mask = geometry.table(rc.ATOM14_MASK, residues.aatype, jnp.float32)
     bond, angle, _ = stereochemistry.peptide_energy(positions, mask, residues.aatype, residues.residue_index)
@@ -51,20 +67,21 @@ def ca_distances(fold):
     return np.asarray(geometry.distances(ca, ca))
 
 
-def test_bonds_and_angles_come_into_range(densities):
-    residues, start = chain(), helix()
+def test_bonds_and_angles_come_into_range(golden, densities):
+    residues, native, start = shaken(golden)
     end = guidance.guide(start, residues, densities, GuidanceConfig())
-    before, after = strain(start, residues), strain(end, residues)
-    assert np.mean(before[0] > 4) > 0.5  # the start is strained: more than four standard deviations off
-    for deviations in after:
-        assert np.mean(deviations > 4) < 0.1
-    assert np.abs(ca_distances(end) - ca_distances(start)).max() < 2.5  # and it is still the same fold
+    for before, after in zip(strain(start, residues), strain(end, residues), strict=True):
+        assert np.mean(before > 4) > 0.5  # standard deviations
+        assert np.mean(after > 4) < 0.03
+    away, still = (np.abs(ca_distances(x) - ca_distances(native)).mean() for x in (start, end))
+    assert still < away  # what is usual is also nearer to the truth
 
 
 def test_sure_residues_are_held(densities):
     start = helix()
     moved = [
-        guidance.guide(start, chain(plddt=plddt), densities, GuidanceConfig()).frames.translation for plddt in (0.95, 0.2)
+        guidance.guide(start, chain(plddt=plddt), densities, GuidanceConfig()).frames.translation
+        for plddt in (0.95, 0.2)
     ]
     sure, unsure = (np.abs(np.asarray(x - start.frames.translation)).mean() for x in moved)
     assert sure < 0.8 * unsure
@@ -109,23 +126,20 @@ def test_padding_changes_nothing(densities):
     np.testing.assert_allclose(within.sin_cos[:N], alone.sin_cos, atol=1e-3)
 
 
-def test_contacts_leave_out_what_is_bonded():
+def test_contacts_are_of_other_residues():
     residues, fold = chain(), helix(noise=0.0)
-    _, positions = place_atoms(residues.aatype, *fold)
-    found = guidance.contacts(positions, residues, GuidanceConfig())
+    found = guidance.contacts(guidance.backbone(fold, residues), residues, GuidanceConfig())
     there = np.asarray(found.lowest) > 0
     assert there.any()
-    own, other = np.nonzero(there)[0], np.asarray(found.other)[there] // 14
-    assert (own != other).all()
-    backbone = (np.nonzero(there)[1] < 5) & (np.asarray(found.other)[there] % 14 < 5)
-    assert (np.abs(own - other)[backbone] > 1).all()
+    own, other = np.nonzero(there)[0], np.asarray(found.other)[there] // 5
+    assert (np.abs(own - other) > 1).all()
 
 
-def test_overlap_of_two_atoms_is_counted_from_both(densities):
+def test_overlap_of_two_atoms_is_counted_from_both():
     sigma, gap = 0.2, 2.0
-    positions = jnp.zeros((2, 14, 3)).at[1, :, 0].set(100.0).at[1, 1, 0].set(gap)
-    other = jnp.zeros((2, 14, 1), jnp.int32).at[0, 1, 0].set(14 + 1).at[1, 1, 0].set(1)
-    lowest = jnp.zeros((2, 14, 1)).at[:, 1, 0].set(3.0)
+    positions = jnp.zeros((2, 5, 3)).at[1, :, 0].set(100.0).at[1, 1, 0].set(gap)
+    other = jnp.zeros((2, 5, 1), jnp.int32).at[0, 1, 0].set(5 + 1).at[1, 1, 0].set(1)
+    lowest = jnp.zeros((2, 5, 1)).at[:, 1, 0].set(3.0)
     near = guidance.Contacts(other, lowest)
     found = np.asarray(guidance.overlaps(positions, near, sigma))
     np.testing.assert_allclose(found[:, 1, 0], 0.5 * ((3.0 - gap) / sigma) ** 2, rtol=1e-5)
@@ -133,3 +147,9 @@ def test_overlap_of_two_atoms_is_counted_from_both(densities):
     gradient = jax.grad(lambda x: guidance.overlaps(x, near, sigma).sum())(positions)
     np.testing.assert_allclose(gradient[0, 1], -gradient[1, 1], rtol=1e-5)  # they push each other apart
     assert gradient[0, 1, 0] > 0
+
+
+def test_side_chains_are_carried_along(golden, densities):
+    residues, _, start = shaken(golden)
+    end = guidance.guide(start, residues, densities, GuidanceConfig())
+    np.testing.assert_array_equal(end.sin_cos[:, 3:], start.sin_cos[:, 3:])

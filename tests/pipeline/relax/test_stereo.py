@@ -5,13 +5,13 @@ import time
 
 import numpy as np
 import pytest
+from pipeline.relax.ligands import obstacles
 
 from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import read_structure
 from pipeline.relax import smooth, stereo
 from pipeline.relax.budget import Budget
-from pipeline.relax.ligands import obstacles
 from pipeline.relax.machine import choose_machine
 from pipeline.relax.settings import Settings
 from pipeline.relax.stage import relax

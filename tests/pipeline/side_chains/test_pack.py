@@ -9,8 +9,8 @@ from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import read_structure
 from pipeline.quality.rotamers import chi_angles
-from pipeline.relax import rotamers
-from pipeline.relax.pack import build_side_chains
+from pipeline.side_chains import rotamers
+from pipeline.side_chains.pack import build_side_chains
 
 BACKBONE = [rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O")]
 

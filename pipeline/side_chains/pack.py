@@ -1,4 +1,4 @@
-"""Choose rotamers for side chains that are missing or wrong: likely ones that clash with nothing.
+"""Choose rotamers for side chains that are missing or wrong: likely ones that clash with little.
 
 Sources: the clash term of SCWRL3 (Canutescu et al. 2003, Protein Sci. 12, 2001), with its radii; each side chain is
 chosen given the others until nothing changes, from several starts.
@@ -11,21 +11,39 @@ import numpy as np
 
 from models import residue_constants as rc
 from pipeline import quality
+from pipeline.ligands import obstacles
 from pipeline.protein import Protein
-from pipeline.relax import rotamers
-from pipeline.relax.ligands import obstacles
+from pipeline.side_chains import rotamers
 
 _RADII = {"C": 1.6, "N": 1.3, "O": 1.3, "S": 1.7}  # angstrom
 _METAL = 1.2  # angstrom, of other elements
 _INSIDE, _SLOPE, _WORST = 0.8254, 57.273, 10.0  # share of the radii below which a clash costs the most; its cost
 _WEIGHT = 3.0  # of the logarithm of a probability against the clashes
-_MOST = 40  # rotamers of a residue that are tried
-_RAREST = 7.0  # in logarithms below the most probable rotamer
 _REACH = 11.0  # angstrom from a CA, beyond which no atom touches a side chain that starts there
 _FAITH = 5.0  # cost of a square angstrom between a rotamer and an atom that is there already
 _STARTS, _SWEEPS = 6, 20
 _DISULFIDE = (1.7, 2.6)  # angstrom; sulphurs at this distance are bonded
 _CA, _CB = rc.ATOM37_ID["CA"], rc.ATOM37_ID["CB"]
+_BACKBONE = [rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O", "OXT")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """Which rotamers of a residue are tried.
+
+    Args:
+        most: How many, the most probable first.
+        rarest: In logarithms below the most probable one.
+        turned: Whether chi 1 and 2 are also tried a standard deviation to each side.
+    """
+
+    most: int
+    rarest: float
+    turned: bool
+
+
+THOROUGH = Effort(most=40, rarest=7.0, turned=True)
+QUICK = Effort(most=12, rarest=4.0, turned=False)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,13 +67,28 @@ class _Choice:
     cost: np.ndarray
 
 
-def build_side_chains(protein: Protein, rows: Sequence[int], avoid: Mapping[int, np.ndarray] | None = None) -> Protein:
+def without_side_chains(protein: Protein, rows: Sequence[int]) -> Protein:
+    """Return a protein of which some residues have no side chain."""
+    mask = protein.atom37_mask.copy()
+    beyond = np.ones(37, bool)
+    beyond[_BACKBONE] = False
+    mask[np.array(rows)[:, None], np.flatnonzero(beyond)] = False
+    return dataclasses.replace(protein, atom37_mask=mask)
+
+
+def build_side_chains(
+    protein: Protein,
+    rows: Sequence[int],
+    avoid: Mapping[int, np.ndarray] | None = None,
+    effort: Effort = THOROUGH,
+) -> Protein:
     """Give residues the side-chain atoms that they lack.
 
     Args:
         protein: Whose residues in `rows` have N, CA and C; atoms that stand beyond them stay where they are.
         rows: Residues to complete.
         avoid: Torsions to keep away from, degrees, shape (torsions,), by residue: what was there and wrong.
+        effort: What is tried.
 
     Returns:
         The protein with all heavy side-chain atoms of these residues.
@@ -72,7 +105,9 @@ def build_side_chains(protein: Protein, rows: Sequence[int], avoid: Mapping[int,
         if rc.CHI_ATOMS[letter]:
             frame = frames[0][i], frames[1][i]
             angles = float(torsions.phi[i]), float(torsions.psi[i])
-            choices.append(_choice(scene, i, (letter, frame, angles), (avoid or {}).get(i)))
+            library = rotamers.statistics().rotamers[letter]
+            tried = _candidates(library, library.given(*angles), effort)
+            choices.append(_choice(scene, i, (letter, frame), _away(tried, (avoid or {}).get(i))))
     for choice, best in zip(choices, _solve(choices), strict=True):
         new = ~mask[choice.row, choice.columns]
         xyz[choice.row, choice.columns[new]] = choice.atoms[best][new]
@@ -121,17 +156,13 @@ class _Scene:
 def _choice(
     scene: _Scene,
     row: int,
-    residue: tuple[str, tuple[np.ndarray, np.ndarray], tuple[float, float]],
-    wrong: np.ndarray | None,
+    residue: tuple[str, tuple[np.ndarray, np.ndarray]],
+    tried: tuple[np.ndarray, np.ndarray],
 ) -> _Choice:
-    """Place the rotamers of a residue (letter, frame, phi and psi) and weigh each against what does not move."""
-    letter, frame, angles = residue
+    """Place rotamers (torsions, how unlikely) of a residue (letter, frame); weigh each against what does not move."""
+    letter, frame = residue
+    chi, unlikely = tried
     aatype = rc.RESTYPE_ID[letter]
-    library = rotamers.statistics().rotamers[letter]
-    chi, unlikely = _candidates(library, library.given(*angles))
-    if wrong is not None:
-        same = np.all(np.abs(np.mod(chi - wrong + 180, 360) - 180) < 40, axis=1)
-        unlikely = unlikely + np.where(same, _WORST, 0.0)
     beyond = np.array([j for j, name in enumerate(rc.RESIDUE_ATOMS[letter]) if name not in ("N", "CA", "C", "O", "CB")])
     atoms = rotamers.place(aatype, frame, chi)[:, beyond]
     columns = rc.ATOM14_TO_ATOM37[aatype, beyond]
@@ -141,18 +172,27 @@ def _choice(
     return _Choice(row, columns, atoms, radius, sulphur, _WEIGHT * unlikely + cost)
 
 
-def _candidates(library: rotamers.Rotamers, logarithm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the torsions worth trying, with chi 1 and 2 also a little to each side, and how unlikely each is."""
-    order = np.argsort(-logarithm, kind="stable")[:_MOST]
-    order = order[logarithm[order] > logarithm[order[0]] - _RAREST]
+def _candidates(library: rotamers.Rotamers, logarithm: np.ndarray, effort: Effort) -> tuple[np.ndarray, np.ndarray]:
+    """Return the torsions worth trying, degrees, and how unlikely each is."""
+    order = np.argsort(-logarithm, kind="stable")[: effort.most]
+    order = order[logarithm[order] > logarithm[order[0]] - effort.rarest]
     chi, unlikely = library.chi[order], logarithm[order[0]] - logarithm[order]
     turned, costs = [chi], [unlikely]
-    for torsion in range(min(chi.shape[1], 2)):
+    for torsion in range(min(chi.shape[1], 2) if effort.turned else 0):
         step = np.zeros_like(chi)
         step[:, torsion] = library.spread[order, torsion]
         turned += [chi - step, chi + step]
         costs += [unlikely + 0.5, unlikely + 0.5]  # one standard deviation off costs half a logarithm
     return np.concatenate(turned), np.concatenate(costs)
+
+
+def _away(tried: tuple[np.ndarray, np.ndarray], wrong: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Make those torsions unlikely that are the wrong ones."""
+    if wrong is None:
+        return tried
+    chi, unlikely = tried
+    same = np.all(np.abs(np.mod(chi - wrong + 180, 360) - 180) < 40, axis=1)
+    return chi, unlikely + np.where(same, _WORST, 0.0)
 
 
 Atoms = tuple[np.ndarray, np.ndarray, np.ndarray]  # positions, radii, which are sulphurs of cysteines

@@ -1,0 +1,1 @@
+"""Side chains from a backbone-dependent rotamer library: for models that lack them, or whose own are worse."""
