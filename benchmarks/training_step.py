@@ -19,11 +19,10 @@ import numpy as np
 from machine import described, peak_memory, print_table
 
 from models import alphafold, objective, params
-from models.config import IN_TRAINING, PRESETS, ModelConfig
+from models.config import PRESETS, ModelConfig
 
 HEAD = ("crop", "forward ms", "forward CPU ms", "and gradient ms", "and gradient CPU ms", "compile s", "peak memory MB")
 LABELS = ("all_atom_positions", "all_atom_mask", "true_msa", "bert_mask")
-NETWORKS = {**PRESETS, **IN_TRAINING}
 SEED = 0
 CA_STEP = 3.8  # angstrom between CA atoms
 
@@ -33,13 +32,13 @@ Timed = tuple[float, float, float]
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure each crop and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="mini", choices=NETWORKS, help="preset (default: %(default)s)")
+    parser.add_argument("--model", default="mini", choices=PRESETS, help="preset (default: %(default)s)")
     parser.add_argument("--crops", type=int, nargs="+", default=[64, 96, 128], help="residues (default: %(default)s)")
     parser.add_argument("--recycles", type=int, default=0, help="recycles before the last iteration (default: 0)")
     parser.add_argument("--violations", action="store_true", help="count the violation terms, as late in training")
     parser.add_argument("--repeats", type=int, default=5, help="steps after compilation (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    config = NETWORKS[arguments.model]
+    config = PRESETS[arguments.model]
     print(described())
     print()
     run = loss_of(config, arguments.recycles, float(arguments.violations))

@@ -259,7 +259,7 @@ def shared_program(configs: Sequence[ModelConfig]) -> ModelConfig:
 _MINI_BLOCK = BlockConfig(
     msa_heads=8,
     msa_transition_factor=4,
-    column_attention="full",
+    column_attention="none",
     outer_product_channels=12,
     triangle_channels=32,
     triangle_attention=False,
@@ -270,7 +270,10 @@ _MINI_BLOCK = BlockConfig(
 
 
 def mini() -> ModelConfig:
-    """Return the small network of the embedded weights: a profile instead of MSA rows, triangles without attention."""
+    """Return the small network of the embedded weights: a profile instead of MSA rows, triangles without attention.
+
+    It starts from the templates' backbones, and its structure is guided at the end.
+    """
     c_m, c_z, c_s = 128, 32, 128
     return ModelConfig(
         name="mini",
@@ -285,10 +288,12 @@ def mini() -> ModelConfig:
             block=_MINI_BLOCK,
             extra_msa=None,
             template=TemplateConfig(
-                c_t=24,
-                blocks=1,
-                block=dataclasses.replace(_MINI_BLOCK, triangle_channels=24),
+                c_t=32,
+                blocks=0,
+                block=_MINI_BLOCK,
                 pointwise_heads=4,
+                unit_vectors=True,
+                embed_torsions=False,
                 mask_undefined_torsions=True,
             ),
         ),
@@ -300,7 +305,7 @@ def mini() -> ModelConfig:
             torsion_channels=128,
             transition_layers=2,
             dropout=0.0,
-            initial_frames="distogram",
+            initial_frames="template",
         ),
         heads=HeadsConfig(
             distogram_atom="ca",
@@ -315,30 +320,7 @@ def mini() -> ModelConfig:
     )
 
 
-def mini2() -> ModelConfig:
-    """Return the successor of `mini`: three times as quick to train, and it starts from the templates' backbones.
-
-    No template pair stack, and one row in the sequence track, without the templates' torsions; see docs/models.md.
-    """
-    small = mini()
-    evoformer, template = small.evoformer, small.evoformer.template
-    assert template is not None  # noqa: S101 - `mini` reads templates
-    return dataclasses.replace(
-        small,
-        name="mini2",
-        evoformer=dataclasses.replace(
-            evoformer,
-            block=dataclasses.replace(evoformer.block, column_attention="none"),
-            template=dataclasses.replace(template, c_t=32, blocks=0, unit_vectors=True, embed_torsions=False),
-        ),
-        structure=dataclasses.replace(small.structure, initial_frames="template"),
-    )
-
-
 PRESETS: dict[str, ModelConfig] = {
     "mini": mini(),
     **{c.name: c for ptm in (False, True) for c in (alphafold2(i, ptm=ptm) for i in range(1, 6))},
 }
-
-IN_TRAINING: dict[str, ModelConfig] = {"mini2": mini2()}
-"""Networks without parameters yet: training and benchmarks know them, predictions do not."""

@@ -40,6 +40,7 @@ def smallest():
         input=dataclasses.replace(mini.input, max_templates=0),
         structure=dataclasses.replace(mini.structure, **structure, initial_frames="origin"),
         heads=dataclasses.replace(mini.heads, plddt_channels=8, handedness=False),
+        guidance=None,
         recycles=1,
     )
 

@@ -1,6 +1,6 @@
 """Draw the curves of a training: `loss.tsv`, and CA-lDDT on the development chains (`curve.tsv`), as an SVG file.
 
-python -m training.curve checkpoints/mini2 curve.svg
+python -m training.curve checkpoints/mini curve.svg
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Train a network on the CPU: resumable to the step, deterministic in its data, with averaged weights.
 
-    python -m training.train --data FOLDER --output checkpoints/mini --steps 4000
+    python -m training.train --data FOLDER --exclude LIST --output checkpoints/mini
 
 Every step's batch is a function of seed and step. The learning rate is a function of step and the number of steps. A
 checkpoint holds weights, their running mean, the optimiser's state and the step; `loss.tsv` grows beside it.
@@ -25,7 +25,7 @@ import numpy as np
 import optax
 
 from models import alphafold, objective, params
-from models.config import IN_TRAINING, PRESETS, ModelConfig
+from models.config import PRESETS, ModelConfig
 from pipeline import records
 from pipeline.errors import RecordError
 from pipeline.predict.torsions import usual_torsions
@@ -53,20 +53,20 @@ class Settings:
     """How long and how fast to train."""
 
     model: str = setting("mini", "preset of models/config.py")
-    steps: int = setting(3600, "optimiser steps of the whole schedule")
+    steps: int = setting(4000, "optimiser steps of the whole schedule")
     batch: int = setting(4, "crops per step")
-    crops: tuple[int, ...] = setting((64, 64, 96), "crop lengths in turn, residues")
-    learning_rate: float = setting(1e-3, "highest learning rate of Adam")
+    crops: tuple[int, ...] = setting((64, 64, 96, 64, 64, 128), "crop lengths in turn, residues")
+    learning_rate: float = setting(7e-4, "highest learning rate of Adam")
     warmup: int = setting(200, "steps of linear warm-up")
     clip: float = setting(1.0, "global norm to which gradients are clipped")
     ema: float = setting(0.998, "decay of the running mean of the weights, per step")
     recycles: int = setting(1, "highest number of recycles, drawn uniformly for each step")
-    recycle_from: float = setting(0.0, "fraction of the steps before which nothing is recycled: quicker")
+    recycle_from: float = setting(0.3, "fraction of the steps before which nothing is recycled: quicker")
     violation_from: float = setting(0.5, "fraction of the steps after which the violation terms count")
-    physics_from: float = setting(1.0, "fraction of the steps after which the terms of physics count; 1 for never")
+    physics_from: float = setting(0.75, "fraction of the steps after which the terms of physics count; 1 for never")
     validation_chains: int = setting(96, "chains held back for validation")
-    development_chains: int = setting(0, "more chains held back, for choices and for the curve along the training")
-    score_every: int = setting(0, "steps between measurements on the development chains; 0 for none")
+    development_chains: int = setting(32, "more chains held back, for choices and for the curve along the training")
+    score_every: int = setting(1000, "steps between measurements on the development chains; 0 for none")
     seed: int = setting(0, "seed of initialisation and of the data order")
     checkpoint_every: int = setting(100, "steps between checkpoints")
 
@@ -317,17 +317,12 @@ def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[data
     if settings.development_chains:
         training, development = dataset.hold_back(database, training, settings.development_chains, seed=1)
     allatom = dataset.AllAtomChains(arguments.allatom) if arguments.allatom else None
-    source = dataset.ExampleSource(database, allatom, training, network_of(settings.model))
+    source = dataset.ExampleSource(database, allatom, training, PRESETS[settings.model])
     if allatom:
         validation = dataset.unseen(database, validation, allatom)
         development = dataset.unseen(database, development, allatom)
     log.info("%d chains to train on, %d to validate on", len(training), len(validation))
     return source, HeldBack(validation, development)
-
-
-def network_of(name: str) -> ModelConfig:
-    """Return a preset, or a network that has no parameters yet."""
-    return {**PRESETS, **IN_TRAINING}[name]
 
 
 def starting_weights(path: Path, config: ModelConfig) -> hk.Params:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from models import alphafold, geometry, params, scaling, threading
-from models.config import IN_TRAINING
+from models.config import PRESETS
 
 LENGTH, PADDED, BINS = 37, 41, 64
 EDGES = jnp.linspace(2.3125, 42.0, BINS - 1)
@@ -223,7 +223,7 @@ def test_without_templates_they_are_those_of_the_distances():
 @pytest.fixture(scope="module")
 def network(network_tests):
     """Return a tiny network that starts from templates, its parameters and inputs."""
-    config = network_tests.tiny(IN_TRAINING["mini2"])
+    config = network_tests.tiny(PRESETS["mini"])
     template = dataclasses.replace(config.evoformer.template, blocks=0)
     config = dataclasses.replace(config, evoformer=dataclasses.replace(config.evoformer, template=template))
     rng = np.random.default_rng(SEED)
