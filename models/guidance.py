@@ -29,7 +29,8 @@ _ATOMS = 5  # the first columns of atom14: N, CA, C, O, CB
 _PSI = 2  # of the seven torsions
 _FAR = 1e3  # angstrom
 _EPSILON = 1e-6  # square angstrom
-_MEAN, _SQUARE, _FLOOR = 0.9, 0.99, 1e-8  # of the optimiser
+_MEAN, _SQUARE = 0.9, 0.99  # how much of the optimiser's running means stays
+_FLOOR = 1.0  # of a gradient, so that rounding decides nothing: those of strain are ten times that and more
 
 
 class Fold(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from models import params
-from models.config import PRESETS
+from models.config import PRESETS, GuidanceConfig
 from pipeline.config import ROOT
 from pipeline.errors import StageError, WeightsError
 from pipeline.features import RawFeatures
@@ -21,7 +21,9 @@ from pipeline.predict import records
 from pipeline.predict import stage as predict
 from pipeline.predict.weights import weights_files
 from pipeline.protein import read_structure
+from pipeline.quality.rotamers import chi_angles
 from pipeline.records import read_json, read_npz, write_json
+from pipeline.side_chains import rotamers
 from pipeline.target import TARGET_SCHEMA, Chain, Target
 
 LENGTH, ROWS, SEED = 13, 5, 3
@@ -88,6 +90,32 @@ def test_same_seed_same_numbers(predictor):
     first, second = (predictor.predict(features(), RUN, LENGTH) for _ in range(2))
     np.testing.assert_array_equal(first.protein.atom37_positions, second.protein.atom37_positions)
     assert len(first.ca_change) == 1
+
+
+def test_guided_structures_have_ideal_residues_and_rotamers(smallest, weights, predictor, monkeypatch):
+    monkeypatch.setitem(PRESETS, "smallest", dataclasses.replace(smallest, guidance=GuidanceConfig(rounds=1, steps=3)))
+    plain = predict.Predictor(predict.Settings(model="smallest", recycles=1, guidance=False))
+    guided = predict.Predictor(predict.Settings(model="smallest", recycles=1))
+    parameters = params.load(weights["smallest"].path, smallest)
+    for one in (plain, guided):
+        one.hold("smallest", parameters)
+    network, moved = (one.predict(features(), RUN, LENGTH) for one in (plain, guided))
+    expected = predictor.predict(features(), RUN, LENGTH).protein.atom37_positions
+    np.testing.assert_array_equal(network.protein.atom37_positions, expected)
+    np.testing.assert_allclose(moved.plddt, network.plddt, atol=1e-3)
+    before, after = network.protein, moved.protein
+    np.testing.assert_array_equal(after.atom37_mask, before.atom37_mask)
+    ca = [one.atom37_positions[:, 1] for one in (before, after)]
+    assert 0 < np.linalg.norm(ca[0] - ca[1], axis=-1).max() < 1
+    inside = [
+        np.linalg.norm(one.atom37_positions[:, 0] - one.atom37_positions[:, 2], axis=-1) for one in (before, after)
+    ]
+    np.testing.assert_allclose(*inside, atol=1e-3)  # N to C of a residue
+    chi = chi_angles(after.aatype, after.atom37_positions, after.atom37_mask)[:, 0]
+    for letter, angle in zip(after.sequence, chi, strict=True):
+        if letter in rotamers.statistics().rotamers:
+            known = rotamers.statistics().rotamers[letter].chi[:, 0]
+            assert np.abs((known - angle + 180) % 360 - 180).min() < 1  # degrees
 
 
 def test_files_hold_the_prediction(tmp_path, predictor, weights):
