@@ -96,14 +96,19 @@ def test_atoms_in_one_another_part(densities):
     assert ca_distances(end)[2, N - 1] > 3
 
 
-def test_a_motion_of_the_whole_changes_nothing_else(densities):
+def test_a_motion_of_the_whole_leaves_energy_and_first_step(densities):
     residues, start = chain(), helix()
     turn = geometry.rotation_from_vector(jnp.array([0.3, -0.7, 0.2]))
     motion = geometry.Rigid(turn[None], jnp.array([[5.0, -3.0, 11.0]]))
-    config = dataclasses.replace(GuidanceConfig(), steps=5)
-    here = guidance.guide(start, residues, densities, config)
-    there = guidance.guide(start._replace(frames=motion.compose(start.frames)), residues, densities, config)
-    np.testing.assert_allclose(ca_distances(there), ca_distances(here), atol=1e-2)
+    moved = start._replace(frames=motion.compose(start.frames))
+    config = dataclasses.replace(GuidanceConfig(), rounds=1, steps=1)
+    energies = []
+    for fold in (start, moved):
+        near = guidance.contacts(guidance.backbone(fold, residues), residues, config)
+        energies.append(guidance.energy(fold, near, residues, densities, config))
+    np.testing.assert_allclose(*energies, rtol=1e-4)
+    here, there = (guidance.guide(fold, residues, densities, config) for fold in (start, moved))
+    np.testing.assert_allclose(ca_distances(there), ca_distances(here), atol=1e-3)
 
 
 def test_padding_changes_nothing(densities):
