@@ -222,11 +222,12 @@ def guided(config: ModelConfig, batch: Batch, outputs: Outputs, densities: Densi
     folded, logits = outputs["structure_module"], outputs["predicted_lddt"]["logits"]
     bins = logits.shape[-1]
     plddt = jax.nn.softmax(logits) @ ((jnp.arange(bins) + 0.5) / bins)
-    chain = guidance.Chain(*(batch[name][0] for name in ("aatype", "residue_index", "seq_mask")), plddt)
+    aatype, residue_index, seq_mask = (batch[name][0] for name in ("aatype", "residue_index", "seq_mask"))
+    chain = guidance.Chain(aatype, residue_index, seq_mask, plddt)
     frames = Rigid(folded["rotations"][-1], folded["translations"][-1])
     fold = guidance.Fold(frames, folded["sidechains"]["angles_sin_cos"][-1])
-    _, atom14 = structure.place_atoms(chain.aatype, *guidance.guide(fold, chain, densities, config.guidance))
-    return {**outputs, "structure_module": {**folded, **structure.final_atoms(chain.aatype, chain.seq_mask, atom14)}}
+    _, atom14 = structure.place_atoms(aatype, *guidance.guide(fold, chain, densities, config.guidance))
+    return {**outputs, "structure_module": {**folded, **structure.final_atoms(aatype, seq_mask, atom14)}}
 
 
 def forward(

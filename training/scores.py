@@ -5,7 +5,7 @@ No held-back chain has a hit among the training chains; the templates shown are 
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import haiku as hk
@@ -48,7 +48,7 @@ def predictor(source: dataset.ExampleSource, recycles: int) -> Predictor:
     """Return the prediction of CA positions (n, 3) and pLDDT (n,) from weights and an example, compiled once."""
     densities = usual_torsions()
 
-    def guided(batch: dataset.Arrays) -> dict[str, Any]:
+    def guided(batch: Mapping[str, jax.Array]) -> dict[str, Any]:
         outputs = alphafold.predict(source.config, batch, recycles)
         return outputs if hk.running_init() else alphafold.guided(source.config, batch, outputs, densities)
 

@@ -327,8 +327,6 @@ def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[data
 
 def starting_weights(path: Path, config: ModelConfig) -> hk.Params:
     """Return the weights of a file; of a file of another network, those of the same name and shape."""
-    if params.read_metadata(path).get("config", {}).get("name") == config.name:
-        return params.load(path, config)
     shared = params.load_shared(path, config)
     log.info("%d of %d arrays from %s", len(params.flat(shared)), len(params.shapes(config)), path)
     return shared

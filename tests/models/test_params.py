@@ -214,3 +214,19 @@ def test_widening_adds_zeros_only(network_tests):
     wide = params.flat(params.widen(params.nested(own), program))
     assert {name: array.shape for name, array in wide.items()} == params.shapes(program)
     assert all(wide[name].all() if name in own else not wide[name].any() for name in wide)
+
+
+def test_shared_parameters_are_those_of_the_same_name_and_shape(tmp_path, config, arrays):
+    other, shape, path = some(arrays, "msa_transition"), some(arrays, "triangle"), tmp_path / "w.npz"
+    held = {name: array for name, array in arrays.items() if name != other}
+    held[shape] = np.zeros((2, 3), np.float32)
+    params.save(path, params.nested(held), config, {})
+    shared = params.flat(params.load_shared(path, config))
+    assert set(shared) == set(arrays) - {other, shape}
+    assert all(np.array_equal(array, arrays[name]) for name, array in shared.items())
+
+
+def test_nothing_shared_is_an_error(tmp_path, config):
+    params.save(tmp_path / "w.npz", params.nested({"elsewhere//weights": np.zeros(3, np.float32)}), config, {})
+    with pytest.raises(params.ParameterFileError, match="none fits"):
+        params.load_shared(tmp_path / "w.npz", config)

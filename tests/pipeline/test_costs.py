@@ -13,7 +13,14 @@ def section(**values):
     return {**load_config()["predict"], **values}
 
 
-MINI = [(64, 14.0, 0.36), (128, 14.3, 0.72), (224, 15.6, 2.19), (320, 14.6, 5.01), (448, 15.2, 7.46), (640, 15.9, 16.44)]
+MINI = [
+    (64, 14.0, 0.36),
+    (128, 14.3, 0.72),
+    (224, 15.6, 2.19),
+    (320, 14.6, 5.01),
+    (448, 15.2, 7.46),
+    (640, 15.9, 16.44),
+]
 
 
 @pytest.mark.parametrize(("bucket", "compiling", "running"), MINI)
@@ -23,7 +30,9 @@ def test_predictions_of_mini_cost_what_was_measured(bucket, compiling, running):
     assert first - (third - first) / 2 - 5.0 == pytest.approx(compiling, rel=0.1)
 
 
-@pytest.mark.parametrize(("bucket", "megabytes"), [(64, 1015), (128, 1011), (224, 1050), (320, 1059), (448, 1021), (640, 1297)])
+@pytest.mark.parametrize(
+    ("bucket", "megabytes"), [(64, 1015), (128, 1011), (224, 1050), (320, 1059), (448, 1021), (640, 1297)]
+)
 def test_mini_needs_the_memory_that_was_measured(bucket, megabytes):
     assert costs.predict_memory(from_section(section()), bucket) == pytest.approx(megabytes, rel=0.15)
 
