@@ -190,7 +190,14 @@ def _volume(centre: Array, first: Array, second: Array, third: Array) -> Array:
 def peptide_energy(
     positions: Atom14, mask: Atom14Mask, aatype: Aatype, residue_index: ResidueIndex
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
-    """Return energies of bonds, angles and planes between residues, given to the first of the two; see `energy`."""
+    """Return the energies of bonds, angles and planes between residues, given to the first of the two, each (n,).
+
+    Args:
+        positions: Atoms, angstrom; of each residue at least the first four of atom14.
+        mask: 1 for atoms that are there.
+        aatype: Residue types.
+        residue_index: Numbers of the residues; steps of one are peptide bonds.
+    """
     ca, c, o = (positions[:-1, column] for column in (_CA, _C, _O))
     n, next_ca = positions[1:, _N], positions[1:, _CA]
     proline = (aatype[1:] == rc.RESTYPE_ID["P"]).astype(positions.dtype)
