@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from pipeline.relax.ligands import obstacles
 
 from models import residue_constants as rc
 from pipeline import quality
+from pipeline.ligands import obstacles
 from pipeline.protein import read_structure
 from pipeline.relax import smooth, stereo
 from pipeline.relax.budget import Budget
