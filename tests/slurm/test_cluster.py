@@ -122,7 +122,7 @@ def test_a_cancelled_job_is_tried_again_with_more(watched):
     first, second = watched.of("predict")
     assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
     assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("3000M", "6000M")
-    assert (first["TimeLimit"], second["TimeLimit"]) == ("00:21:00", "00:42:00")
+    assert (first["TimeLimit"], second["TimeLimit"]) == ("00:22:00", "00:44:00")
     (number,) = watched.cancelled
     assert (watched.folder / f"results/logs/slurm/rule_predict/0064-001/{number}.log").exists()
 
