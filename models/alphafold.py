@@ -81,8 +81,8 @@ class AlphaFoldIteration(hk.Module):
 
         Returns:
             `distogram` (logits, bin_edges), `predicted_lddt`, `predicted_aligned_error`, `experimentally_resolved`,
-            `masked_msa`, `handedness` (where configured), `structure_module` (see there) and `representations`
-            (`msa`, `msa_first_row`, `pair`, `single`).
+            `masked_msa`, `handedness`, `torsions` (where configured), `structure_module` (see there) and
+            `representations` (`msa`, `msa_first_row`, `pair`, `single`).
         """
         config = self.config.heads
         outputs: Outputs = {
@@ -99,6 +99,8 @@ class AlphaFoldIteration(hk.Module):
             outputs["masked_msa"] = heads.MaskedMsaHead()(x.msa)
         if config.handedness:
             outputs["handedness"] = heads.HandednessHead()(x.single)
+        if config.torsion_bins:
+            outputs["torsions"] = heads.TorsionHead(config)(x.single)
         return outputs
 
     @hk.transparent
@@ -223,7 +225,8 @@ def guided(config: ModelConfig, batch: Batch, outputs: Outputs, densities: Densi
     bins = logits.shape[-1]
     plddt = jax.nn.softmax(logits) @ ((jnp.arange(bins) + 0.5) / bins)
     aatype, residue_index, seq_mask = (batch[name][0] for name in ("aatype", "residue_index", "seq_mask"))
-    chain = guidance.Chain(aatype, residue_index, seq_mask, plddt)
+    torsions = heads.torsion_log_densities(outputs["torsions"]["logits"]) if "torsions" in outputs else None
+    chain = guidance.Chain(aatype, residue_index, seq_mask, plddt, torsions)
     frames = Rigid(folded["rotations"][-1], folded["translations"][-1])
     fold = guidance.Fold(frames, folded["sidechains"]["angles_sin_cos"][-1])
     _, atom14 = structure.place_atoms(aatype, *guidance.guide(fold, chain, densities, config.guidance))
@@ -346,6 +349,8 @@ def example_batch(config: ModelConfig, length: int, iterations: int = 1) -> dict
         "msa_mask": (sizes.max_msa_clusters, n),
     }
     integers: dict[str, tuple[int, ...]] = {"aatype": (n,), "residue_index": (n,)}
+    if config.evoformer.couplings:
+        shapes["couplings"] = (n, n)
     if config.evoformer.extra_msa is not None:
         rows = (sizes.max_extra_msa, n)
         integers["extra_msa"] = rows

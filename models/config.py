@@ -19,6 +19,7 @@ class InputConfig:
         max_extra_msa: Rows of the extra MSA; 0 for a network without the extra stack.
         max_templates: Templates that are read; 0 for a network without.
         masked_msa_fraction: Fraction of MSA positions hidden.
+        couplings: Whether it is found which columns of the alignment change together (`models/coevolution.py`).
     """
 
     max_msa_clusters: int = 512
@@ -26,6 +27,7 @@ class InputConfig:
     max_templates: int = 4
     masked_msa_fraction: float = 0.15
     reserve_template_rows: bool = True
+    couplings: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,14 +95,38 @@ class TemplateConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SequenceConfig:
+    """Convolutions along the chain, before the first block (`models/sequence.py`).
+
+    Args:
+        repeats: How often the dilations are gone through.
+        dilations: Residues from one neighbour to the next, of each convolution.
+        kernel: Neighbours that a convolution reads, the residue itself among them; odd.
+        channels: Hidden channels.
+    """
+
+    repeats: int = 3
+    dilations: tuple[int, ...] = (1, 2, 4)
+    kernel: int = 5
+    channels: int = 192
+
+
+@dataclasses.dataclass(frozen=True)
 class EvoformerConfig:
-    """Input embedding, recycling and the main stack (Suppl. Alg. 3, 4, 6, 32)."""
+    """Input embedding, recycling and the main stack (Suppl. Alg. 3, 4, 6, 32).
+
+    Args:
+        sequence: Convolutions over the target's own row before the first block; None for none, as in AlphaFold 2.
+        couplings: Whether the pairs read which columns of the alignment change together (AlphaFold 2: no).
+    """
 
     c_m: int = 256
     c_z: int = 128
     c_s: int = 384
     blocks: int = 48
     block: BlockConfig = BlockConfig()
+    sequence: SequenceConfig | None = None
+    couplings: bool = False
     extra_msa: ExtraMsaConfig | None = ExtraMsaConfig()
     template: TemplateConfig | None = TemplateConfig()
     max_relative_position: int = 32
@@ -150,6 +176,7 @@ class HeadsConfig:
         distogram_atom: The atoms whose distances are predicted (AlphaFold 2: CB, and CA of glycine).
         pae_bins: 0 for a network without the predicted aligned error.
         handedness: Whether a head predicts the CA pseudo-dihedrals that choose the mirror image of scaled distances.
+        torsion_bins: Bins of phi and of psi, each over the whole circle; 0 for a network that does not predict them.
     """
 
     distogram_atom: Literal["pseudo_beta", "ca"] = "pseudo_beta"
@@ -163,6 +190,7 @@ class HeadsConfig:
     masked_msa: bool = True
     experimentally_resolved: bool = True
     handedness: bool = False
+    torsion_bins: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +210,8 @@ class GuidanceConfig:
         ca_distance: Angstrom between CA atoms of residues that are not bonded.
         clash: Weight of overlaps against bonds and angles.
         ramachandran: Weight of the log density of phi and psi.
+        torsions: Weight of the log densities of phi and psi that the network expects.
+        hydrogen_bonds: Weight of hydrogen bonds of the backbone, per kcal/mol.
         sure: Standard deviation of a residue's place where pLDDT is 100, angstrom.
         unsure: The same where it is 0.
     """
@@ -198,6 +228,8 @@ class GuidanceConfig:
     ca_distance: float = 3.9
     clash: float = 2.0
     ramachandran: float = 1.0
+    torsions: float = 2.0
+    hydrogen_bonds: float = 0.5
     sure: float = 0.2
     unsure: float = 3.0
 
@@ -278,7 +310,12 @@ def mini() -> ModelConfig:
     return ModelConfig(
         name="mini",
         input=InputConfig(
-            max_msa_clusters=1, max_extra_msa=0, max_templates=2, masked_msa_fraction=0.0, reserve_template_rows=False
+            max_msa_clusters=1,
+            max_extra_msa=0,
+            max_templates=2,
+            masked_msa_fraction=0.0,
+            reserve_template_rows=False,
+            couplings=True,
         ),
         evoformer=EvoformerConfig(
             c_m=c_m,
@@ -286,6 +323,8 @@ def mini() -> ModelConfig:
             c_s=c_s,
             blocks=4,
             block=_MINI_BLOCK,
+            sequence=SequenceConfig(),
+            couplings=True,
             extra_msa=None,
             template=TemplateConfig(
                 c_t=32,
@@ -314,6 +353,7 @@ def mini() -> ModelConfig:
             masked_msa=False,
             experimentally_resolved=False,
             handedness=True,
+            torsion_bins=36,
         ),
         guidance=GuidanceConfig(),
         recycles=1,

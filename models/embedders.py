@@ -4,6 +4,7 @@ The functions make their parameters in the scope of the calling module, as in th
 `pair_activiations` is spelled so.
 """
 
+import itertools
 from collections.abc import Mapping
 
 import jax
@@ -18,6 +19,7 @@ from models.shapes import Atom37, Msa, Pair, ResidueIndex
 
 MSA_CLASSES = 23  # 20 amino acids, X, gap, mask
 INFINITY = 1e8  # squared angstrom beyond any distance
+_COUPLING_EDGES = (0.0, 1.0, 2.0, 3.0, 4.5, 6.5, 9.0, 13.0, 20.0)  # standard deviations
 
 
 def one_hot_first(index: Int[Array, "i j"], classes: int, dtype: jnp.dtype) -> Float[Array, "c i j"]:
@@ -72,6 +74,17 @@ def embed_relative_positions(residue_index: ResidueIndex, config: EvoformerConfi
     offset = residue_index[:, None] - residue_index[None, :]
     bins = one_hot_first(jnp.clip(offset + longest, 0, 2 * longest), 2 * longest + 1, dtype)
     return linear(bins, config.c_z, "pair_activiations", channel_axis=0)
+
+
+def embed_couplings(couplings: Float[Array, "n n"], config: EvoformerConfig, dtype: jnp.dtype) -> Pair:
+    """Embed how much columns of the alignment change together (`models/coevolution.py`); 0 where nothing is known.
+
+    Not in AlphaFold 2.
+    """
+    known = jnp.any(couplings != 0).astype(couplings.dtype)
+    ramps = [jnp.clip((couplings - low) / (high - low), 0, 1) for low, high in itertools.pairwise(_COUPLING_EDGES)]
+    features = jnp.stack([*ramps, jnp.broadcast_to(known, couplings.shape)]).astype(dtype)
+    return linear(features, config.c_z, "coupling_activations", channel_axis=0)
 
 
 def embed_extra_msa(batch: Mapping[str, Array], c_e: int, dtype: jnp.dtype) -> Float[Array, "e n c_e"]:

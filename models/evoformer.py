@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from models import embedders, msa, primitives, templates, triangle
+from models import embedders, msa, primitives, sequence, templates, triangle
 from models.config import BlockConfig, EvoformerConfig, Precision
 from models.shapes import Msa, MsaMask, Pair, PairMask, Single
 
@@ -126,6 +126,10 @@ class Evoformer(hk.Module):
         with self._parameters(batch) as dtype:
             masks = Masks(batch["msa_mask"].astype(dtype), _pair_mask(batch, dtype))
             rows, pair = embedders.embed_input(batch, config, dtype)
+            if config.sequence is not None:
+                rows = rows.at[0].set(sequence.SequenceTrack(config.sequence)(rows[0], batch["seq_mask"]))
+            if config.couplings:
+                pair = pair + embedders.embed_couplings(batch["couplings"], config, dtype)
             rows, pair = embedders.embed_recycled(rows, pair, prev, batch["aatype"], config)
             pair = pair + embedders.embed_relative_positions(batch["residue_index"], config, dtype)
             if template_pairs is not None:

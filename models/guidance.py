@@ -24,10 +24,14 @@ from models.physics_losses import Densities
 from models.shapes import Aatype, ResidueIndex, SeqMask, Torsions
 from models.structure import place_atoms
 
-_CA = 1  # column of atom14
+_N, _CA, _C, _O = range(4)  # columns of atom14
 _ATOMS = 5  # the first columns of atom14: N, CA, C, O, CB
 _PSI = 2  # of the seven torsions
 _FAR = 1e3  # angstrom
+_NEIGHBOURS = 2  # residues along the chain that make no hydrogen bond
+_COUPLING = 332.0 * 0.42 * 0.20  # kcal/mol angstrom
+_REACH = 5.0  # angstrom between N and O; charges further apart do not count
+_SOFT = 0.1  # square angstrom: keeps charges that coincide apart
 _EPSILON = 1e-6  # square angstrom
 _MEAN, _SQUARE = 0.9, 0.99  # how much of the optimiser's running means stays
 _FLOOR = 1.0  # of a gradient, so that rounding decides nothing: those of strain are ten times that and more
@@ -53,12 +57,15 @@ class Chain(NamedTuple):
         residue_index: Numbers of the residues; steps of one are peptide bonds.
         seq_mask: 1 for real residues.
         plddt: How sure the network is of each residue, 0 to 1.
+        torsions: Logarithms of what it expects of phi and of psi, in equal cells from -pi on; None where it has no
+            expectations.
     """
 
     aatype: Aatype
     residue_index: ResidueIndex
     seq_mask: SeqMask
     plddt: Float[Array, " n"]
+    torsions: Float[Array, "n 2 cells"] | None = None
 
 
 class Move(NamedTuple):
@@ -76,13 +83,15 @@ class Move(NamedTuple):
 
 
 class Contacts(NamedTuple):
-    """Atoms that each atom may stand in.
+    """Residues that are near, and atoms that each atom may stand in.
 
     Args:
-        other: Their numbers, five to a residue, shape (n, 5, k).
+        residues: The nearest residues of each residue.
+        other: Numbers of the atoms, five to a residue, shape (n, 5, k).
         lowest: Distances that are no overlap, angstrom; 0 where no atom counts, shape (n, 5, k).
     """
 
+    residues: Int[Array, "n r"]
     other: Int[Array, "n 5 k"]
     lowest: Float[Array, "n 5 k"]
 
@@ -155,11 +164,16 @@ def energy(fold: Fold, near: Contacts, chain: Chain, densities: Densities, confi
     residues = mask, chain.aatype, chain.residue_index
     strain = sum(jnp.sum(_bounded(part)) for part in stereochemistry.peptide_energy(positions, *residues))
     torsions = torsion_density.ramachandran(positions, *residues, densities.ramachandran)
+    expected = jnp.zeros(())
+    if chain.torsions is not None:
+        expected = jnp.sum(torsion_density.expected(positions, mask, chain.residue_index, chain.torsions).value)
     return (
         strain
         + config.clash * jnp.sum(_bounded(overlaps(positions, near, config.overlap_sigma)))
         + config.clash * jnp.sum(_bounded(crowded(positions[:, _CA], chain, config)))
         - config.ramachandran * jnp.sum(torsions.value)
+        - config.torsions * expected
+        + config.hydrogen_bonds * jnp.sum(hydrogen_bonds(positions, near.residues, chain))
     )
 
 
@@ -177,7 +191,7 @@ def contacts(positions: Float[Array, "n 5 3"], chain: Chain, config: GuidanceCon
     room = jnp.where(lowest > 0, room, _FAR).reshape(n, _ATOMS, -1)
     chosen = jax.lax.top_k(-room, min(config.atoms, room.shape[-1]))[1]
     other = jnp.broadcast_to((residues[:, :, None] * _ATOMS + np.arange(_ATOMS)).reshape(n, 1, -1), room.shape)
-    return Contacts(*(jnp.take_along_axis(x.reshape(room.shape), chosen, axis=-1) for x in (other, lowest)))
+    return Contacts(residues, *(jnp.take_along_axis(x.reshape(room.shape), chosen, axis=-1) for x in (other, lowest)))
 
 
 def _exists(chain: Chain) -> Float[Array, "n 5"]:
@@ -197,6 +211,39 @@ def overlaps(positions: Float[Array, "n 5 3"], near: Contacts, sigma: float) -> 
     gap = positions[:, :, None] - there
     distance = jnp.sqrt(sum(jnp.square(gap[..., axis]) for axis in range(3)) + _EPSILON)
     return 0.5 * jnp.square(jax.nn.relu(near.lowest - distance) / sigma)
+
+
+def hydrogen_bonds(
+    positions: Float[Array, "n 5 3"], residues: Int[Array, "n r"], chain: Chain
+) -> Float[Array, "2 n r"]:
+    """Return the energies of N-H with C=O of near residues, and of C=O with N-H, kcal/mol; none is above 0.
+
+    Source: the charges of Kabsch & Sander 1983, Biopolymers 22, 2577.
+    """
+    n, c, o = (positions[:, column] for column in (_N, _C, _O))
+    carbonyl = jnp.roll(c - o, 1, axis=0)
+    hydrogen = n + carbonyl / jnp.sqrt(jnp.sum(jnp.square(carbonyl), axis=-1, keepdims=True) + _EPSILON)
+    joined = jnp.pad(chain.residue_index[1:] - chain.residue_index[:-1] == 1, (1, 0))
+    gives = chain.seq_mask * joined * (chain.aatype != rc.RESTYPE_ID["P"])
+    apart = jnp.abs(chain.residue_index[:, None] - chain.residue_index[residues]) > _NEIGHBOURS
+    # As in `overlaps` each pair is met from both sides, and one of them moves.
+    n_there, h_there, c_there, o_there = (jax.lax.stop_gradient(x)[residues] for x in (n, hydrogen, c, o))
+    n_own, h_own, c_own, o_own = (x[:, None] for x in (n, hydrogen, c, o))
+    giving = _charges(n_own, h_own, c_there, o_there) * gives[:, None] * chain.seq_mask[residues]
+    taking = _charges(n_there, h_there, c_own, o_own) * gives[residues] * chain.seq_mask[:, None]
+    return jnp.stack([giving, taking]) * apart
+
+
+def _charges(n: Array, h: Array, c: Array, o: Array) -> Float[Array, "n r"]:
+    """Return the energy of charges at N, H, C and O where it is below 0, kcal/mol."""
+
+    def square(one: Array, other: Array) -> Array:
+        gap = one - other
+        return sum((jnp.square(gap[..., axis]) for axis in range(3)), jnp.zeros(())) + _SOFT
+
+    on, ch, oh, cn = square(o, n), square(c, h), square(o, h), square(c, n)
+    energy = _COUPLING * (jax.lax.rsqrt(on) + jax.lax.rsqrt(ch) - jax.lax.rsqrt(oh) - jax.lax.rsqrt(cn))
+    return jnp.where(on < _REACH**2, jnp.minimum(energy, 0), 0)
 
 
 def crowded(ca: Float[Array, "n 3"], chain: Chain, config: GuidanceConfig) -> Float[Array, "n n"]:

@@ -19,6 +19,7 @@ from models.shapes import Msa, Pair, Single
 
 MASKED_MSA_CLASSES = 23  # 20 amino acids, X, gap, mask
 RESOLVED_CLASSES = len(rc.ATOM37)
+_SURPRISE = 0.05  # share of torsions that are not as expected
 
 
 def distogram_edges(config: HeadsConfig) -> np.ndarray:
@@ -104,6 +105,27 @@ class MaskedMsaHead(hk.Module):
     def __call__(self, msa: Msa) -> dict[str, Array]:
         """Return `logits` (s, n, 23)."""
         return {"logits": linear(msa, MASKED_MSA_CLASSES, "logits", init="zeros")}
+
+
+@dataclasses.dataclass
+class TorsionHead(hk.Module):
+    """Predict phi and psi from the trunk's single representation. Not in AlphaFold 2."""
+
+    config: HeadsConfig
+    name: str | None = "torsion_head"
+
+    def __call__(self, single: Single) -> dict[str, Array]:
+        """Return `logits` (n, 2, bins) of phi and psi; bins go round the circle from -180 degrees."""
+        bins = self.config.torsion_bins
+        logits = linear(layer_norm(single, "input_layer_norm"), 2 * bins, "logits", init="zeros")
+        return {"logits": logits.reshape(-1, 2, bins)}
+
+
+def torsion_log_densities(logits: Float[Array, "n 2 bins"]) -> Float[Array, "n 2 bins"]:
+    """Return the logarithms of what is expected of phi and psi, blurred by a bin, and nothing quite impossible."""
+    share = jax.nn.softmax(logits, axis=-1)
+    blurred = 0.5 * share + 0.25 * (jnp.roll(share, 1, axis=-1) + jnp.roll(share, -1, axis=-1))
+    return jnp.log((1 - _SURPRISE) * blurred + _SURPRISE / logits.shape[-1])
 
 
 @dataclasses.dataclass

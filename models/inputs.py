@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from models import coevolution
 from models.config import InputConfig, ModelConfig
 from models.residue_constants import ATOM37_ID, GAP, HHBLITS_TO_RESTYPE, MASK_TOKEN, RESTYPE_ID
 
@@ -50,6 +51,7 @@ _AXES = {
     "template_pseudo_beta": "tn.",
     "template_pseudo_beta_mask": "tn",
     "template_mask": "t",
+    "couplings": "nn",
 }
 _INNER_AXES = {
     "template_all_atom_positions": (len(ATOM37_ID), 3),
@@ -85,7 +87,8 @@ def make_inputs(
     Args:
         raw: Arrays of `pipeline.features.RawFeatures`: `aatype` (n,), `residue_index` (n,), `msa` (rows, n) in HHblits
             ids, `deletion_matrix` (rows, n), and where the network reads templates `template_aatype` (t, n),
-            `template_positions` (t, n, 37, 3) in angstrom and `template_mask` (t, n, 37).
+            `template_positions` (t, n, 37, 3) in angstrom and `template_mask` (t, n, 37). `couplings` (n, n) may stand
+            for what `models.coevolution` would find in the alignment.
         config: Sizes of the network's inputs.
         rng: Source of all choices.
         iterations: Recycles + 1.
@@ -100,6 +103,8 @@ def make_inputs(
     constant = _sequence_inputs(raw)
     if config.max_templates:
         constant |= template_inputs(raw, config.max_templates)
+    if config.couplings:
+        constant["couplings"] = raw["couplings"] if "couplings" in raw else coevolution.couplings(msa)
     if _is_deterministic(config):
         sampled = [msa_inputs(msa, raw["deletion_matrix"], config, _first_choices(msa))]
     else:

@@ -23,6 +23,7 @@ FAPE_SCALE = 10.0  # angstrom
 _FAPE_EPSILON = 1e-4  # square angstrom
 _DISTANCE_EPSILON = 1e-10  # square angstrom
 _LDDT_CUTOFF = 15.0  # angstrom
+_PHI_PSI = np.array([1, 2], np.int32)  # of the seven torsions
 
 
 def masked_mean(value: Array, mask: Array, epsilon: float = 1e-6) -> Scalar:
@@ -269,6 +270,14 @@ def experimentally_resolved_loss(
     """Return the binary cross entropy of whether atoms are seen, over those that exist (Suppl. 1.9.10, eq. 43)."""
     entropy = jax.nn.softplus(logits) - seen * logits
     return masked_mean(entropy, exists, 1e-8)
+
+
+def torsion_bins_loss(logits: Float[Array, "n 2 bins"], torsions: TorsionAngles) -> Scalar:
+    """Return the cross entropy of phi and psi over those that exist."""
+    bins = logits.shape[-1]
+    angle = jnp.arctan2(torsions.sin_cos[:, _PHI_PSI, 0], torsions.sin_cos[:, _PHI_PSI, 1])
+    target = jnp.floor((angle / (2 * jnp.pi) + 0.5) * bins).astype(jnp.int32) % bins
+    return masked_mean(cross_entropy(logits, target), torsions.mask[:, _PHI_PSI], 1e-8)
 
 
 def handedness_loss(

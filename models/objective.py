@@ -30,7 +30,7 @@ class LossWeights:
         unclamped: Share of the backbone FAPE that is not clamped (AlphaFold 2: one chain in ten).
         violation: AlphaFold 2 has 0 in training and 1 in fine-tuning. May be an array: then 0 costs nothing either.
         experimentally_resolved: AlphaFold 2 has 0 in training and 0.01 in fine-tuning.
-        handedness: Our own head.
+        handedness, torsion_bins: Our own heads.
         strain, ramachandran, rotamer: Our own (`physics_losses`); may be arrays, and cost nothing where all are 0.
     """
 
@@ -46,6 +46,7 @@ class LossWeights:
     experimentally_resolved: float = 0.01
     violation: float | Array = 0.0
     handedness: float = 0.1
+    torsion_bins: float = 0.1
     strain: float | Array = 0.0
     ramachandran: float | Array = 0.0
     rotamer: float | Array = 0.0
@@ -140,6 +141,7 @@ def _head_terms(
         "masked_msa": lambda head: losses.masked_msa_loss(head["logits"], batch["true_msa"], batch["bert_mask"]),
         "experimentally_resolved": lambda head: losses.experimentally_resolved_loss(head["logits"], mask, exists),
         "handedness": lambda head: losses.handedness_loss(head["sin_cos"], ca, ca_mask, batch["residue_index"]),
+        "torsions": lambda head: losses.torsion_bins_loss(head["logits"], truth.torsions),
     }
-    names = {"predicted_lddt": "plddt", "predicted_aligned_error": "pae"}
+    names = {"predicted_lddt": "plddt", "predicted_aligned_error": "pae", "torsions": "torsion_bins"}
     return {names.get(name, name): term(outputs[name]) for name, term in terms.items() if name in outputs}

@@ -227,7 +227,8 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 
 def _differences(config: ModelConfig, stored: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the settings of the network proper that differ; settings that only one side knows do not count."""
-    ours = _leaves({part: dataclasses.asdict(config)[part] for part in _DEFINING})
+    own = json.loads(json.dumps(dataclasses.asdict(config)))  # as it comes back: JSON has no tuples
+    ours = _leaves({part: own[part] for part in _DEFINING})
     theirs = _leaves({part: stored[part] for part in _DEFINING if part in stored})
     common = (name for name in ours if name in theirs and not name.endswith("dropout"))
     return {name: (ours[name], theirs[name]) for name in common if ours[name] != theirs[name]}

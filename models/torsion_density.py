@@ -34,6 +34,22 @@ class LogDensity(NamedTuple):
     mask: Float[Array, " n"]
 
 
+class BackboneTorsions(NamedTuple):
+    """Torsions of each residue in radian; those of residues without both neighbours mean nothing.
+
+    Args:
+        omega: Of the bond before the residue.
+        phi: About N-CA.
+        psi: About CA-C.
+        mask: 1 where phi and psi are there.
+    """
+
+    omega: Float[Array, " n"]
+    phi: Float[Array, " n"]
+    psi: Float[Array, " n"]
+    mask: Float[Array, " n"]
+
+
 # Grids ----------------------------------------------------------------------------------------------------------------
 
 
@@ -122,15 +138,38 @@ def ramachandran(
         residue_index: Numbers of the residues; steps of one are peptide bonds.
         grids: Of general residues, Ile and Val, those before proline, glycine, trans and cis proline.
     """
+    omega, phi, psi, there = backbone_torsions(positions, mask, residue_index)
+    cis = (jnp.cos(omega) > 0) & (jnp.pad(mask[:-1, _CA], (1, 0)) > 0)
+    value = interpolated(grids, _kinds(aatype, cis), phi, psi)
+    return LogDensity(value * there, there)
+
+
+def expected(
+    positions: Atom14, mask: Atom14Mask, residue_index: ResidueIndex, tables: Float[Array, "n 2 cells"]
+) -> LogDensity:
+    """Return the sums of the log densities of phi and of psi that are expected of each residue by itself.
+
+    Args:
+        positions: Atoms, angstrom.
+        mask: 1 for atoms that are there.
+        residue_index: Numbers of the residues; steps of one are peptide bonds.
+        tables: Log densities of phi and of psi.
+    """
+    _, phi, psi, there = backbone_torsions(positions, mask, residue_index)
+    cells, weights = _neighbours(jnp.stack([phi, psi], axis=-1), tables.shape[-1])
+    value = jnp.sum(weights * jnp.take_along_axis(tables, cells, axis=-1), axis=(-2, -1))
+    return LogDensity(value * there, there)
+
+
+def backbone_torsions(positions: Atom14, mask: Atom14Mask, residue_index: ResidueIndex) -> BackboneTorsions:
+    """Return omega, phi and psi of each residue, in radian."""
     n, ca, c = (positions[:, column] for column in (_N, _CA, _C))
     before, after = jnp.roll(positions, 1, axis=0), jnp.roll(positions, -1, axis=0)
     path = (before[:, _CA], before[:, _C], n, ca, c, after[:, _N])
     omega, phi, psi = dihedral_angle(jnp.stack([jnp.stack(path[k : k + 4], axis=-2) for k in range(3)]))
     joined = (residue_index[1:] - residue_index[:-1] == 1) * mask[:-1, _C] * mask[1:, _N]
     there = jnp.pad(joined, (1, 0)) * mask[:, : _C + 1].prod(axis=1) * jnp.pad(joined, (0, 1))
-    cis = (jnp.cos(omega) > 0) & (jnp.pad(mask[:-1, _CA], (1, 0)) > 0)
-    value = interpolated(grids, _kinds(aatype, cis), phi, psi)
-    return LogDensity(value * there, there)
+    return BackboneTorsions(omega, phi, psi, there)
 
 
 def _kinds(aatype: Aatype, cis: Bool[Array, " n"]) -> Int[Array, " n"]:

@@ -32,14 +32,16 @@ def smallest():
 
     mini = config.mini()
     block = dataclasses.replace(mini.evoformer.block, msa_heads=2, outer_product_channels=2, triangle_channels=4)
+    sequence = config.SequenceConfig(repeats=1, dilations=(1, 2), kernel=3, channels=4)
+    trunk = {"c_m": 8, "c_z": 6, "c_s": 8, "blocks": 1, "block": block, "sequence": sequence, "template": None}
     structure = {"c": 8, "layers": 2, "heads": 2, "scalar_channels": 4, "torsion_channels": 8}
     return dataclasses.replace(
         mini,
         name="smallest",
-        evoformer=dataclasses.replace(mini.evoformer, c_m=8, c_z=6, c_s=8, blocks=1, block=block, template=None),
+        evoformer=dataclasses.replace(mini.evoformer, **trunk),
         input=dataclasses.replace(mini.input, max_templates=0),
         structure=dataclasses.replace(mini.structure, **structure, initial_frames="origin"),
-        heads=dataclasses.replace(mini.heads, plddt_channels=8, handedness=False),
+        heads=dataclasses.replace(mini.heads, plddt_channels=8, handedness=False, torsion_bins=12),
         guidance=None,
         recycles=1,
     )

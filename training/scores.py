@@ -21,7 +21,25 @@ from training import dataset
 
 log = logging.getLogger(__name__)
 
-CONDITIONS = {"template 30-90 %": (0.3, 0.9), "no template": None}
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """What is shown of a chain.
+
+    Args:
+        window: Lowest and highest identity of a template; None for no template.
+        strength: Scale of couplings, drawn as those of a deep alignment (`dataset.draw_couplings`); 0 for none.
+    """
+
+    window: tuple[float, float] | None = None
+    strength: float = 0.0
+
+
+CONDITIONS = {
+    "template 30-90 %": Condition((0.3, 0.9)),
+    "no template": Condition(),
+    "no template, couplings": Condition(strength=2.0),
+}
 _NOWHERE = 1e4  # angstrom
 _LARGEST = 208  # residues; held-back chains have at most 200
 _MSA_ROWS = 256
@@ -79,12 +97,14 @@ def copied(example: dataset.Arrays) -> Answer:
 def evaluate(
     source: dataset.ExampleSource,
     chains: np.ndarray,
-    window: tuple[float, float] | None,
+    condition: Condition,
     predict: Way,
 ) -> list[Score]:
     """Predict every chain that has a template in the window of identities (all chains where there is none)."""
-    quiet = dataclasses.replace(source.settings, wrong_template_fraction=0.0, partial_template_fraction=0.0)
-    source = dataclasses.replace(source, settings=quiet)
+    window, strength = condition.window, condition.strength
+    quiet: dict[str, Any] = {"wrong_template_fraction": 0.0, "partial_template_fraction": 0.0}
+    quiet |= {"coupled_fraction": float(strength > 0), "strengths": (strength or 1.0,) * 2}
+    source = dataclasses.replace(source, settings=dataclasses.replace(source.settings, **quiet))
     scores = []
     for index in chains:
         hits = source.database.hits(index)
@@ -113,7 +133,7 @@ def table(
     predict: Way,
 ) -> Iterator[tuple[str, str, str, str]]:
     """Give condition, number of chains, mean CA-lDDT and mean pLDDT, as text."""
-    for condition, window in CONDITIONS.items():
-        found = evaluate(source, chains, window, predict)
+    for name, condition in CONDITIONS.items():
+        found = evaluate(source, chains, condition, predict)
         means = (np.mean([s.lddt for s in found]), np.mean([s.plddt for s in found]))
-        yield condition, str(len(found)), f"{means[0]:.3f}", f"{means[1]:.3f}"
+        yield name, str(len(found)), f"{means[0]:.3f}", f"{means[1]:.3f}"

@@ -325,11 +325,14 @@ def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[data
     return source, HeldBack(validation, development)
 
 
-def starting_weights(path: Path, config: ModelConfig) -> hk.Params:
-    """Return the weights of a file; of a file of another network, those of the same name and shape."""
-    shared = params.load_shared(path, config)
-    log.info("%d of %d arrays from %s", len(params.flat(shared)), len(params.shapes(config)), path)
-    return shared
+def starting_weights(paths: Sequence[Path], config: ModelConfig) -> hk.Params:
+    """Return the weights of files, a later one before an earlier one; of another network's those that fit."""
+    found: dict[str, np.ndarray] = {}
+    for path in paths:
+        shared = params.flat(params.load_shared(path, config))
+        log.info("%d of %d arrays from %s", len(shared), len(params.shapes(config)), path)
+        found |= shared
+    return params.nested(found)
 
 
 def watcher(source: dataset.ExampleSource, chains: np.ndarray, output: Path) -> Callable[[State], None]:
@@ -358,7 +361,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint.npz, loss.tsv and weights.npz")
     parser.add_argument(
-        "--start", type=Path, help="weights to begin with, of this network or of a similar one (default: random ones)"
+        "--start",
+        type=Path,
+        nargs="+",
+        default=(),
+        help="weights to begin with, of this network or of similar ones, later files first (default: random ones)",
     )
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time, to be resumed")
     parser.add_argument("--until", type=int, help="stop after this step, to be resumed")
@@ -373,7 +380,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     state = train(source, settings, arguments.output, sitting, watch)
     made = {"step": state.step, "settings": dataclasses.asdict(settings), **source.describe()}
     if arguments.start:
-        made["start"] = params.read_metadata(arguments.start).get("training", {})
+        made["start"] = [params.read_metadata(path).get("training", {}) for path in arguments.start]
     metadata = {"source": SOURCE, "licence": LICENCE, "training": made}
     params.save(arguments.output / "weights.npz", state.mean, source.config, metadata, half=True)
     return 0

@@ -211,7 +211,14 @@ def test_gradients_flow_through_the_last_iteration_only(mini):
 def test_every_parameter_that_outputs_depend_on_gets_a_gradient(mini):
     _, (gradient, _) = mini["gradient"](mini["parameters"], mini["batch"], jnp.int32(0))
     silent = {name for name, x in params.flat(gradient).items() if not np.any(x)}
-    unread = ("predicted_aligned_error_head", "handedness_head", "rigid_sidechain", "prev_", "embedding2d//bias")
+    unread = (
+        "predicted_aligned_error_head",
+        "handedness_head",
+        "torsion_head",
+        "rigid_sidechain",
+        "prev_",
+        "embedding2d//bias",
+    )
     assert [name for name in silent if not any(part in name for part in unread)] == []
 
 

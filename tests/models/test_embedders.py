@@ -52,6 +52,20 @@ def test_relative_positions_are_clipped(network_tests):
     np.testing.assert_array_equal(run(index + 1000), pair)
 
 
+def test_couplings_rise_and_nothing_known_is_nothing_but_the_bias(network_tests):
+    def run(couplings):
+        return network_tests.apply_random(
+            lambda x: embedders.embed_couplings(x, CONFIG, jnp.dtype("float32")), jnp.asarray(couplings, jnp.float32)
+        )
+
+    nothing, known = np.zeros((7, 7)), np.random.default_rng(0).normal(0, 5, (7, 7))
+    np.testing.assert_array_equal(run(nothing), jnp.broadcast_to(run(nothing)[:, :1, :1], (6, 7, 7)))
+    pair = run(known)
+    assert pair.shape == (6, 7, 7)
+    np.testing.assert_allclose(run(np.where(known < 0, -3.0, known)), pair, atol=1e-6)  # below 0 all are alike
+    assert np.abs(pair - run(nothing)).max() > 0.1
+
+
 def test_left_is_i_and_right_is_j(network_tests):
     rng = np.random.default_rng(0)
     batch = {"target_feat": rng.normal(size=(7, 22)), "msa_feat": rng.normal(size=(3, 7, 49))}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import geometry, guidance, stereochemistry
+from models import geometry, guidance, stereochemistry, torsion_density
 from models import residue_constants as rc
 from models.config import GuidanceConfig
 from models.guidance import Chain, Fold
@@ -87,6 +87,24 @@ def test_sure_residues_are_held(densities):
     assert sure < 0.8 * unsure
 
 
+def test_expected_torsions_are_approached(densities):
+    wanted, cells, start = np.radians([-90.0, -5.0]), 36, helix(noise=0.0)
+    centres = (np.arange(cells) + 0.5) * 2 * np.pi / cells - np.pi
+    logs = 4 * np.cos(centres - wanted[:, None])
+    logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
+    unsure = chain(plddt=0.2)
+    expecting = unsure._replace(torsions=jnp.asarray(np.broadcast_to(logs, (N, 2, cells)), jnp.float32))
+    away = []
+    for residues in (unsure, expecting):
+        end = guidance.guide(start, residues, densities, GuidanceConfig())
+        _, atoms = place_atoms(residues.aatype, *end)
+        mask = geometry.table(rc.ATOM14_MASK, residues.aatype, jnp.float32)
+        found = torsion_density.backbone_torsions(atoms, mask, residues.residue_index)
+        angles = np.stack([found.phi, found.psi], axis=-1)[1:-1]
+        away.append(np.mean(1 - np.cos(angles - wanted)))
+    assert away[1] < 0.5 * away[0]
+
+
 def test_atoms_in_one_another_part(densities):
     residues, fold = chain(), helix(noise=0.0)
     through = fold.frames.translation.at[N - 1].set(fold.frames.translation[2] + jnp.array([0.5, 0.3, 0.2]))
@@ -145,13 +163,50 @@ def test_overlap_of_two_atoms_is_counted_from_both():
     positions = jnp.zeros((2, 5, 3)).at[1, :, 0].set(100.0).at[1, 1, 0].set(gap)
     other = jnp.zeros((2, 5, 1), jnp.int32).at[0, 1, 0].set(5 + 1).at[1, 1, 0].set(1)
     lowest = jnp.zeros((2, 5, 1)).at[:, 1, 0].set(3.0)
-    near = guidance.Contacts(other, lowest)
+    near = guidance.Contacts(jnp.zeros((2, 1), jnp.int32), other, lowest)
     found = np.asarray(guidance.overlaps(positions, near, sigma))
     np.testing.assert_allclose(found[:, 1, 0], 0.5 * ((3.0 - gap) / sigma) ** 2, rtol=1e-5)
     assert found.sum() == pytest.approx(found[:, 1, 0].sum())
     gradient = jax.grad(lambda x: guidance.overlaps(x, near, sigma).sum())(positions)
     np.testing.assert_allclose(gradient[0, 1], -gradient[1, 1], rtol=1e-5)  # they push each other apart
     assert gradient[0, 1, 0] > 0
+
+
+def bonds(fold, residues):
+    """Return the energies of the backbone's hydrogen bonds as each donor and as each acceptor sees them."""
+    everyone = jnp.broadcast_to(jnp.arange(len(residues.aatype)), (len(residues.aatype),) * 2)
+    positions = guidance.backbone(fold, residues)
+    return positions, np.asarray(guidance.hydrogen_bonds(positions, everyone, residues))
+
+
+def test_hydrogen_bonds_have_the_energy_of_their_charges(golden):
+    residues, native, _ = shaken(golden)
+    positions, (giving, taking) = bonds(native, residues)
+    np.testing.assert_allclose(giving, taking.T, atol=1e-5)
+    donor, acceptor = np.unravel_index(np.argmin(giving), giving.shape)
+    n, *_ = np.asarray(positions, np.float64)[donor]
+    before = np.asarray(positions, np.float64)[donor - 1]
+    hydrogen = n + (before[2] - before[3]) / np.linalg.norm(before[2] - before[3])
+    _, _, c, o, _ = np.asarray(positions, np.float64)[acceptor]
+    pairs = ((o, n, 1), (c, hydrogen, 1), (o, hydrogen, -1), (c, n, -1))
+    energy = sum(sign * 27.9 / np.linalg.norm(a - b) for a, b, sign in pairs)
+    assert energy < -2
+    assert giving[donor, acceptor] == pytest.approx(energy, abs=0.4)  # charges are a little soft
+    letters = np.array([rc.RESTYPES_X[a] for a in residues.aatype])
+    assert not giving[letters == "P"].any()
+    assert not giving[0].any()
+    near = np.abs(np.arange(len(letters))[:, None] - np.arange(len(letters))) < 3
+    assert not giving[near].any()
+    assert (giving <= 0).all()
+
+
+def test_hydrogen_bonds_are_made(golden, densities):
+    residues, native, start = shaken(golden)
+    made = []
+    for weight in (0.0, 1.0):
+        config = dataclasses.replace(GuidanceConfig(), hydrogen_bonds=weight)
+        made.append((bonds(guidance.guide(start, residues, densities, config), residues)[1][0] < -0.5).sum())
+    assert made[0] < made[1] <= 1.1 * (bonds(native, residues)[1][0] < -0.5).sum()
 
 
 def test_side_chains_are_carried_along(golden, densities):

@@ -11,7 +11,7 @@ import pytest
 from models import heads
 from models.config import HeadsConfig
 
-CONFIG = HeadsConfig()
+CONFIG = HeadsConfig(torsion_bins=11)
 N, S = 7, 5
 
 
@@ -27,6 +27,7 @@ def all_heads(config=CONFIG, c_z=128, c_s=384, c_m=256):
             "experimentally_resolved": heads.ExperimentallyResolvedHead()(single),
             "masked_msa": heads.MaskedMsaHead()(msa),
             "handedness": heads.HandednessHead()(single),
+            "torsions": heads.TorsionHead(config)(single),
         }
 
     return hk.transform(run)
@@ -38,8 +39,15 @@ def test_parameters_have_the_published_names_and_shapes(shared):
     published = {key.removeprefix(scope): tuple(shape) for key, shape in spec if "_head/" in key}
     ours = jax.eval_shape(all_heads().init, jax.random.key(0))
     flat = {f"{module}//{leaf}": x.shape for module, leaves in ours.items() for leaf, x in leaves.items()}
-    handedness = {"handedness_head/logits//weights": (384, 2), "handedness_head/logits//bias": (2,)}
-    assert flat == published | handedness
+    own = {
+        "handedness_head/logits//weights": (384, 2),
+        "handedness_head/logits//bias": (2,),
+        "torsion_head/input_layer_norm//scale": (384,),
+        "torsion_head/input_layer_norm//offset": (384,),
+        "torsion_head/logits//weights": (384, 22),
+        "torsion_head/logits//bias": (22,),
+    }
+    assert flat == published | own
 
 
 def test_shapes_and_symmetry():
@@ -52,6 +60,7 @@ def test_shapes_and_symmetry():
         "experimentally_resolved": (N, 37),
         "masked_msa": (S, N, 23),
         "handedness": (N, 2),
+        "torsions": (N, 2, 11),
     }
     logits = np.asarray(out["distogram"]["logits"])
     np.testing.assert_allclose(logits, np.swapaxes(logits, 0, 1), atol=1e-5)
@@ -74,6 +83,16 @@ def test_pair_logits_are_the_plain_map():
     network = hk.transform(lambda: heads.DistogramHead(CONFIG)(pair))
     logits = network.apply({"distogram_head/half_logits": {"weights": weights, "bias": bias}}, None)["logits"]
     np.testing.assert_allclose(logits, half + np.swapaxes(half, 0, 1), atol=1e-4)
+
+
+def test_expected_torsions_go_around_and_nothing_is_impossible():
+    logits = jnp.full((1, 2, 11), -1e3).at[:, :, 0].set(1e3)
+    found = np.exp(heads.torsion_log_densities(logits))
+    np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-5)
+    assert found.min() > 1e-3
+    np.testing.assert_allclose(found[..., 1], found[..., -1], rtol=1e-5)
+    assert (found[..., 0] > found[..., 1]).all()
+    assert (found[..., 1] > found[..., 2]).all()
 
 
 @pytest.mark.parametrize(

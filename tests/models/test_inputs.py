@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import alphafold
+from models import alphafold, coevolution
 from models import config as model_config
 from models.inputs import (
     HHBLITS_TO_AATYPE,
@@ -146,6 +146,19 @@ def test_mini_does_not_depend_on_row_order_or_seed(raw):
         np.testing.assert_array_equal(one[key], two[key])
 
 
+def test_couplings_are_those_of_the_alignment_or_those_that_are_given(raw):
+    rng = np.random.default_rng(4)
+    msa = rng.integers(0, 22, (211, 45)).astype(np.int8)
+    deep = raw | {"msa": msa, "deletion_matrix": np.zeros(msa.shape, np.int16)}
+    found = make_inputs(deep, MINI, rng, 2)["couplings"]
+    assert found.shape == (2, 45, 45)
+    np.testing.assert_array_equal(found[1], coevolution.couplings(HHBLITS_TO_AATYPE[msa]))
+    assert found.any()
+    given = rng.normal(size=(45, 45)).astype(np.float32)
+    np.testing.assert_array_equal(make_inputs(deep | {"couplings": given}, MINI, rng)["couplings"][0], given)
+    assert "couplings" not in make_inputs(deep, CONFIG, rng)
+
+
 def test_mini_is_quick_for_a_deep_alignment():
     rng = np.random.default_rng(2)
     rows, n = 20_000, 211
@@ -155,7 +168,7 @@ def test_mini_is_quick_for_a_deep_alignment():
         "msa": rng.integers(0, 22, (rows, n)).astype(np.int8),
         "deletion_matrix": np.zeros((rows, n), dtype=np.int16),
     }
-    config = dataclasses.replace(MINI, max_templates=0)
+    config = dataclasses.replace(MINI, max_templates=0, couplings=False)
     start = time.process_time()
     make_inputs(raw, config, rng, 4)
     assert time.process_time() - start < 3.0

@@ -175,7 +175,7 @@ def test_aligned_errors_are_local_distances(case):
 
 
 PADDING = 5
-CONFIG = ModelConfig("test", heads=HeadsConfig(handedness=True))
+CONFIG = ModelConfig("test", heads=HeadsConfig(handedness=True, torsion_bins=6))
 TERMS = {
     "side_chain_fape": "side_chain_fape",
     "pae": "pae_loss",
@@ -226,6 +226,7 @@ def outputs_of(translation, raw, case, batch, value=0.3):
         "masked_msa": {"logits": padded(logits("msa"), (1,), value)},
         "experimentally_resolved": {"logits": padded(logits("resolved"), (0,), value)},
         "handedness": {"sin_cos": raw[0, :, 2]},
+        "torsions": {"logits": jnp.concatenate([raw[0, :, 1:3]] * 3, axis=-1)},
     }
 
 
@@ -259,7 +260,8 @@ def test_total_is_the_weighted_sum(case, total):
     loss, terms = total(case.trajectory.translation, case.raw, example(case), 0.5)
     assert set(terms) == {
         *("backbone_fape", "side_chain_fape", "torsion", "angle_norm", "violation", "distogram", "plddt", "pae"),
-        *("masked_msa", "experimentally_resolved", "handedness", "strain", "ramachandran", "rotamer", "loss"),
+        *("masked_msa", "experimentally_resolved", "handedness", "torsion_bins", "strain", "ramachandran", "rotamer"),
+        "loss",
     }
     # numbers of the chain without padding
     for name, known in TERMS.items():
@@ -297,7 +299,7 @@ def test_heads_that_are_not_there_have_no_term(case):
         return objective.total(few, batch, ca, objective.LossWeights())[1]
 
     terms = jax.eval_shape(few)
-    assert not {"plddt", "pae", "masked_msa", "experimentally_resolved", "handedness"} & set(terms)
+    assert not {"plddt", "pae", "masked_msa", "experimentally_resolved", "handedness", "torsion_bins"} & set(terms)
 
 
 def test_gradients_are_finite_where_everything_coincides(case, total_and_gradient):
@@ -308,6 +310,22 @@ def test_gradients_are_finite_where_everything_coincides(case, total_and_gradien
     nothing = batch | {name: jnp.zeros_like(batch[name]) for name in ("all_atom_mask", "all_atom_positions")}
     gradients = total_and_gradient(case.trajectory.translation, case.raw, nothing, 0.5)[1]
     assert all(np.isfinite(g).all() for g in gradients)
+
+
+def test_expected_torsions_are_judged_by_the_bin_of_the_truth(case):
+    torsions = losses.truth_of(AATYPE, jnp.asarray(case.positions), jnp.asarray(case.mask)).torsions
+    there = np.asarray(torsions.mask)[:, 1:3] > 0
+    assert there.any()
+    angle = np.arctan2(*np.moveaxis(np.asarray(torsions.sin_cos), -1, 0))[:, 1:3]
+    bins = 12
+    target = ((angle + np.pi) // (2 * np.pi / bins)).astype(int) % bins
+    right = jnp.asarray(20.0 * np.eye(bins)[target])
+    loss = jax.jit(losses.torsion_bins_loss)
+    assert loss(right, torsions) < 1e-6
+    assert loss(jnp.roll(right, 1, axis=-1), torsions) == pytest.approx(20, rel=1e-5)
+    assert loss(jnp.zeros_like(right), torsions) == pytest.approx(np.log(bins), rel=1e-6)
+    missing = jnp.where(there[..., None], right, -right)  # what is not there does not count
+    assert loss(missing, torsions) < 1e-6
 
 
 def test_handedness_tells_mirror_images_apart():

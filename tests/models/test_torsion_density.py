@@ -109,6 +109,18 @@ def test_backbones_have_the_value_of_their_kind(chain, measured):
     assert not apart.mask.any()
 
 
+def test_what_is_expected_of_each_residue_is_summed_over_phi_and_psi(chain, measured):
+    shift = np.arange(len(AATYPE))[:, None]
+    tables = np.stack([np.cos(CENTRES - shift), np.sin(CENTRES + shift)], axis=1)
+    found = jax.jit(torsion_density.expected, compiler_options=FAST)(*chain, INDEX, jnp.asarray(tables))
+    torsions = torsion_density.backbone_torsions(*chain, INDEX)
+    np.testing.assert_array_equal(found.mask, torsions.mask)
+    expected = np.cos(torsions.phi - shift[:, 0]) + np.sin(torsions.psi + shift[:, 0])
+    np.testing.assert_allclose(found.value, expected * torsions.mask, atol=2e-3)
+    there = np.asarray(found.mask) > 0
+    np.testing.assert_allclose(np.cos(torsions.phi - measured[0][:, 1])[there], 1, atol=1e-9)
+
+
 def test_side_chains_have_the_sum_of_their_pairs(chain, measured):
     one, two = np.cos(CENTRES), waves(1)[0]
     tables = {x: [two] * max(1, len(rc.CHI_ATOMS[x]) - 1) for x in rc.RESTYPES if len(rc.CHI_ATOMS[x]) > 1}

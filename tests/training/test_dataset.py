@@ -1,5 +1,7 @@
 """Training examples from a small made-up set: alignments, templates, crops, the split, and determinism."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -128,6 +130,34 @@ def test_training_has_no_relative_of_a_validation_chain(database):
             assert not set(database.hits(i).target) & set(training)
         for i in training:
             assert not set(database.hits(i).target) & set(validation)
+
+
+def helix(n):
+    angle = np.deg2rad(100.0) * np.arange(n)
+    return np.stack([2.3 * np.cos(angle), 2.3 * np.sin(angle), 1.5 * np.arange(n)], -1)
+
+
+def test_drawn_couplings_are_strong_in_contact_and_noise_elsewhere():
+    beta = helix(211)
+    found = dataset.draw_couplings(beta, 2.0, np.random.default_rng(SEED))
+    np.testing.assert_array_equal(found, found.T)
+    np.testing.assert_array_equal(np.diag(found), 0)
+    distance = np.linalg.norm(beta[:, None] - beta[None], axis=-1)
+    pairs = np.triu(np.ones_like(distance), 1) > 0
+    near, far = found[pairs & (distance < 7)], found[pairs & (distance > 12)]
+    assert np.mean(near) > 0.3
+    assert np.median(far) == pytest.approx(0, abs=0.05)
+    assert np.mean(far > 2) == pytest.approx(0.05, abs=0.01)  # Student's distribution, five degrees of freedom
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_examples_carry_couplings(source, fraction):
+    settings = dataclasses.replace(source.settings, coupled_fraction=fraction)
+    example = dataclasses.replace(source, settings=settings).example(0, np.random.default_rng(1), 43, [])
+    real = LENGTHS[0]
+    assert example["couplings"].shape == (43, 43)
+    assert np.mean(example["couplings"][:real, :real] != 0) == pytest.approx(fraction * (1 - 1 / real))
+    assert not example["couplings"][real:].any()
 
 
 def test_drawn_rows_follow_the_profile():

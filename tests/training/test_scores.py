@@ -54,7 +54,10 @@ def test_perfect_answers_score_one(window, chains):
     drawn = example(np.random.default_rng(3), 208)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset.ExampleSource, "example", lambda *_: drawn)
-        found = scores.evaluate(source, np.arange(2), window, lambda e: (e["all_atom_positions"][:, CA], np.ones(208)))
+        condition = scores.Condition(window)
+        found = scores.evaluate(
+            source, np.arange(2), condition, lambda e: (e["all_atom_positions"][:, CA], np.ones(208))
+        )
     assert len(found) == chains
     assert {score.lddt for score in found} == {1.0}
     assert found[0].identity == (0.5 if window else 0.0)

@@ -37,6 +37,7 @@ class MadeUpSource:
             "target_feat": rng.normal(size=(crop, 22)).astype(np.float32),
             "msa_feat": rng.normal(size=(1, crop, 49)).astype(np.float32),
             "msa_mask": np.ones((1, crop), np.float32),
+            "couplings": np.zeros((crop, crop), np.float32),
             "all_atom_positions": positions,
             "all_atom_mask": mask,
         }

@@ -1,0 +1,92 @@
+"""Which columns of an alignment change together: inverse covariance of its letters, in NumPy.
+
+Columns that are in contact in the structure keep each other's mutations. What two columns have in common only through
+others falls out of the inverse of the covariance matrix; what they have in common with all, of phylogeny and entropy,
+by the average product correction.
+
+Sources: inverse covariance with shrinkage, Yang et al. 2020, PNAS 117, 1496 (supplement); weights of sequences, Morcos
+et al. 2011, PNAS 108, E1293; average product correction, Dunn et al. 2008, Bioinformatics 24, 333.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LETTERS = 20
+_CODES = np.eye(_LETTERS + 2, _LETTERS, dtype=np.float32)  # zero rows for X and the gap
+_SAME = 0.8  # identity from which two rows share their weight
+_SHRINKAGE = 4.5  # of the covariance, over the root of the effective number of rows
+_FEWEST = 64.0  # effective rows below which nothing is said
+_MOST_ROWS = 2048  # evenly chosen
+_LONGEST = 512  # residues beyond which it would take too long
+_COLUMNS_AT_ONCE = 16
+_APART = 6  # residues along the chain from which a pair counts as background
+_NORMAL = 1.4826  # standard deviations of a normal distribution in a median absolute deviation
+
+
+def couplings(msa: NDArray) -> NDArray:
+    """Return how much each pair of columns changes together, in standard deviations of the pairs far apart in sequence.
+
+    Args:
+        msa: AlphaFold's ids (20 for X, 21 for a gap), the target first, shape (rows, n).
+
+    Returns:
+        Symmetric, shape (n, n), float32, the diagonal 0; all 0 for an alignment that is too shallow to tell,
+        and for a chain that is too short or too long.
+    """
+    n = msa.shape[1]
+    letters = msa[:: -(-len(msa) // _MOST_ROWS)]
+    if len(letters) >= _FEWEST and _APART + 1 < n <= _LONGEST:
+        weights = row_weights(letters)
+        if weights.sum() >= _FEWEST:
+            return standardised(corrected(strengths(letters, weights)))
+    return np.zeros((n, n), np.float32)
+
+
+def row_weights(letters: NDArray) -> NDArray:
+    """Return one over the number of rows that are the same in most columns, itself among them, shape (rows,)."""
+    coded = np.eye(_LETTERS + 2, dtype=np.float32)[letters].reshape(len(letters), -1)
+    alike = coded @ coded.T >= _SAME * letters.shape[1]
+    return 1.0 / alike.sum(axis=1)
+
+
+def strengths(letters: NDArray, weights: NDArray) -> NDArray:
+    """Return the Frobenius norm of each pair's block of the inverse covariance, up to a factor, shape (n, n).
+
+    There are fewer rows than letters in columns, so the matrix that is inverted is that of the rows (Woodbury):
+    (XX + s)^-1 = (1 - X'(X'X + s)^-1 X) / s, of which the 1 is in no block of two columns.
+    """
+    rows, n = letters.shape
+    coded = _CODES[letters].reshape(rows, -1)
+    total = weights.sum()
+    coded -= (weights / total).astype(np.float32) @ coded
+    coded *= np.sqrt(weights / total)[:, None].astype(np.float32)
+    between = coded @ coded.T
+    between[np.diag_indices(rows)] += _SHRINKAGE / np.sqrt(total)
+    turned = np.linalg.inv(between) @ coded
+    found = np.empty((n, n), np.float32)
+    for start in range(0, n, _COLUMNS_AT_ONCE):
+        block = coded[:, start * _LETTERS : (start + _COLUMNS_AT_ONCE) * _LETTERS].T @ turned
+        found[start : start + _COLUMNS_AT_ONCE] = np.square(block).reshape(-1, _LETTERS, n, _LETTERS).sum(axis=(1, 3))
+    found = np.sqrt(found)
+    np.fill_diagonal(found, 0.0)
+    return 0.5 * (found + found.T)
+
+
+def corrected(found: NDArray) -> NDArray:
+    """Return strengths less the product of the means of their columns over the mean of all; the diagonal is 0."""
+    n = len(found)
+    mean = found.sum(axis=1) / (n - 1)
+    left = found - mean[:, None] * mean[None, :] / mean.mean()
+    np.fill_diagonal(left, 0.0)
+    return left
+
+
+def standardised(strength: NDArray) -> NDArray:
+    """Return strengths in robust standard deviations from the median of the pairs far apart in sequence."""
+    n = len(strength)
+    background = strength[np.triu_indices(n, _APART)]
+    median = np.median(background)
+    spread = _NORMAL * np.median(np.abs(background - median))
+    scaled = (strength - median) / max(spread, 1e-12)
+    np.fill_diagonal(scaled, 0.0)
+    return scaled.astype(np.float32)
