@@ -1,0 +1,83 @@
+"""Ablations: each variant differs from `mini` in one thing, and what is in the table is not trained again."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from models import params
+from models.config import PRESETS, ModelConfig
+from training import ablation, curve, train
+
+CHANGES = {
+    "as it is": set(),
+    "frames begin at the origin": {"structure.initial_frames"},
+    "frames begin with the distogram alone": {"structure.initial_frames"},
+    "no convolutions": {"evoformer.sequence"},
+    "no couplings": {"input.couplings", "evoformer.couplings"},
+    "triangle attention too": {"evoformer.block.triangle_attention"},
+    "violations and physics from a third on": set(),
+}
+
+
+def changed(ours: object, theirs: object, prefix: str = "") -> set[str]:
+    """Return the dotted names of the settings that differ."""
+    if not (dataclasses.is_dataclass(ours) and dataclasses.is_dataclass(theirs)):
+        return set() if ours == theirs else {prefix.rstrip(".")}
+    names = [field.name for field in dataclasses.fields(ours)]
+    return {x for n in names for x in changed(getattr(ours, n), getattr(theirs, n), f"{prefix}{n}.")}
+
+
+@pytest.mark.parametrize("name", ablation.VARIANTS)
+def test_a_variant_differs_in_one_thing_and_is_a_network(name):
+    mini, variant = PRESETS["mini"], ablation.VARIANTS[name]
+    config = variant.config(mini)
+    assert changed(mini, config) == CHANGES[name]
+    assert bool(CHANGES[name]) + bool(variant.settings) == (name != "as it is")
+    assert params.shapes(config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Stands for the training data: all that is asked of it here is its network."""
+
+    config: ModelConfig
+
+
+def test_a_variant_is_trained_with_its_network_and_settings(smallest, monkeypatch, tmp_path):
+    seen = []
+
+    def trained(source, settings, output, sitting):
+        seen.append((source.config.evoformer.sequence, settings.physics_from, output, sitting.start))
+        return train.State({}, {}, None, settings.steps)
+
+    monkeypatch.setattr(train, "train", trained)
+    monkeypatch.setattr(ablation.scores, "predictor", lambda source, recycles: lambda weights, example: (weights, None))
+    settings = train.Settings(steps=7, physics_from=1.0)
+    for name in ("no convolutions", "violations and physics from a third on"):
+        way, seconds = ablation.run(Source(smallest), ablation.VARIANTS[name], settings, tmp_path, ())
+        assert way({}) == ({}, None)
+        assert 0 <= seconds < 1
+    assert seen == [(None, 1.0, tmp_path, None), (smallest.evoformer.sequence, 0.33, tmp_path, None)]
+
+
+def test_what_is_in_the_table_is_not_trained_again(monkeypatch, tmp_path):
+    runs = []
+
+    def run(source, variant, settings, output, start):
+        runs.append(output.name)
+        return (lambda example: (np.zeros((1, 3)), np.zeros(1))), 0.25
+
+    monkeypatch.setattr(ablation, "run", run)
+    monkeypatch.setattr(
+        train, "open_source", lambda arguments, settings: (None, train.HeldBack(np.arange(1), np.arange(1)))
+    )
+    monkeypatch.setattr(ablation.scores, "table", lambda *_: iter([("no template", "1", "0.500", "0.400")]))
+    flags = ["--data", "d", "--exclude", "e", "--output", str(tmp_path), "--variants", "as it is", "no couplings"]
+    for _ in range(2):
+        assert ablation.main(flags) == 0
+    assert runs == ["as_it_is", "no_couplings"]
+    rows = curve.read_table(tmp_path / "ablation.tsv")
+    assert [row["variant"] for row in rows] == ["as it is", "no couplings"]
+    assert rows[0]["CA-lDDT"] == "0.500"
+    assert rows[0]["seconds of a step"] == "0.25"
