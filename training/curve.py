@@ -52,16 +52,16 @@ def score_curves(folder: Path) -> dict[str, Curve]:
     }
 
 
-def panel(curves: dict[str, Curve], title: str, top: float) -> str:
-    """Return one diagram as a group of SVG, its upper edge at `top`."""
+def panel(curves: dict[str, Curve], title: str, top: float, across: str = "step") -> str:
+    """Return one diagram as a group of SVG, its upper edge at `top`; `across` names its horizontal axis."""
     x, y = (np.concatenate([curve[k] for curve in curves.values()]) for k in (0, 1))
     low, high = float(min(0.0, y.min())), float(y.max())
     inner_width, inner_height = _WIDTH - 2 * _MARGIN, _HEIGHT - 2 * _MARGIN
 
     def place(steps: np.ndarray, values: np.ndarray) -> str:
-        across = _MARGIN + inner_width * steps / max(float(x.max()), 1.0)
+        right = _MARGIN + inner_width * steps / max(float(x.max()), 1e-9)
         down = _MARGIN + inner_height * (1 - (values - low) / max(high - low, 1e-9))
-        return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, down, strict=True))
+        return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(right, down, strict=True))
 
     frame = place(np.array([0.0, 0.0, x.max()]), np.array([high, low, low]))
     parts = [f'<polyline points="{frame}" stroke="#888"/>']
@@ -71,7 +71,7 @@ def panel(curves: dict[str, Curve], title: str, top: float) -> str:
         parts.append(_text(_WIDTH - _MARGIN, _MARGIN + 14 * row, label, colour, "end"))
     parts += [_text(_MARGIN, 24, title), _text(_MARGIN - 6, _MARGIN + 4, f"{high:.3g}", anchor="end")]
     parts += [_text(_MARGIN - 6, _HEIGHT - _MARGIN + 4, f"{low:.3g}", anchor="end")]
-    parts += [_text(_WIDTH - _MARGIN, _HEIGHT - _MARGIN + 18, f"step {x.max():.0f}", anchor="end")]
+    parts += [_text(_WIDTH - _MARGIN, _HEIGHT - _MARGIN + 18, f"{across} {x.max():.4g}", anchor="end")]
     return f'<g transform="translate(0 {top:.0f})" fill="none" stroke-width="1.5">{"".join(parts)}</g>'
 
 
@@ -83,7 +83,11 @@ def figure(folder: Path) -> str:
     """Return the figure of a training as SVG."""
     wanted = (("Training loss", loss_curves(folder)), ("CA-lDDT, development chains", score_curves(folder)))
     panels = [(title, curves) for title, curves in wanted if curves]
-    groups = [panel(curves, title, k * _HEIGHT) for k, (title, curves) in enumerate(panels)]
+    return drawing([panel(curves, title, k * _HEIGHT) for k, (title, curves) in enumerate(panels)])
+
+
+def drawing(groups: Sequence[str]) -> str:
+    """Return panels, one below the other, as SVG."""
     size = f'width="{_WIDTH:.0f}" height="{_HEIGHT * max(len(groups), 1):.0f}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">'
     return "\n".join((head, *groups, "</svg>")) + "\n"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from models import residue_constants as rc
-from pipeline import quality
+from pipeline import quality, records
 from pipeline.errors import RecordError
 from pipeline.evaluate.pairs import Pairs, pair_residues
 from pipeline.evaluate.scores import evaluate
@@ -28,6 +28,7 @@ from pipeline.quality.accessibility import accessible_surface, relative_surface
 from pipeline.quality.rotamers import chi_angles
 from pipeline.quality.secondary import secondary_structure, three_states
 from pipeline.text_table import aligned
+from training import curve
 
 BINS = {"above 50 %": (0.5, 1.01), "30 to 50 %": (0.3, 0.5), "below 30 %": (1e-9, 0.3), "no template": (-1.0, 1e-9)}
 RIGHT = 40.0  # degrees by which a first torsion may be off
@@ -173,6 +174,15 @@ def calibration(judged: Sequence[Judged]) -> Iterator[list[str]]:
     yield ["correlation", "of targets", _correlation(*means.T), ""]
 
 
+def calibration_curve(judged: Sequence[Judged]) -> str:
+    """Draw mean CA-lDDT by mean pLDDT of each tenth, beside what would be right, as SVG."""
+    tenths = [row for row in calibration(judged) if row[0] != "correlation"]
+    plddt, lddt = (np.array([float(row[k]) for row in tenths]) for k in (2, 3))
+    ends = np.array([0.0, 1.0])
+    curves = {"right would be": (ends, ends), "last tenth": (plddt, lddt)}
+    return curve.drawing([curve.panel(curves, "CA-lDDT of residues by pLDDT", 0.0, "pLDDT")])
+
+
 def _correlation(one: np.ndarray, other: np.ndarray) -> str:
     """Return Pearson's correlation in words; none of values that are all alike."""
     return f"{np.corrcoef(one, other)[0, 1]:.3f}" if min(np.ptp(one), np.ptp(other)) > 0 else "-"
@@ -186,17 +196,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, help="output folder of foldline run")
     parser.add_argument("--references", type=Path, required=True, help="folder of experimental structures")
     parser.add_argument("--others", nargs="*", default=[], metavar="NAME=DIR", help="structures of other methods")
+    parser.add_argument("--figure", type=Path, help="SVG file of the calibration to write")
     arguments = parser.parse_args(argv)
     others = {name: Path(folder) for name, _, folder in (text.partition("=") for text in arguments.others)}
     found = judged_run(arguments.run, arguments.references, others)
     table = list(rows(found, identities(arguments.run)))
     sys.stdout.write(aligned([("template", "method", "targets", *_MEANS, *_SUMS), *table]))
-    sys.stdout.write("\n" + aligned([("pLDDT", "residues", "mean pLDDT", "mean CA-lDDT"), *_calibrated(found)]))
+    predicted = list(found["predicted"].values())
+    heads = ("pLDDT", "residues", "mean pLDDT", "mean CA-lDDT")
+    sys.stdout.write("\n" + aligned([heads, *calibration(predicted)]))
+    if arguments.figure:
+        records.write_text(arguments.figure, calibration_curve(predicted))
     return 0
-
-
-def _calibrated(found: Mapping[str, Mapping[str, Judged]]) -> list[list[str]]:
-    return list(calibration(list(found["predicted"].values())))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,10 @@ def run(tmp_path, native):
 
 
 def test_the_table_has_a_row_for_each_method_and_bin(run, capsys):
-    assert validation.main(["--run", str(run / "run"), "--references", str(run / "references")]) == 0
+    figure = run / "calibration.svg"
+    folders = ["--run", str(run / "run"), "--references", str(run / "references")]
+    assert validation.main([*folders, "--figure", str(figure)]) == 0
+    assert figure.read_text(encoding="utf-8").count("<polyline") == 3  # the frame, what would be right, what is
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     score = {tuple(line[:-12]): line[-11] for line in lines if "predicted" in line}
     assert score == {
