@@ -43,7 +43,7 @@ def couplings(msa: NDArray) -> NDArray:
 
 
 def row_weights(letters: NDArray) -> NDArray:
-    """Return one over the number of rows that are the same in most columns, itself among them, shape (rows,)."""
+    """Return one over the number of rows that agree in four of five columns, itself among them, shape (rows,)."""
     coded = np.eye(_LETTERS + 2, dtype=np.float32)[letters].reshape(len(letters), -1)
     alike = coded @ coded.T >= _SAME * letters.shape[1]
     return 1.0 / alike.sum(axis=1)
@@ -53,7 +53,7 @@ def strengths(letters: NDArray, weights: NDArray) -> NDArray:
     """Return the Frobenius norm of each pair's block of the inverse covariance, up to a factor, shape (n, n).
 
     There are fewer rows than letters in columns, so the matrix that is inverted is that of the rows (Woodbury):
-    (XX + s)^-1 = (1 - X'(X'X + s)^-1 X) / s, of which the 1 is in no block of two columns.
+    (X'X + s)^-1 = (1 - X'(XX' + s)^-1 X) / s, of which the 1 is in no block of two columns.
     """
     rows, n = letters.shape
     coded = _CODES[letters].reshape(rows, -1)

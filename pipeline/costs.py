@@ -13,12 +13,12 @@ from pipeline.predict.settings import Settings, from_section
 
 SOURCE = "figures of docs/performance.md, measured on two cores of an AMD EPYC without a GPU"
 
-_START_S = 5.0  # of `foldline predict` without its predictions: Python, JAX, parameters, files
-_COMPILE_S, _COMPILE_FULL_S = 14.5, 16.0  # of one program: `mini`, AlphaFold 2
-# `mini`, benchmarks/predict.py, all its recycles: 0.36, 0.72, 2.19, 5.01, 7.46 and 16.4 CPU s, and 1015, 1011, 1050,
-# 1059, 1021 and 1297 MB, at 64, 128, 224, 320, 448 and 640 padded residues.
-_MINI_S, _MINI_SQUARE_S, _MINI_CUBE_S = 0.19, 3.7e-5, 4.3e-9
-_MINI_MB, _MINI_SQUARE_MB = 900.0, 0.0009
+_START_S = 4.0  # of `foldline predict` without its predictions: Python, JAX, parameters, files
+_COMPILE_S, _COMPILE_FULL_S = 16.5, 17.0  # of one program: `mini`, AlphaFold 2
+# `mini`, benchmarks/predict.py, all its recycles: 0.52, 1.11, 2.50, 4.56, 8.56 and 16.2 CPU s, and 1126, 1112, 1061,
+# 1208, 1207 and 1456 MB, at 64, 128, 224, 320, 448 and 640 padded residues.
+_MINI_S, _MINI_SQUARE_S, _MINI_CUBE_S = 0.35, 4.0e-5, 1.0e-9
+_MINI_MB, _MINI_SQUARE_MB = 1040.0, 0.0009
 # `model_1_ptm`, 128 clustered and 1024 extra rows, an iteration: 19.1 and 58.0 CPU s at 64 and 128 padded residues. The
 # part that grows with the residues is shared out over the rows that the 48 and the 4 blocks work on.
 _ROW_S, _PAIR_S = 0.144 / (48 * 128 + 4 * 1024), 0.00242

@@ -106,10 +106,15 @@ def _number_of(source: Mapping[str, Sequence[Any]], model: Protein) -> int:
     return sum(len(source.get(letter, ())) for letter in model.sequence)
 
 
-def identities(run: Path) -> dict[str, float]:
-    """Return the identity of each target's best template that the network was shown; 0 where it saw none."""
+def identities(run: Path, longest: float = math.inf) -> dict[str, float]:
+    """Return the identity of each target's best template that the network was shown; 0 where it saw none.
+
+    Args:
+        run: Output folder of a run.
+        longest: Targets of more residues are left out.
+    """
     table = json.loads((run / "summary.json").read_text(encoding="utf-8"))["targets"]
-    return {row["name"]: float(row["best_identity"] or 0.0) for row in table}
+    return {row["name"]: float(row["best_identity"] or 0.0) for row in table if row["length"] <= longest}
 
 
 def structure_of(folder: Path, name: str) -> Protein | None:
@@ -118,14 +123,16 @@ def structure_of(folder: Path, name: str) -> Protein | None:
     return next((read_structure(path) for path in paths if path.exists()), None)
 
 
-def judged_run(run: Path, references: Path, others: Mapping[str, Path]) -> dict[str, dict[str, Judged]]:
-    """Return what was judged, by method and target.
+def judged_run(
+    run: Path, names: Sequence[str], references: Path, others: Mapping[str, Path]
+) -> dict[str, dict[str, Judged]]:
+    """Return what was judged, by method and target, of the targets that are named.
 
     Raises:
         RecordError: No target of the run has a reference.
     """
     found: dict[str, dict[str, Judged]] = {name: {} for name in (*_KINDS, *others)}
-    for name in identities(run):
+    for name in names:
         if (reference := structure_of(references, name)) is None:
             continue
         places = {kind: (run / "targets" / name, kind) for kind in _KINDS}
@@ -196,11 +203,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, help="output folder of foldline run")
     parser.add_argument("--references", type=Path, required=True, help="folder of experimental structures")
     parser.add_argument("--others", nargs="*", default=[], metavar="NAME=DIR", help="structures of other methods")
+    parser.add_argument("--longest", type=float, default=math.inf, help="leave out targets of more residues")
     parser.add_argument("--figure", type=Path, help="SVG file of the calibration to write")
     arguments = parser.parse_args(argv)
     others = {name: Path(folder) for name, _, folder in (text.partition("=") for text in arguments.others)}
-    found = judged_run(arguments.run, arguments.references, others)
-    table = list(rows(found, identities(arguments.run)))
+    identity = identities(arguments.run, arguments.longest)
+    found = judged_run(arguments.run, list(identity), arguments.references, others)
+    table = list(rows(found, identity))
     sys.stdout.write(aligned([("template", "method", "targets", *_MEANS, *_SUMS), *table]))
     predicted = list(found["predicted"].values())
     heads = ("pLDDT", "residues", "mean pLDDT", "mean CA-lDDT")

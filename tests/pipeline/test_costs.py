@@ -14,12 +14,12 @@ def section(**values):
 
 
 MINI = [
-    (64, 14.0, 0.36),
-    (128, 14.3, 0.72),
-    (224, 15.6, 2.19),
-    (320, 14.6, 5.01),
-    (448, 15.2, 7.46),
-    (640, 15.9, 16.44),
+    (64, 18.7, 0.52),
+    (128, 18.2, 1.11),
+    (224, 15.7, 2.50),
+    (320, 17.9, 4.56),
+    (448, 19.0, 8.56),
+    (640, 17.5, 16.15),
 ]
 
 
@@ -27,11 +27,11 @@ MINI = [
 def test_predictions_of_mini_cost_what_was_measured(bucket, compiling, running):
     first, third = (costs.predict_cost(section(), bucket, targets).cpu_seconds for targets in (1, 3))
     assert (third - first) / 2 == pytest.approx(running, rel=0.25)
-    assert first - (third - first) / 2 - 5.0 == pytest.approx(compiling, rel=0.1)
+    assert first - (third - first) / 2 - 4.0 == pytest.approx(compiling, rel=0.15)
 
 
 @pytest.mark.parametrize(
-    ("bucket", "megabytes"), [(64, 1015), (128, 1011), (224, 1050), (320, 1059), (448, 1021), (640, 1297)]
+    ("bucket", "megabytes"), [(64, 1126), (128, 1112), (224, 1061), (320, 1208), (448, 1207), (640, 1456)]
 )
 def test_mini_needs_the_memory_that_was_measured(bucket, megabytes):
     assert costs.predict_memory(from_section(section()), bucket) == pytest.approx(megabytes, rel=0.15)
@@ -39,8 +39,8 @@ def test_mini_needs_the_memory_that_was_measured(bucket, megabytes):
 
 def test_the_batch_of_the_example_costs_what_was_measured():
     cost = costs.predict_cost(section(), 128, 5)
-    assert cost.cpu_seconds == pytest.approx(23.5, rel=0.15)
-    assert cost.memory_mb == pytest.approx(949, rel=0.15)
+    assert cost.cpu_seconds == pytest.approx(21.5, rel=0.2)
+    assert cost.memory_mb == pytest.approx(1064, rel=0.15)
 
 
 @pytest.mark.parametrize(("length", "seconds"), [(64, 19.1), (128, 58.0)])

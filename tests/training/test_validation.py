@@ -46,7 +46,7 @@ def test_bonds_and_angles_are_counted_as_they_are_measured(native):
 @pytest.fixture
 def run(tmp_path, native):
     """Write a run of two targets, of which one has no structure, and their references."""
-    rows = [{"name": "near", "best_identity": 0.7}, {"name": "far", "best_identity": None}]
+    rows = [{"name": "near", "length": 58, "best_identity": 0.7}, {"name": "far", "length": 13, "best_identity": None}]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "summary.json").write_text(json.dumps({"targets": rows}), encoding="utf-8")
     folder = tmp_path / "run" / "targets" / "near"
@@ -71,6 +71,11 @@ def test_the_table_has_a_row_for_each_method_and_bin(run, capsys):
         ("no", "template", "predicted"): "0.000",  # it has none, so all of it is wrong
         ("all", "predicted"): "0.500",
     }
+
+
+def test_long_targets_can_be_left_out(run):
+    assert set(validation.identities(run / "run")) == {"near", "far"}
+    assert set(validation.identities(run / "run", longest=20)) == {"far"}
 
 
 def test_a_run_without_references_is_refused(run, tmp_path):
