@@ -13,6 +13,7 @@ import numpy as np
 from pipeline import records
 
 _TERMS = ("loss", "distogram", "backbone_fape")
+_LEGEND = 14.0  # of a line of the legend, above the diagram
 _POINTS = 200  # of a curve: means over equal stretches of the training
 _WIDTH, _HEIGHT, _MARGIN = 480.0, 240.0, 48.0
 _COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#6d597a")
@@ -68,7 +69,7 @@ def panel(curves: dict[str, Curve], title: str, top: float, across: str = "step"
     for colour, (name, curve), row in zip(_COLOURS, curves.items(), range(len(_COLOURS)), strict=False):
         parts.append(f'<polyline points="{place(*curve)}" stroke="{colour}"/>')
         label = f"{name} {curve[1][-1]:.3f}"
-        parts.append(_text(_WIDTH - _MARGIN, _MARGIN + 14 * row, label, colour, "end"))
+        parts.append(_text(_WIDTH - _MARGIN, _LEGEND * (row + 1), label, colour, "end"))
     parts += [_text(_MARGIN, 24, title), _text(_MARGIN - 6, _MARGIN + 4, f"{high:.3g}", anchor="end")]
     parts += [_text(_MARGIN - 6, _HEIGHT - _MARGIN + 4, f"{low:.3g}", anchor="end")]
     parts += [_text(_WIDTH - _MARGIN, _HEIGHT - _MARGIN + 18, f"{across} {x.max():.4g}", anchor="end")]

@@ -341,7 +341,7 @@ def draw_couplings(beta: np.ndarray, strength: float, rng: np.random.Generator) 
     """Draw what `models.coevolution` would find in a deep alignment of a chain, which the set does not have.
 
     Pairs in contact have strengths of Weibull's distribution, all pairs the noise of Student's. Their parameters were
-    chosen by eye beside the quantiles of 50 chains of the set and their alignments from Pfam families, in which
+    chosen by eye beside the quantiles of 23 chains of the set and their alignments from Pfam families, in which
     strengths are about 1 with 100 effective rows, 2 with 300 and 4 with 1,000.
 
     Args:

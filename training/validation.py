@@ -186,7 +186,7 @@ def calibration_curve(judged: Sequence[Judged]) -> str:
     tenths = [row for row in calibration(judged) if row[0] != "correlation"]
     plddt, lddt = (np.array([float(row[k]) for row in tenths]) for k in (2, 3))
     ends = np.array([0.0, 1.0])
-    curves = {"right would be": (ends, ends), "last tenth": (plddt, lddt)}
+    curves = {"ideal": (ends, ends), "predicted": (plddt, lddt)}
     return curve.drawing([curve.panel(curves, "CA-lDDT of residues by pLDDT", 0.0, "pLDDT")])
 
 
