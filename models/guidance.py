@@ -1,9 +1,9 @@
 """The guided structure: a few steps down a physical energy, from the structure that the network gives.
 
 A small network's backbone frames are right to some tenths of an angstrom, too little for a peptide bond. Here the
-backbone moves until bonds and angles between residues, planes, contacts and torsions are usual ones, held where the
-network is sure of itself. Residues stay ideal: they move and turn as wholes. Side chains beyond CB are not seen, only
-carried along. Nothing of it is learned.
+backbone moves until bonds and angles between residues, planes, contacts, hydrogen bonds and torsions are usual ones and
+torsions are those that the network expects, held where it is sure of a residue's place. Residues stay ideal: they move
+and turn as wholes. Side chains beyond CB are not seen, only carried along. Nothing of it is learned.
 
 Source of the optimiser: Kingma & Ba 2015, arXiv:1412.6980.
 """
