@@ -161,7 +161,7 @@ def pad_inputs(inputs: Mapping[str, NDArray], config: ModelConfig, sizes: Sizes)
 
     Args:
         inputs: One sample's inputs, or those of several with a leading axis.
-        config: The network; an extra MSA and templates that it reads and the inputs lack are all padding.
+        config: The network; an extra MSA, templates and couplings that it reads and the inputs lack are all padding.
         sizes: What to pad to.
 
     Raises:
@@ -169,8 +169,9 @@ def pad_inputs(inputs: Mapping[str, NDArray], config: ModelConfig, sizes: Sizes)
     """
     numbers = {"n": sizes.length, "s": sizes.clusters, "e": sizes.extra, "t": sizes.templates}
     trunk, leading = config.evoformer, inputs["aatype"].shape[:-1]
-    read = {"e": trunk.extra_msa is not None, "t": trunk.template is not None}
-    absent = {name: axes for name, axes in _AXES.items() if read.get(axes[0]) and name not in inputs}
+    read = {"e": trunk.extra_msa is not None, "t": trunk.template is not None, "nn": trunk.couplings}
+    wanted = {name: axes for name, axes in _AXES.items() if read.get(axes, read.get(axes[0]))}
+    absent = {name: axes for name, axes in wanted.items() if name not in inputs}
     padded = {name: _pad(name, array, numbers) for name, array in inputs.items()}
     for name, axes in absent.items():
         inner = _INNER_AXES.get(name, ())

@@ -20,8 +20,6 @@ from models.config import ModelConfig
 from pipeline.settings import add_flags, from_args
 from training import curve, dataset, scores, train
 
-log = logging.getLogger(__name__)
-
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
@@ -76,7 +74,7 @@ VARIANTS = {
 def run(
     source: dataset.ExampleSource, variant: Variant, settings: train.Settings, output: Path, start: Sequence[Path]
 ) -> tuple[scores.Way, float]:
-    """Train a variant; return its way to predict and the seconds of a step."""
+    """Train a variant; return its way to predict and the seconds of a step, compiling included."""
     source = dataclasses.replace(source, config=variant.config(source.config))
     sitting = train.Sitting(start=train.starting_weights(start, source.config) if start else None)
     began = time.monotonic()

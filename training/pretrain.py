@@ -1,4 +1,4 @@
-"""Teach the convolutions along the chain alone, on whole chains: what comes before `training.train`.
+"""Teach the convolutions along the chain alone, on long stretches of chains: what comes before `training.train`.
 
     python -m training.pretrain --data work --exclude LIST --output checkpoints/convolutions.npz
 

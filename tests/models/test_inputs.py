@@ -159,6 +159,13 @@ def test_couplings_are_those_of_the_alignment_or_those_that_are_given(raw):
     assert "couplings" not in make_inputs(deep, CONFIG, rng)
 
 
+def test_couplings_that_are_not_looked_for_are_padding(raw):
+    config = dataclasses.replace(MINI, couplings=False)
+    padded = pad_inputs(make_inputs(raw, config, np.random.default_rng(0)), model_config.mini(), full_sizes(MINI, 47))
+    assert padded["couplings"].shape == (1, 47, 47)
+    assert not padded["couplings"].any()
+
+
 def test_mini_is_quick_for_a_deep_alignment():
     rng = np.random.default_rng(2)
     rows, n = 20_000, 211
