@@ -57,12 +57,12 @@ class SamplingSettings:
     max_rows: int = 128
     profile_fraction: float = 0.5
     single_fraction: float = 0.15
-    template_counts: tuple[float, ...] = (0.25, 0.4, 0.35)
+    template_counts: tuple[float, ...] = (0.35, 0.35, 0.3)
     wrong_template_fraction: float = 0.03
     partial_template_fraction: float = 0.2
     max_template_identity: float = 0.95
     allatom_fraction: float = 0.2
-    coupled_fraction: float = 0.35
+    coupled_fraction: float = 0.5
     strengths: tuple[float, float] = (0.4, 5.0)
 
 
