@@ -16,8 +16,18 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from models import evoformer, guidance, heads, residue_constants, scaling, structure, templates, threading
-from models.config import ModelConfig
+from models import (
+    evoformer,
+    guidance,
+    heads,
+    hydrogen_bonds,
+    residue_constants,
+    scaling,
+    structure,
+    templates,
+    threading,
+)
+from models.config import GuidanceConfig, ModelConfig
 from models.evoformer import Representations
 from models.geometry import Rigid
 from models.physics_losses import Densities
@@ -81,8 +91,8 @@ class AlphaFoldIteration(hk.Module):
 
         Returns:
             `distogram` (logits, bin_edges), `predicted_lddt`, `predicted_aligned_error`, `experimentally_resolved`,
-            `masked_msa`, `handedness`, `torsions` (where configured), `structure_module` (see there) and
-            `representations` (`msa`, `msa_first_row`, `pair`, `single`).
+            `masked_msa`, `handedness`, `torsions`, `hydrogen_bonds` (where configured), `structure_module` (see
+            there) and `representations` (`msa`, `msa_first_row`, `pair`, `single`).
         """
         config = self.config.heads
         outputs: Outputs = {
@@ -101,6 +111,8 @@ class AlphaFoldIteration(hk.Module):
             outputs["handedness"] = heads.HandednessHead()(x.single)
         if config.torsion_bins:
             outputs["torsions"] = heads.TorsionHead(config)(x.single)
+        if config.hydrogen_bonds:
+            outputs["hydrogen_bonds"] = heads.HydrogenBondHead()(x.pair)
         return outputs
 
     @hk.transparent
@@ -221,16 +233,25 @@ def guided(config: ModelConfig, batch: Batch, outputs: Outputs, densities: Densi
     """
     if config.guidance is None:
         return outputs
-    folded, logits = outputs["structure_module"], outputs["predicted_lddt"]["logits"]
-    bins = logits.shape[-1]
-    plddt = jax.nn.softmax(logits) @ ((jnp.arange(bins) + 0.5) / bins)
-    aatype, residue_index, seq_mask = (batch[name][0] for name in ("aatype", "residue_index", "seq_mask"))
-    torsions = heads.torsion_log_densities(outputs["torsions"]["logits"]) if "torsions" in outputs else None
-    chain = guidance.Chain(aatype, residue_index, seq_mask, plddt, torsions)
+    folded, chain = outputs["structure_module"], _chain(batch, outputs, config.guidance)
     frames = Rigid(folded["rotations"][-1], folded["translations"][-1])
     fold = guidance.Fold(frames, folded["sidechains"]["angles_sin_cos"][-1])
-    _, atom14 = structure.place_atoms(aatype, *guidance.guide(fold, chain, densities, config.guidance))
-    return {**outputs, "structure_module": {**folded, **structure.final_atoms(aatype, seq_mask, atom14)}}
+    _, atom14 = structure.place_atoms(chain.aatype, *guidance.guide(fold, chain, densities, config.guidance))
+    return {**outputs, "structure_module": {**folded, **structure.final_atoms(chain.aatype, chain.seq_mask, atom14)}}
+
+
+def _chain(batch: Batch, outputs: Outputs, config: GuidanceConfig) -> guidance.Chain:
+    """Return the residues with what the network expects of them."""
+    logits = outputs["predicted_lddt"]["logits"]
+    bins = logits.shape[-1]
+    aatype, residue_index, seq_mask = (batch[name][0] for name in ("aatype", "residue_index", "seq_mask"))
+    torsions = bonds = None
+    if "torsions" in outputs:
+        torsions = heads.torsion_log_densities(outputs["torsions"]["logits"])
+    if "hydrogen_bonds" in outputs:
+        bonds = hydrogen_bonds.expected(outputs["hydrogen_bonds"]["logits"], seq_mask, config.partners)
+    plddt = jax.nn.softmax(logits) @ ((jnp.arange(bins) + 0.5) / bins)
+    return guidance.Chain(aatype, residue_index, seq_mask, plddt, torsions, bonds)
 
 
 def forward(

@@ -177,6 +177,7 @@ class HeadsConfig:
         pae_bins: 0 for a network without the predicted aligned error.
         handedness: Whether a head predicts the CA pseudo-dihedrals that choose the mirror image of scaled distances.
         torsion_bins: Bins of phi and of psi, each over the whole circle; 0 for a network that does not predict them.
+        hydrogen_bonds: Whether a head predicts which C=O each N-H of the backbone binds.
     """
 
     distogram_atom: Literal["pseudo_beta", "ca"] = "pseudo_beta"
@@ -191,6 +192,7 @@ class HeadsConfig:
     experimentally_resolved: bool = True
     handedness: bool = False
     torsion_bins: int = 0
+    hydrogen_bonds: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +214,9 @@ class GuidanceConfig:
         ramachandran: Weight of the log density of phi and psi.
         torsions: Weight of the log densities of phi and psi that the network expects.
         hydrogen_bonds: Weight of hydrogen bonds of the backbone, per kcal/mol.
+        expected_bonds: Weight of what the hydrogen bonds that the network expects are too long.
+        bond_sigma: Angstrom of further length that count as one standard deviation.
+        partners: Likeliest partners of each N-H and each C=O that count.
         sure: Standard deviation of a residue's place where pLDDT is 100, angstrom.
         unsure: The same where it is 0.
     """
@@ -230,6 +235,9 @@ class GuidanceConfig:
     ramachandran: float = 1.0
     torsions: float = 2.0
     hydrogen_bonds: float = 0.5
+    expected_bonds: float = 1.0
+    bond_sigma: float = 0.3
+    partners: int = 3
     sure: float = 0.2
     unsure: float = 3.0
 
@@ -354,6 +362,7 @@ def mini() -> ModelConfig:
             experimentally_resolved=False,
             handedness=True,
             torsion_bins=36,
+            hydrogen_bonds=True,
         ),
         guidance=GuidanceConfig(),
         recycles=1,

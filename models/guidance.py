@@ -1,9 +1,10 @@
 """The guided structure: a few steps down a physical energy, from the structure that the network gives.
 
 A small network's backbone frames are right to some tenths of an angstrom, too little for a peptide bond. Here the
-backbone moves until bonds and angles between residues, planes, contacts, hydrogen bonds and torsions are usual ones and
-torsions are those that the network expects, held where it is sure of a residue's place. Residues stay ideal: they move
-and turn as wholes. Side chains beyond CB are not seen, only carried along. Nothing of it is learned.
+backbone moves until bonds and angles between residues, planes, contacts, hydrogen bonds and torsions are usual ones,
+and hydrogen bonds and torsions those that the network expects, held where it is sure of a residue's place. Residues
+stay ideal: they move and turn as wholes. Side chains beyond CB are not seen, only carried along. Nothing of it is
+learned.
 
 Source of the optimiser: Kingma & Ba 2015, arXiv:1412.6980.
 """
@@ -16,7 +17,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from models import geometry, stereochemistry, torsion_density
+from models import geometry, hydrogen_bonds, stereochemistry, torsion_density
 from models import residue_constants as rc
 from models.config import GuidanceConfig
 from models.geometry import Rigid, table
@@ -24,14 +25,10 @@ from models.physics_losses import Densities
 from models.shapes import Aatype, ResidueIndex, SeqMask, Torsions
 from models.structure import place_atoms
 
-_N, _CA, _C, _O = range(4)  # columns of atom14
+_CA = 1  # column of atom14
 _ATOMS = 5  # the first columns of atom14: N, CA, C, O, CB
 _PSI = 2  # of the seven torsions
 _FAR = 1e3  # angstrom
-_NEIGHBOURS = 2  # residues along the chain that make no hydrogen bond
-_COUPLING = 332.0 * 0.42 * 0.20  # kcal/mol angstrom
-_REACH = 5.0  # angstrom between N and O; charges further apart do not count
-_SOFT = 0.1  # square angstrom: keeps charges that coincide apart
 _EPSILON = 1e-6  # square angstrom
 _MEAN, _SQUARE = 0.9, 0.99  # how much of the optimiser's running means stays
 _FLOOR = 1.0  # of a gradient, so that rounding decides nothing: those of strain are ten times that and more
@@ -59,6 +56,7 @@ class Chain(NamedTuple):
         plddt: How sure the network is of each residue, 0 to 1.
         torsions: Logarithms of what it expects of phi and of psi, in equal cells from -pi on; None where it has no
             expectations.
+        bonds: Hydrogen bonds that it expects; None as above.
     """
 
     aatype: Aatype
@@ -66,6 +64,7 @@ class Chain(NamedTuple):
     seq_mask: SeqMask
     plddt: Float[Array, " n"]
     torsions: Float[Array, "n 2 cells"] | None = None
+    bonds: hydrogen_bonds.Expected | None = None
 
 
 class Move(NamedTuple):
@@ -167,14 +166,24 @@ def energy(fold: Fold, near: Contacts, chain: Chain, densities: Densities, confi
     expected = jnp.zeros(())
     if chain.torsions is not None:
         expected = jnp.sum(torsion_density.expected(positions, mask, chain.residue_index, chain.torsions).value)
+    sites = hydrogen_bonds.sites(positions[:, :4], chain.aatype, chain.residue_index, chain.seq_mask)
     return (
         strain
         + config.clash * jnp.sum(_bounded(overlaps(positions, near, config.overlap_sigma)))
         + config.clash * jnp.sum(_bounded(crowded(positions[:, _CA], chain, config)))
         - config.ramachandran * jnp.sum(torsions.value)
         - config.torsions * expected
-        + config.hydrogen_bonds * jnp.sum(hydrogen_bonds(positions, near.residues, chain))
+        + config.hydrogen_bonds * jnp.sum(hydrogen_bonds.energies_of(sites, near.residues))
+        + config.expected_bonds * _missed(sites, chain, config)
     )
+
+
+def _missed(sites: hydrogen_bonds.Sites, chain: Chain, config: GuidanceConfig) -> Float[Array, ""]:
+    """Return what it costs that hydrogen bonds which the network expects are not there, the likelier the more."""
+    if chain.bonds is None:
+        return jnp.zeros(())
+    missed = _bounded(hydrogen_bonds.missed(sites, chain.bonds, config.bond_sigma))
+    return jnp.sum(missed * jnp.stack([chain.bonds.given, chain.bonds.taken]))
 
 
 def contacts(positions: Float[Array, "n 5 3"], chain: Chain, config: GuidanceConfig) -> Contacts:
@@ -211,39 +220,6 @@ def overlaps(positions: Float[Array, "n 5 3"], near: Contacts, sigma: float) -> 
     gap = positions[:, :, None] - there
     distance = jnp.sqrt(sum(jnp.square(gap[..., axis]) for axis in range(3)) + _EPSILON)
     return 0.5 * jnp.square(jax.nn.relu(near.lowest - distance) / sigma)
-
-
-def hydrogen_bonds(
-    positions: Float[Array, "n 5 3"], residues: Int[Array, "n r"], chain: Chain
-) -> Float[Array, "2 n r"]:
-    """Return the energies of N-H with C=O of near residues, and of C=O with N-H, kcal/mol; none is above 0.
-
-    Source: the charges of Kabsch & Sander 1983, Biopolymers 22, 2577.
-    """
-    n, c, o = (positions[:, column] for column in (_N, _C, _O))
-    carbonyl = jnp.roll(c - o, 1, axis=0)
-    hydrogen = n + carbonyl / jnp.sqrt(jnp.sum(jnp.square(carbonyl), axis=-1, keepdims=True) + _EPSILON)
-    joined = jnp.pad(chain.residue_index[1:] - chain.residue_index[:-1] == 1, (1, 0))
-    gives = chain.seq_mask * joined * (chain.aatype != rc.RESTYPE_ID["P"])
-    apart = jnp.abs(chain.residue_index[:, None] - chain.residue_index[residues]) > _NEIGHBOURS
-    # As in `overlaps` each pair is met from both sides, and one of them moves.
-    n_there, h_there, c_there, o_there = (jax.lax.stop_gradient(x)[residues] for x in (n, hydrogen, c, o))
-    n_own, h_own, c_own, o_own = (x[:, None] for x in (n, hydrogen, c, o))
-    giving = _charges(n_own, h_own, c_there, o_there) * gives[:, None] * chain.seq_mask[residues]
-    taking = _charges(n_there, h_there, c_own, o_own) * gives[residues] * chain.seq_mask[:, None]
-    return jnp.stack([giving, taking]) * apart
-
-
-def _charges(n: Array, h: Array, c: Array, o: Array) -> Float[Array, "n r"]:
-    """Return the energy of charges at N, H, C and O where it is below 0, kcal/mol."""
-
-    def square(one: Array, other: Array) -> Array:
-        gap = one - other
-        return sum((jnp.square(gap[..., axis]) for axis in range(3)), jnp.zeros(())) + _SOFT
-
-    on, ch, oh, cn = square(o, n), square(c, h), square(o, h), square(c, n)
-    energy = _COUPLING * (jax.lax.rsqrt(on) + jax.lax.rsqrt(ch) - jax.lax.rsqrt(oh) - jax.lax.rsqrt(cn))
-    return jnp.where(on < _REACH**2, jnp.minimum(energy, 0), 0)
 
 
 def crowded(ca: Float[Array, "n 3"], chain: Chain, config: GuidanceConfig) -> Float[Array, "n n"]:

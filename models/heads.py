@@ -129,6 +129,17 @@ def torsion_log_densities(logits: Float[Array, "n 2 bins"]) -> Float[Array, "n 2
 
 
 @dataclasses.dataclass
+class HydrogenBondHead(hk.Module):
+    """Predict which C=O each N-H of the backbone binds (`models/hydrogen_bonds.py`). Not in AlphaFold 2."""
+
+    name: str | None = "hydrogen_bond_head"
+
+    def __call__(self, pair: Pair) -> dict[str, Array]:
+        """Return `logits` (N-H, C=O); the diagonal is no hydrogen bond."""
+        return {"logits": _pair_logits(pair, 1, "logits")[..., 0]}
+
+
+@dataclasses.dataclass
 class HandednessHead(hk.Module):
     """Predict the CA pseudo-dihedrals, whose signs tell a fold from its mirror image. Not in AlphaFold 2."""
 

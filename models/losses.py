@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from models import geometry
+from models import geometry, hydrogen_bonds
 from models import residue_constants as rc
 from models.geometry import Rigid, TorsionAngles, safe_norm, table
 from models.shapes import Aatype, Atom14, Atom14Mask, ResidueIndex, SeqMask
@@ -278,6 +278,13 @@ def torsion_bins_loss(logits: Float[Array, "n 2 bins"], torsions: TorsionAngles)
     angle = jnp.arctan2(torsions.sin_cos[:, _PHI_PSI, 0], torsions.sin_cos[:, _PHI_PSI, 1])
     target = jnp.floor((angle / (2 * jnp.pi) + 0.5) * bins).astype(jnp.int32) % bins
     return masked_mean(cross_entropy(logits, target), torsions.mask[:, _PHI_PSI], 1e-8)
+
+
+def hydrogen_bond_loss(logits: Float[Array, "n n"], sites: hydrogen_bonds.Sites) -> Scalar:
+    """Return the cross entropy of the strongest hydrogen bond of each N-H, or of none, over those that are known."""
+    shares = hydrogen_bonds.log_shares(logits, sites.takes)
+    entropy = -jnp.take_along_axis(shares, hydrogen_bonds.strongest(sites)[:, None], axis=1)[:, 0]
+    return masked_mean(entropy, sites.gives, 1e-8)
 
 
 def handedness_loss(

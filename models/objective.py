@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from models import geometry, losses, physics, physics_losses
+from models import geometry, hydrogen_bonds, losses, physics, physics_losses
 from models import residue_constants as rc
 from models.config import ModelConfig
 from models.geometry import Rigid, table
@@ -20,6 +21,7 @@ from models.geometry import Rigid, table
 Scalar = Float[Array, ""]
 
 _CA = rc.ATOM37_ID["CA"]
+_BACKBONE = np.array([rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O")])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,7 @@ class LossWeights:
         unclamped: Share of the backbone FAPE that is not clamped (AlphaFold 2: one chain in ten).
         violation: AlphaFold 2 has 0 in training and 1 in fine-tuning. May be an array: then 0 costs nothing either.
         experimentally_resolved: AlphaFold 2 has 0 in training and 0.01 in fine-tuning.
-        handedness, torsion_bins: Our own heads.
+        handedness, torsion_bins, hydrogen_bonds: Our own heads.
         strain, ramachandran, rotamer: Our own (`physics_losses`); may be arrays, and cost nothing where all are 0.
     """
 
@@ -47,6 +49,7 @@ class LossWeights:
     violation: float | Array = 0.0
     handedness: float = 0.1
     torsion_bins: float = 0.1
+    hydrogen_bonds: float = 0.1
     strain: float | Array = 0.0
     ramachandran: float | Array = 0.0
     rotamer: float | Array = 0.0
@@ -142,6 +145,13 @@ def _head_terms(
         "experimentally_resolved": lambda head: losses.experimentally_resolved_loss(head["logits"], mask, exists),
         "handedness": lambda head: losses.handedness_loss(head["sin_cos"], ca, ca_mask, batch["residue_index"]),
         "torsions": lambda head: losses.torsion_bins_loss(head["logits"], truth.torsions),
+        "hydrogen_bonds": lambda head: losses.hydrogen_bond_loss(head["logits"], _sites(batch, positions, mask)),
     }
     names = {"predicted_lddt": "plddt", "predicted_aligned_error": "pae", "torsions": "torsion_bins"}
     return {names.get(name, name): term(outputs[name]) for name, term in terms.items() if name in outputs}
+
+
+def _sites(batch: Mapping[str, Array], positions: Array, mask: Array) -> hydrogen_bonds.Sites:
+    """Return the atoms of the true backbone that hydrogen bonds have."""
+    there = mask[:, _BACKBONE].prod(axis=-1)
+    return hydrogen_bonds.sites(positions[:, _BACKBONE], batch["aatype"], batch["residue_index"], there)
