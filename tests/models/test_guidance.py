@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import geometry, guidance, stereochemistry, torsion_density
+from models import geometry, guidance, hydrogen_bonds, stereochemistry, torsion_density
 from models import residue_constants as rc
 from models.config import GuidanceConfig
 from models.guidance import Chain, Fold
@@ -172,32 +172,15 @@ def test_overlap_of_two_atoms_is_counted_from_both():
     assert gradient[0, 1, 0] > 0
 
 
+def sites(fold, residues):
+    positions = guidance.backbone(fold, residues)[:, :4]
+    return hydrogen_bonds.sites(positions, residues.aatype, residues.residue_index, residues.seq_mask)
+
+
 def bonds(fold, residues):
-    """Return the energies of the backbone's hydrogen bonds as each donor and as each acceptor sees them."""
+    """Return which hydrogen bonds the backbone has, N-H by C=O."""
     everyone = jnp.broadcast_to(jnp.arange(len(residues.aatype)), (len(residues.aatype),) * 2)
-    positions = guidance.backbone(fold, residues)
-    return positions, np.asarray(guidance.hydrogen_bonds(positions, everyone, residues))
-
-
-def test_hydrogen_bonds_have_the_energy_of_their_charges(golden):
-    residues, native, _ = shaken(golden)
-    positions, (giving, taking) = bonds(native, residues)
-    np.testing.assert_allclose(giving, taking.T, atol=1e-5)
-    donor, acceptor = np.unravel_index(np.argmin(giving), giving.shape)
-    n, *_ = np.asarray(positions, np.float64)[donor]
-    before = np.asarray(positions, np.float64)[donor - 1]
-    hydrogen = n + (before[2] - before[3]) / np.linalg.norm(before[2] - before[3])
-    _, _, c, o, _ = np.asarray(positions, np.float64)[acceptor]
-    pairs = ((o, n, 1), (c, hydrogen, 1), (o, hydrogen, -1), (c, n, -1))
-    energy = sum(sign * 27.9 / np.linalg.norm(a - b) for a, b, sign in pairs)
-    assert energy < -2
-    assert giving[donor, acceptor] == pytest.approx(energy, abs=0.4)  # charges are a little soft
-    letters = np.array([rc.RESTYPES_X[a] for a in residues.aatype])
-    assert not giving[letters == "P"].any()
-    assert not giving[0].any()
-    near = np.abs(np.arange(len(letters))[:, None] - np.arange(len(letters))) < 3
-    assert not giving[near].any()
-    assert (giving <= 0).all()
+    return np.asarray(hydrogen_bonds.energies_of(sites(fold, residues), everyone)[0]) < -0.5  # kcal/mol
 
 
 def test_hydrogen_bonds_are_made(golden, densities):
@@ -205,8 +188,21 @@ def test_hydrogen_bonds_are_made(golden, densities):
     made = []
     for weight in (0.0, 1.0):
         config = dataclasses.replace(GuidanceConfig(), hydrogen_bonds=weight)
-        made.append((bonds(guidance.guide(start, residues, densities, config), residues)[1][0] < -0.5).sum())
-    assert made[0] < made[1] <= 1.1 * (bonds(native, residues)[1][0] < -0.5).sum()
+        made.append(bonds(guidance.guide(start, residues, densities, config), residues).sum())
+    assert made[0] < made[1] <= 1.1 * bonds(native, residues).sum()
+
+
+def test_expected_hydrogen_bonds_are_approached(golden, densities):
+    residues, native, start = shaken(golden, shift=1.0, turn=0.2)
+    right = hydrogen_bonds.strongest(sites(native, residues))
+    logits = 10.0 * jax.nn.one_hot(right, len(right))
+    unsure = residues._replace(plddt=jnp.full(len(right), 0.3))
+    expecting = unsure._replace(bonds=hydrogen_bonds.expected(logits, residues.seq_mask, 2))
+    ends = [guidance.guide(start, x, densities, GuidanceConfig()) for x in (unsure, expecting)]
+    without, within = ((bonds(end, residues) & bonds(native, residues)).sum() for end in ends)
+    assert within > 1.5 * without
+    gaps = [np.abs(ca_distances(end) - ca_distances(native)).mean() for end in ends]
+    assert gaps[1] < gaps[0]
 
 
 def test_side_chains_are_carried_along(golden, densities):

@@ -28,6 +28,7 @@ def all_heads(config=CONFIG, c_z=128, c_s=384, c_m=256):
             "masked_msa": heads.MaskedMsaHead()(msa),
             "handedness": heads.HandednessHead()(single),
             "torsions": heads.TorsionHead(config)(single),
+            "hydrogen_bonds": heads.HydrogenBondHead()(pair),
         }
 
     return hk.transform(run)
@@ -46,6 +47,8 @@ def test_parameters_have_the_published_names_and_shapes(shared):
         "torsion_head/input_layer_norm//offset": (384,),
         "torsion_head/logits//weights": (384, 22),
         "torsion_head/logits//bias": (22,),
+        "hydrogen_bond_head/logits//weights": (128, 1),
+        "hydrogen_bond_head/logits//bias": (1,),
     }
     assert flat == published | own
 
@@ -61,6 +64,7 @@ def test_shapes_and_symmetry():
         "masked_msa": (S, N, 23),
         "handedness": (N, 2),
         "torsions": (N, 2, 11),
+        "hydrogen_bonds": (N, N),
     }
     logits = np.asarray(out["distogram"]["logits"])
     np.testing.assert_allclose(logits, np.swapaxes(logits, 0, 1), atol=1e-5)

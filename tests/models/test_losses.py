@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import geometry, losses, objective, structure
+from models import geometry, hydrogen_bonds, losses, objective, structure
 from models import residue_constants as rc
 from models.config import HeadsConfig, ModelConfig
 from models.geometry import Rigid
@@ -175,7 +175,7 @@ def test_aligned_errors_are_local_distances(case):
 
 
 PADDING = 5
-CONFIG = ModelConfig("test", heads=HeadsConfig(handedness=True, torsion_bins=6))
+CONFIG = ModelConfig("test", heads=HeadsConfig(handedness=True, torsion_bins=6, hydrogen_bonds=True))
 TERMS = {
     "side_chain_fape": "side_chain_fape",
     "pae": "pae_loss",
@@ -227,6 +227,7 @@ def outputs_of(translation, raw, case, batch, value=0.3):
         "experimentally_resolved": {"logits": padded(logits("resolved"), (0,), value)},
         "handedness": {"sin_cos": raw[0, :, 2]},
         "torsions": {"logits": jnp.concatenate([raw[0, :, 1:3]] * 3, axis=-1)},
+        "hydrogen_bonds": {"logits": padded(logits("pae")[..., 0], (0, 1), value)},
     }
 
 
@@ -260,8 +261,8 @@ def test_total_is_the_weighted_sum(case, total):
     loss, terms = total(case.trajectory.translation, case.raw, example(case), 0.5)
     assert set(terms) == {
         *("backbone_fape", "side_chain_fape", "torsion", "angle_norm", "violation", "distogram", "plddt", "pae"),
-        *("masked_msa", "experimentally_resolved", "handedness", "torsion_bins", "strain", "ramachandran", "rotamer"),
-        "loss",
+        *("masked_msa", "experimentally_resolved", "handedness", "torsion_bins", "hydrogen_bonds"),
+        *("strain", "ramachandran", "rotamer", "loss"),
     }
     # numbers of the chain without padding
     for name, known in TERMS.items():
@@ -299,7 +300,8 @@ def test_heads_that_are_not_there_have_no_term(case):
         return objective.total(few, batch, ca, objective.LossWeights())[1]
 
     terms = jax.eval_shape(few)
-    assert not {"plddt", "pae", "masked_msa", "experimentally_resolved", "handedness", "torsion_bins"} & set(terms)
+    assert not {"plddt", "pae", "masked_msa", "experimentally_resolved", "handedness"} & set(terms)
+    assert not {"torsion_bins", "hydrogen_bonds"} & set(terms)
 
 
 def test_gradients_are_finite_where_everything_coincides(case, total_and_gradient):
@@ -326,6 +328,23 @@ def test_expected_torsions_are_judged_by_the_bin_of_the_truth(case):
     assert loss(jnp.zeros_like(right), torsions) == pytest.approx(np.log(bins), rel=1e-6)
     missing = jnp.where(there[..., None], right, -right)  # what is not there does not count
     assert loss(missing, torsions) < 1e-6
+
+
+def test_expected_hydrogen_bonds_are_judged_by_the_strongest(case):
+    columns = np.array([rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O")])
+    there = jnp.asarray(case.mask)[:, columns].prod(axis=-1)
+    sites = hydrogen_bonds.sites(jnp.asarray(case.positions)[:, columns], AATYPE, jnp.asarray(RESIDUE_INDEX), there)
+    strongest = hydrogen_bonds.strongest(sites)
+    right = 30.0 * jax.nn.one_hot(strongest, N)
+    loss = jax.jit(losses.hydrogen_bond_loss)
+    assert loss(right, sites) < 1e-6
+    assert loss(jnp.zeros((N, N)), sites) == pytest.approx(np.log(N), rel=0.1)
+    known = np.asarray(sites.gives) > 0
+    assert known.any()
+    wrong = jnp.where(known[:, None], jnp.roll(right, 1, axis=1), right)
+    assert loss(wrong, sites) > 10
+    unknown = jnp.where(known[:, None], right, jnp.roll(right, 1, axis=1))  # what is not known does not count
+    assert loss(unknown, sites) < 1e-6
 
 
 def test_handedness_tells_mirror_images_apart():

@@ -1,0 +1,112 @@
+"""Hydrogen bonds of the backbone: as DSSP sees them, and as the network expects them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models import hydrogen_bonds
+from models import residue_constants as rc
+from pipeline.protein import read_structure
+from pipeline.quality.secondary import _Chain
+
+BACKBONE = [rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O")]
+
+
+@pytest.fixture(scope="module")
+def bpti(golden):
+    return read_structure(golden / "1bpi_A.pdb")
+
+
+@pytest.fixture(scope="module")
+def sites(bpti):
+    return sites_of(bpti.atom37_positions[:, BACKBONE], bpti.aatype)
+
+
+def sites_of(positions, aatype, there=None):
+    n = len(aatype)
+    there = np.ones(n, np.float32) if there is None else there
+    return hydrogen_bonds.sites(jnp.asarray(positions), jnp.asarray(aatype), jnp.arange(n), jnp.asarray(there))
+
+
+def everyone(sites):
+    n = len(sites.gives)
+    return jnp.broadcast_to(jnp.arange(n), (n, n))
+
+
+def test_energies_are_those_of_the_charges(bpti, sites):
+    giving, taking = np.asarray(hydrogen_bonds.energies_of(sites, everyone(sites)))
+    np.testing.assert_allclose(giving, taking.T, atol=1e-5)
+    donor, acceptor = np.unravel_index(np.argmin(giving), giving.shape)
+    atoms = bpti.atom37_positions[:, BACKBONE].astype(np.float64)
+    n, before, (_, _, c, o) = atoms[donor, 0], atoms[donor - 1], atoms[acceptor]
+    hydrogen = n + (before[2] - before[3]) / np.linalg.norm(before[2] - before[3])
+    pairs = ((o, n, 1), (c, hydrogen, 1), (o, hydrogen, -1), (c, n, -1))
+    energy = sum(sign * 27.9 / np.linalg.norm(a - b) for a, b, sign in pairs)
+    assert energy < -2
+    assert giving[donor, acceptor] == pytest.approx(energy, abs=0.4)  # charges are a little soft
+    letters = np.array([rc.RESTYPES_X[a] for a in bpti.aatype])
+    assert not giving[letters == "P"].any()
+    assert not giving[0].any()
+    near = np.abs(np.arange(len(letters))[:, None] - np.arange(len(letters))) < 3
+    assert not giving[near].any()
+    assert (giving <= 0).all()
+
+
+def test_the_strongest_are_those_of_dssp(bpti, sites):
+    ours = {(i, int(j)) for i, j in enumerate(hydrogen_bonds.strongest(sites)) if i != j}
+    theirs = _Chain(bpti, np.arange(len(bpti))).bonds
+    assert ours <= theirs
+    assert {(i, j) for i, j in theirs if abs(i - j) > 2} <= ours
+
+
+def test_what_is_not_there_makes_no_bond(bpti):
+    there = np.ones(len(bpti), np.float32)
+    there[20:24] = 0
+    sites = sites_of(bpti.atom37_positions[:, BACKBONE], bpti.aatype, there)
+    found = np.asarray(hydrogen_bonds.energies_of(sites, everyone(sites))[0])
+    assert found.any()
+    assert not found[20:25].any()  # the N-H after a gap is not known either
+    assert not found[:, 20:24].any()
+
+
+def test_shares_add_up_and_none_is_for_what_is_missing():
+    rng = np.random.default_rng(0)
+    logits, takes = jnp.asarray(rng.normal(size=(6, 6)), jnp.float32), jnp.array([1.0, 1, 0, 1, 1, 0])
+    shares = np.exp(hydrogen_bonds.log_shares(logits, takes))
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    assert not shares[0, [2, 5]].any()
+    assert shares[2, 2] > 0  # none is always possible
+
+
+def test_the_likeliest_partners_are_found():
+    n = 7
+    logits = jnp.zeros((n, n)).at[1, 5].set(9.0).at[2, 5].set(8.0).at[3, 3].set(9.0).at[4, 6].set(20.0)
+    seq_mask = jnp.ones(n).at[6].set(0)
+    found = hydrogen_bonds.expected(logits, seq_mask, 2)
+    assert (found.acceptors[1, 0], found.acceptors[2, 0]) == (5, 5)
+    assert set(np.asarray(found.donors[5])) == {1, 2}
+    assert found.given[1, 0] > 0.99
+    assert found.given[3].max() < 0.01
+    assert found.given[4].max() < 0.25  # the likeliest is padding
+    assert not found.given[6].any()
+    assert not found.taken[6].any()
+
+
+def test_expected_bonds_that_are_there_cost_nothing_and_others_pull(sites):
+    strongest = hydrogen_bonds.strongest(sites)
+    wanted = hydrogen_bonds.expected(20.0 * jax.nn.one_hot(strongest, len(strongest)), sites.takes, 1)
+    there = wanted.given[:, 0] > 0.5
+    cost = np.asarray(hydrogen_bonds.missed(sites, wanted, 1.0))[0, :, 0]
+    assert cost[there].max() < 0.5
+    donor = int(np.flatnonzero(there)[0])
+
+    def total(shift):
+        moved = sites._replace(**{name: getattr(sites, name).at[donor].add(shift) for name in ("nitrogen", "hydrogen")})
+        return hydrogen_bonds.missed(moved, wanted, 1.0)[0, donor, 0]
+
+    away = sites.nitrogen[donor] - sites.oxygen[strongest[donor]]
+    away = 6.0 * away / jnp.linalg.norm(away)
+    value, slope = jax.value_and_grad(total)(away)
+    assert value == pytest.approx(36, rel=0.2)  # two distances, 6 angstrom each
+    assert jnp.dot(slope, away) > 0
