@@ -178,6 +178,7 @@ class Predictor:
         return Prediction(
             **results,
             templates=self.configs[run.model].input.max_templates,
+            couplings=bool(batch["couplings"].any()) if self.configs[run.model].input.couplings else None,
             seconds=seconds,
             memory=None if program.need is None else program.need.total,
             device=(self.device or jax.devices()[0]).device_kind,

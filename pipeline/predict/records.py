@@ -95,6 +95,7 @@ class Prediction:
         memory: What the program needs, bytes; None where it is not known.
         device: What it ran on.
         stepped_down: Where memory ended: why, and with what it was tried next; the last one made the prediction.
+        couplings: Whether the network read couplings of the alignment's columns; None for one that never does.
     """
 
     protein: Protein
@@ -107,6 +108,7 @@ class Prediction:
     memory: int | None
     device: str
     stepped_down: tuple[dict[str, Any], ...] = ()
+    couplings: bool | None = None
 
 
 def runs_of(settings: Settings) -> list[Run]:
@@ -177,6 +179,7 @@ def record_of(
         "recycles": len(prediction.ca_change),
         "ca_change": [round(x, 3) for x in prediction.ca_change],
         "templates_used": list(features.template_ids[: prediction.templates]),
+        "couplings_used": prediction.couplings,
         "violations": assess(prediction.protein),
         "seconds": {name: round(value, 3) for name, value in prediction.seconds.items()},
         "memory_gb": None if memory is None else round(memory / 1e9, 3),

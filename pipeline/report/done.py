@@ -126,6 +126,10 @@ def _prediction(confidence: Mapping[str, Any]) -> list[tuple[str, str]]:
         "recycles": "Recycles",
     }
     rows = [(words, str(made_from.get(key, confidence.get(key, MISSING)))) for key, words in names.items()]
+    if confidence.get("couplings_used") is not None:
+        rows.append(
+            ("Couplings of columns", "read" if confidence["couplings_used"] else "none: the alignment is shallow")
+        )
     rows.append(("Device", str(confidence.get("device", MISSING))))
     parts = confidence.get("seconds") or {}
     return [*rows, *((f"Seconds for {part}", plain_number(float(value))) for part, value in parts.items())]

@@ -167,6 +167,7 @@ def test_the_record_says_what_the_program_needs_and_was_made_from(finished):
     folder, _, _ = finished
     record = confidence(folder / "a/models/model_2_ptm-1")
     assert record["memory_gb"] > 0
+    assert record["couplings_used"] is None
     assert record["made_from"] | {"weights_sha256": "", "features_sha256": "", "software": {}} == {
         "model": "model_2_ptm",
         "weights_sha256": "",

@@ -53,16 +53,16 @@ def predictor(weights):
     return made
 
 
-def features(name: str = "one", length: int = LENGTH) -> RawFeatures:
+def features(name: str = "one", length: int = LENGTH, rows: int = ROWS) -> RawFeatures:
     rng = np.random.default_rng(SEED)
-    msa = rng.integers(0, 22, (ROWS, length)).astype(np.int8)
+    msa = rng.integers(0, 22, (rows, length)).astype(np.int8)
     msa[0] = rng.integers(0, 20, length)
     return RawFeatures(
         name=name,
         aatype=rng.integers(0, 20, length).astype(np.int32),
         residue_index=np.arange(length, dtype=np.int32),
         msa=msa,
-        deletion_matrix=np.zeros((ROWS, length), np.int16),
+        deletion_matrix=np.zeros((rows, length), np.int16),
         template_aatype=np.zeros((0, length), np.int8),
         template_positions=np.zeros((0, length, 37, 3), np.float32),
         template_mask=np.zeros((0, length, 37), bool),
@@ -132,8 +132,15 @@ def test_files_hold_the_prediction(tmp_path, predictor, weights):
     assert record["mean_plddt"] == pytest.approx(arrays["plddt"].mean(), abs=0.01)
     np.testing.assert_allclose(structure.b_factor, arrays["plddt"], atol=0.01)
     assert arrays["pae"].shape == (LENGTH, LENGTH)
+    assert record["couplings_used"] is False
     assert record["made_from"]["weights_sha256"] == "0" * 64
     assert record["settings"] == {**dataclasses.asdict(predictor.settings), "models": [1, 2, 3, 4, 5]}
+
+
+def test_only_a_deep_alignment_has_couplings(predictor):
+    few, many = (predictor.predict(features(rows=rows), RUN) for rows in (ROWS, 100))
+    assert few.couplings is False
+    assert many.couplings is True
 
 
 def test_finished_targets_are_left_alone_and_damaged_ones_made_again(tmp_path, predictor, weights):

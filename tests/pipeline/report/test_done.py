@@ -54,6 +54,12 @@ def test_the_record_of_provenance_is_shown():
     }
 
 
+@pytest.mark.parametrize(("used", "said"), [(True, "read"), (False, "none: the alignment is shallow"), (None, None)])
+def test_it_is_said_whether_couplings_were_read(used, said):
+    tables = {title: dict(rows) for title, rows in provenance(known(confidence={"couplings_used": used}))}
+    assert tables["Prediction"].get("Couplings of columns") == said
+
+
 def test_versions_that_differ_in_a_run_are_all_named():
     targets = [known(provenance={"software": {"jax": version}}) for version in ("0.10.2", "0.10.1", "0.10.2")]
     assert run_software([*targets, known()]) == [("jax", "0.10.1, 0.10.2")]
