@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from models import params
 from models.config import ModelConfig
 from pipeline.settings import add_flags, from_args
 from training import curve, dataset, scores, train
@@ -28,10 +29,20 @@ class Variant:
     Args:
         config: Makes the network from that of `mini`.
         settings: Settings of the training that differ.
+        taught: Whether it learns from the teachers too.
     """
 
     config: Callable[[ModelConfig], ModelConfig] = lambda config: config
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    taught: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """Weights that all variants begin with where they fit, and those of the teachers."""
+
+    start: Sequence[Path] = ()
+    teachers: Sequence[Path] = ()
 
 
 def _trunk(**changes: Any) -> Callable[[ModelConfig], ModelConfig]:
@@ -55,6 +66,10 @@ def _frames(initial: Literal["origin", "distogram"]) -> Callable[[ModelConfig], 
     return change
 
 
+def _without_bonds(config: ModelConfig) -> ModelConfig:
+    return dataclasses.replace(config, heads=dataclasses.replace(config.heads, hydrogen_bonds=False))
+
+
 def _without_couplings(config: ModelConfig) -> ModelConfig:
     without = dataclasses.replace(config, input=dataclasses.replace(config.input, couplings=False))
     return _trunk(couplings=False)(without)
@@ -66,17 +81,21 @@ VARIANTS = {
     "frames begin with the distogram alone": Variant(_frames("distogram")),
     "no convolutions": Variant(_trunk(sequence=None)),
     "no couplings": Variant(_without_couplings),
+    "no head for hydrogen bonds": Variant(_without_bonds),
     "triangle attention too": Variant(_block(triangle_attention=True)),
     "violations and physics from a third on": Variant(settings={"violation_from": 0.33, "physics_from": 0.33}),
+    "taught by trained networks too": Variant(taught=True),
 }
 
 
 def run(
-    source: dataset.ExampleSource, variant: Variant, settings: train.Settings, output: Path, start: Sequence[Path]
+    source: dataset.ExampleSource, variant: Variant, settings: train.Settings, output: Path, files: Files
 ) -> tuple[scores.Way, float]:
     """Train a variant; return its way to predict and the seconds of a step, compiling included."""
     source = dataclasses.replace(source, config=variant.config(source.config))
-    sitting = train.Sitting(start=train.starting_weights(start, source.config) if start else None)
+    start = train.starting_weights(files.start, source.config) if files.start else None
+    teachers = tuple(params.load(path, source.config) for path in files.teachers) if variant.taught else ()
+    sitting = train.Sitting(start=start, teachers=teachers)
     began = time.monotonic()
     state = train.train(source, dataclasses.replace(settings, **variant.settings), output, sitting)
     seconds = (time.monotonic() - began) / settings.steps
@@ -90,10 +109,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder of ablation.tsv")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--start", type=Path, nargs="+", default=(), help="weights that all begin with where they fit")
+    parser.add_argument(
+        "--teachers", type=Path, nargs="+", default=(), help="weights of `mini`: what teaches a variant"
+    )
     add_flags(parser, train.Settings)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    settings = from_args(train.Settings, arguments)
+    if not arguments.teachers and any(VARIANTS[name].taught for name in arguments.variants):
+        parser.error("a variant is taught: give --teachers")
+    settings, files = from_args(train.Settings, arguments), Files(arguments.start, arguments.teachers)
     source, held = train.open_source(arguments, settings)
     table = arguments.output / "ablation.tsv"
     done = {row["variant"] for row in curve.read_table(table)}
@@ -101,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name in done:
             continue
         folder = arguments.output / name.replace(" ", "_")
-        predict, seconds = run(source, VARIANTS[name], settings, folder, arguments.start)
+        predict, seconds = run(source, VARIANTS[name], settings, folder, files)
         for condition, chains, lddt, _ in list(scores.table(source, held.development, predict)):
             row = {"variant": name, "condition": condition, "chains": chains, "CA-lDDT": lddt}
             train.append(table, row | {"seconds of a step": f"{seconds:.2f}"})

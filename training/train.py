@@ -30,7 +30,7 @@ from pipeline import records
 from pipeline.errors import RecordError
 from pipeline.predict.torsions import usual_torsions
 from pipeline.settings import add_flags, from_args, setting
-from training import dataset, scores
+from training import dataset, distillation, scores
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class Settings:
     validation_chains: int = setting(96, "chains held back for validation")
     development_chains: int = setting(32, "more chains held back, for choices and for the curve along the training")
     score_every: int = setting(1000, "steps between measurements on the development chains; 0 for none")
+    distillation: float = setting(1.0, "weight of what teachers expect of distances; the truth has 1")
     seed: int = setting(0, "seed of initialisation and of the data order")
     checkpoint_every: int = setting(100, "steps between checkpoints")
 
@@ -79,11 +80,13 @@ class Sitting:
         minutes: Longest time.
         until: Step after which it ends; None for the last of the schedule.
         start: Weights to begin with, all or some; the others are random.
+        teachers: Trained networks whose distograms are learned too, in all sittings the same.
     """
 
     minutes: float = 1e9
     until: int | None = None
     start: hk.Params | None = None
+    teachers: tuple[hk.Params, ...] = ()
 
 
 class Turn(NamedTuple):
@@ -136,7 +139,7 @@ def forward(config: ModelConfig, recycles: int) -> hk.Transformed:
     return hk.transform(run)
 
 
-def make_step(config: ModelConfig, settings: Settings) -> Any:
+def make_step(config: ModelConfig, settings: Settings, teachers: Sequence[hk.Params] = ()) -> Any:
     """Return the compiled step from one state and a batch to the next state and its metrics."""
     network = forward(config, settings.recycles)
     update = optimiser(settings)
@@ -144,10 +147,18 @@ def make_step(config: ModelConfig, settings: Settings) -> Any:
     densities = usual_torsions()
 
     def loss(weights: hk.Params, example: dict[str, jax.Array], turn: Turn) -> Any:
-        outputs = network.apply(weights, None, example, turn.recycles)
+        def answer(given: hk.Params) -> Any:
+            return network.apply(given, None, example, turn.recycles)
+
+        outputs = answer(weights)
         physics: dict[str, Any] = {name: weight * turn.physics for name, weight in PHYSICS_WEIGHTS.items()}
         wanted = dataclasses.replace(LOSS_WEIGHTS, violation=VIOLATION_WEIGHT * turn.violation, **physics)
-        return objective.total(outputs, example, config, wanted, densities)
+        total, terms = objective.total(outputs, example, config, wanted, densities)
+        if teachers:
+            logits, seq_mask = outputs["distogram"]["logits"], example["seq_mask"]
+            terms["distillation"] = distillation.lesson(logits, seq_mask, answer, teachers)
+            total += settings.distillation * terms["distillation"]
+        return total, terms
 
     def step(weights: hk.Params, mean: hk.Params, state: Any, batch: dict[str, jax.Array], turn: Turn) -> Any:
         def add(total: hk.Params, example: dict[str, jax.Array]) -> Any:
@@ -195,7 +206,7 @@ def restore(path: Path, template: State, about: str) -> State:
     return State(weights, mean, state, step)
 
 
-def identity(source: dataset.ExampleSource, settings: Settings) -> str:
+def identity(source: dataset.ExampleSource, settings: Settings, teachers: Sequence[hk.Params] = ()) -> str:
     """Return a text that differs between trainings whose checkpoints must not be mixed."""
     chosen = dataclasses.asdict(settings)
     for name in ("checkpoint_every", "score_every"):  # they change no number
@@ -204,6 +215,7 @@ def identity(source: dataset.ExampleSource, settings: Settings) -> str:
         "settings": chosen,
         "config": dataclasses.asdict(source.config),
         "data": source.describe(),
+        "teachers": distillation.digest(teachers),
     }
     return json.dumps(parts, sort_keys=True)
 
@@ -250,13 +262,17 @@ def train(
         begun = params.nested({**params.flat(state.params), **params.flat(sitting.start)})
         begun = jax.tree.map(jnp.array, begun)
         state = dataclasses.replace(state, params=begun, mean=jax.tree.map(jnp.copy, begun))
-    checkpoint, notes, about = output / "checkpoint.npz", output / "loss.tsv", identity(source, settings)
+    checkpoint, notes, about = (
+        output / "checkpoint.npz",
+        output / "loss.tsv",
+        identity(source, settings, sitting.teachers),
+    )
     if checkpoint.exists():
         state = restore(checkpoint, state, about)
         log.info("resumed at step %d", state.step)
     for table in (notes, output / "curve.tsv"):
         _forget_after(table, state.step)
-    step = make_step(config, settings)
+    step = make_step(config, settings, sitting.teachers)
     data = prefetch(dataset.batches(source, settings.seed, state.step, settings.batch, settings.crops))
     end = time.monotonic() + 60 * sitting.minutes
     while state.step < last and time.monotonic() < end:
@@ -367,6 +383,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=(),
         help="weights to begin with, of this network or of similar ones, later files first (default: random ones)",
     )
+    parser.add_argument("--teachers", type=Path, nargs="+", default=(), help="weights whose distograms are learned too")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time, to be resumed")
     parser.add_argument("--until", type=int, help="stop after this step, to be resumed")
     add_flags(parser, Settings)
@@ -376,9 +393,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     source, held = open_source(arguments, settings)
     watch = watcher(source, held.development, arguments.output) if settings.development_chains else None
     start = starting_weights(arguments.start, source.config) if arguments.start else None
-    sitting = Sitting(arguments.minutes, arguments.until, start)
+    teachers = tuple(params.load(path, source.config) for path in arguments.teachers)
+    sitting = Sitting(arguments.minutes, arguments.until, start, teachers)
     state = train(source, settings, arguments.output, sitting, watch)
     made = {"step": state.step, "settings": dataclasses.asdict(settings), **source.describe()}
+    if teachers:
+        made["teachers"] = distillation.digest(teachers)
     if arguments.start:
         made["start"] = [params.read_metadata(path).get("training", {}) for path in arguments.start]
     metadata = {"source": SOURCE, "licence": LICENCE, "training": made}

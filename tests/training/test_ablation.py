@@ -15,8 +15,10 @@ CHANGES = {
     "frames begin with the distogram alone": {"structure.initial_frames"},
     "no convolutions": {"evoformer.sequence"},
     "no couplings": {"input.couplings", "evoformer.couplings"},
+    "no head for hydrogen bonds": {"heads.hydrogen_bonds"},
     "triangle attention too": {"evoformer.block.triangle_attention"},
     "violations and physics from a third on": set(),
+    "taught by trained networks too": set(),
 }
 
 
@@ -33,7 +35,7 @@ def test_a_variant_differs_in_one_thing_and_is_a_network(name):
     mini, variant = PRESETS["mini"], ablation.VARIANTS[name]
     config = variant.config(mini)
     assert changed(mini, config) == CHANGES[name]
-    assert bool(CHANGES[name]) + bool(variant.settings) == (name != "as it is")
+    assert bool(CHANGES[name]) + bool(variant.settings) + variant.taught == (name != "as it is")
     assert params.shapes(config)
 
 
@@ -48,23 +50,35 @@ def test_a_variant_is_trained_with_its_network_and_settings(smallest, monkeypatc
     seen = []
 
     def trained(source, settings, output, sitting):
-        seen.append((source.config.evoformer.sequence, settings.physics_from, output, sitting.start))
+        seen.append((source.config.evoformer.sequence, settings.physics_from, len(sitting.teachers)))
+        assert (output, sitting.start) == (tmp_path, None)
         return train.State({}, {}, None, settings.steps)
 
     monkeypatch.setattr(train, "train", trained)
     monkeypatch.setattr(ablation.scores, "predictor", lambda source, recycles: lambda weights, example: (weights, None))
-    settings = train.Settings(steps=7, physics_from=1.0)
-    for name in ("no convolutions", "violations and physics from a third on"):
-        way, seconds = ablation.run(Source(smallest), ablation.VARIANTS[name], settings, tmp_path, ())
+    settings, sequence = train.Settings(steps=7, physics_from=1.0), smallest.evoformer.sequence
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in params.shapes(smallest).items()}
+    params.save(tmp_path / "teacher.npz", params.nested(arrays), smallest, {})
+    files = ablation.Files(teachers=[tmp_path / "teacher.npz"] * 2)
+    names = ("no convolutions", "violations and physics from a third on", "taught by trained networks too")
+    for name in names:
+        way, seconds = ablation.run(Source(smallest), ablation.VARIANTS[name], settings, tmp_path, files)
         assert way({}) == ({}, None)
         assert 0 <= seconds < 1
-    assert seen == [(None, 1.0, tmp_path, None), (smallest.evoformer.sequence, 0.33, tmp_path, None)]
+    assert seen == [(None, 1.0, 0), (sequence, 0.33, 0), (sequence, 1.0, 2)]
+
+
+def test_a_variant_that_is_taught_needs_teachers(tmp_path, capsys):
+    flags = ["--data", "d", "--exclude", "e", "--output", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        ablation.main(flags)
+    assert "--teachers" in capsys.readouterr().err
 
 
 def test_what_is_in_the_table_is_not_trained_again(monkeypatch, tmp_path):
     runs = []
 
-    def run(source, variant, settings, output, start):
+    def run(source, variant, settings, output, files):
         runs.append(output.name)
         return (lambda example: (np.zeros((1, 3)), np.zeros(1))), 0.25
 

@@ -141,6 +141,20 @@ def test_a_fine_tuning_begins_with_the_weights_that_it_is_given(runs, source, tm
         np.testing.assert_array_equal(left, right)
 
 
+def test_teachers_are_learned_from_and_belong_to_the_training(runs, source, tmp_path):
+    folder, at_once, *_ = runs
+    sitting = train.Sitting(until=2, teachers=(at_once.mean, at_once.params))
+    taught = train.train(source, SETTINGS, tmp_path, sitting)
+    alone = (folder / "loss.tsv").read_text(encoding="utf-8").splitlines()
+    header, first, _ = (line.split("\t") for line in (tmp_path / "loss.tsv").read_text(encoding="utf-8").splitlines())
+    found, without = dict(zip(header, first, strict=True)), dict(zip(*(x.split("\t") for x in alone[:2]), strict=True))
+    assert float(found["distillation"]) > 0
+    assert float(found["loss"]) == pytest.approx(float(without["loss"]), rel=1e-3)  # of the truth alone
+    assert taught.step == 2
+    with pytest.raises(RecordError, match="another training"):
+        train.train(source, SETTINGS, tmp_path, train.Sitting())
+
+
 def test_the_state_is_watched_and_its_notes_are_dropped_with_the_steps(tmp_path, source):
     seen = []
 
