@@ -29,6 +29,16 @@ class InputConfig:
     reserve_template_rows: bool = True
     couplings: bool = False
 
+    @property
+    def sequences(self) -> int:
+        """Rows of the clustered MSA that are sequences: AlphaFold 2 keeps room for the template rows."""
+        return self.max_msa_clusters - (self.max_templates if self.reserve_template_rows else 0)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether these inputs are the same each time: one row, and nothing hidden."""
+        return self.sequences == 1 and self.max_extra_msa == 0 and self.masked_msa_fraction == 0.0
+
 
 @dataclasses.dataclass(frozen=True)
 class BlockConfig:
@@ -260,6 +270,12 @@ class ModelConfig:
     guidance: GuidanceConfig | None = None
     recycles: int = 3
     precision: Precision = "float32"
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether a prediction draws nothing, not even with dropout."""
+        block = self.evoformer.block
+        return self.input.deterministic and not (block.msa_dropout or block.pair_dropout or self.structure.dropout)
 
 
 _WITHOUT_TEMPLATES = EvoformerConfig(template=None)

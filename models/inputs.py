@@ -105,7 +105,7 @@ def make_inputs(
         constant |= template_inputs(raw, config.max_templates)
     if config.couplings:
         constant["couplings"] = raw["couplings"] if "couplings" in raw else coevolution.couplings(msa)
-    if _is_deterministic(config):
+    if config.deterministic:
         sampled = [msa_inputs(msa, raw["deletion_matrix"], config, _first_choices(msa))]
     else:
         draws = (draw_choices(msa, profile, config, rng) for _ in range(iterations))
@@ -135,7 +135,7 @@ class Sizes:
 
 def full_sizes(config: InputConfig, length: int) -> Sizes:
     """Return the sizes of a network's inputs from an alignment with rows enough."""
-    return Sizes(length, cluster_rows(config), config.max_extra_msa, config.max_templates)
+    return Sizes(length, config.sequences, config.max_extra_msa, config.max_templates)
 
 
 def sizes_for(rows: int, length: int, configs: Sequence[InputConfig]) -> Sizes:
@@ -149,9 +149,9 @@ def sizes_for(rows: int, length: int, configs: Sequence[InputConfig]) -> Sizes:
         length: Residues, padded.
         configs: Sizes of the networks' inputs.
     """
-    clusters = max(cluster_rows(c) for c in configs)
+    clusters = max(c.sequences for c in configs)
     extra = max(c.max_extra_msa for c in configs)
-    left = max(min(rows - cluster_rows(c), c.max_extra_msa) for c in configs)
+    left = max(min(rows - c.sequences, c.max_extra_msa) for c in configs)
     templates = max(c.max_templates for c in configs)
     return Sizes(length, _row_size(min(rows, clusters), clusters), _row_size(left, extra), templates)
 
@@ -180,11 +180,6 @@ def pad_inputs(inputs: Mapping[str, NDArray], config: ModelConfig, sizes: Sizes)
     return padded
 
 
-def cluster_rows(config: InputConfig) -> int:
-    """Return how many rows of the clustered MSA are sequences: AlphaFold 2 keeps room for the template rows."""
-    return config.max_msa_clusters - (config.max_templates if config.reserve_template_rows else 0)
-
-
 def msa_profile(msa: NDArray) -> NDArray:
     """Return the share of each of the 22 classes (AlphaFold ids, gap last) in each column, shape (n, 22)."""
     counts = _letter_counts(msa, np.zeros(len(msa), dtype=np.int64), 1)[0, :, :_UNMASKED_CLASSES]
@@ -201,7 +196,7 @@ def draw_choices(msa: NDArray, profile: NDArray, config: InputConfig, rng: np.ra
         rng: Source of the choices.
     """
     order = 1 + rng.permutation(len(msa) - 1)
-    centres = msa[_rows_in_order(order)[: cluster_rows(config)]]
+    centres = msa[_rows_in_order(order)[: config.sequences]]
     masked = rng.random(centres.shape, dtype=np.float32) < config.masked_msa_fraction
     replacement = centres.copy()
     replacement[masked] = _draw_replacements(centres, profile, masked, rng)
@@ -218,7 +213,7 @@ def msa_inputs(msa: NDArray, deletions: NDArray, config: InputConfig, choices: C
         choices: Order of the rows and hidden positions.
     """
     rows = _rows_in_order(choices.order)
-    clusters, rest = rows[: cluster_rows(config)], rows[cluster_rows(config) :]
+    clusters, rest = rows[: config.sequences], rows[config.sequences :]
     true_msa = msa[clusters]
     hidden = np.where(choices.masked, choices.replacement, true_msa)
     extra_msa, extra_deletions = msa[rest], deletions[rest]
@@ -384,10 +379,6 @@ def _row_size(rows: int, most: int) -> int:
     while size < rows:
         size *= 2
     return min(size, most)
-
-
-def _is_deterministic(config: InputConfig) -> bool:
-    return cluster_rows(config) == 1 and config.max_extra_msa == 0 and config.masked_msa_fraction == 0.0
 
 
 def _first_choices(msa: NDArray) -> Choices:

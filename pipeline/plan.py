@@ -26,7 +26,7 @@ from pipeline.fasta import Limits, Target, read_target, read_targets, write_targ
 from pipeline.numbering import PDB_NUMBERS, too_wide_for_pdb
 from pipeline.numbering_table import numbered
 from pipeline.own_templates import parse_own
-from pipeline.predict.settings import from_section
+from pipeline.predict.settings import check_draws, from_section
 from pipeline.predict.weights import weights_files
 from pipeline.records import read_json, write_json, write_text
 from pipeline.search.own_msa import check_entries
@@ -85,6 +85,7 @@ def data_of(config: Mapping[str, Any], source: Path | None = None) -> Data:
         WeightsError: There are no weights of a chosen model.
     """
     library, predict = find(config["databases"]["library"]), from_section(config["predict"])
+    check_draws(predict)
     if not (library / "library.json").is_file():
         raise LibraryError("there is no library here", str(library), "set databases.library to its folder")
     weights = weights_files(predict.model_names)

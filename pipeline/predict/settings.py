@@ -107,6 +107,20 @@ def from_section(section: Mapping[str, Any]) -> Settings:
     return Settings(**values)
 
 
+def check_draws(settings: Settings) -> None:
+    """Refuse to pay for several random choices where nothing is drawn.
+
+    Raises:
+        ConfigError: Several are asked for.
+    """
+    if not all(config.deterministic for config in settings.configs):
+        return
+    for name, asked in (("seeds", settings.seeds), ("ensemble", settings.ensemble)):
+        if asked > 1:
+            problem = f"{settings.model} draws nothing at random: the {asked} would all be the same"
+            raise ConfigError(problem, f"predict.{name}", "set it to 1")
+
+
 def model_number(name: str) -> int:
     """Return the number of a published model, 0 for another network: part of what its random choices come from."""
     match = re.match(r"model_(\d+)", name)

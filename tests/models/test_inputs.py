@@ -13,7 +13,6 @@ from models.inputs import (
     HHBLITS_TO_AATYPE,
     Choices,
     Sizes,
-    cluster_rows,
     draw_choices,
     full_sizes,
     make_inputs,
@@ -223,14 +222,14 @@ def test_a_single_row_and_an_unknown_residue(raw, config):
     np.testing.assert_allclose(inputs["msa_feat"][..., :23], inputs["msa_feat"][..., 25:48], atol=2e-6)
     assert inputs["target_feat"][0, 0, 21] == 1
     padded = pad_inputs(inputs, NETWORK, full_sizes(config, 47))
-    assert padded["msa_feat"].shape == (2, cluster_rows(config), 47, 49)
+    assert padded["msa_feat"].shape == (2, config.sequences, 47, 49)
     if config.max_extra_msa:
         assert padded["extra_msa"].shape == (2, config.max_extra_msa, 47)
         assert padded["extra_msa_mask"].sum() == 0
 
 
 def test_alphafold_keeps_room_for_template_rows():
-    sizes = [cluster_rows(model_config.alphafold2(i, ptm=True).input) for i in range(1, 6)]
+    sizes = [model_config.alphafold2(i, ptm=True).input.sequences for i in range(1, 6)]
     assert sizes == [508, 508, 512, 512, 512]
 
 

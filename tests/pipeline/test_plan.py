@@ -155,6 +155,16 @@ def test_missing_library_and_weights(config, tmp_path):
         data_of(merged(config, {"databases": {"library": "lib"}, "predict": {"model": "huge"}}))
 
 
+@pytest.mark.parametrize("key", ["seeds", "ensemble"])
+def test_a_network_that_draws_nothing_is_not_asked_twice(config, key):
+    with pytest.raises(
+        ConfigError, match=rf"predict\.{key}: mini draws nothing at random: the 2 would all be the same"
+    ):
+        data_of(merged(config, {"predict": {key: 2, "dropout": True}}))
+    with pytest.raises(WeightsError):  # a step further: nobody fetched them
+        data_of(merged(config, {"predict": {key: 2, "model": "model_1"}}))
+
+
 def test_databases_are_files_that_are_there(config, tmp_path):
     (tmp_path / "own.fasta").write_text(f">a\n{SEQUENCE}\n")
     (tmp_path / "big.dbtype").write_text("\0")
