@@ -41,7 +41,7 @@ CONDITIONS = {
     "no template, couplings": Condition(strength=2.0),
 }
 _NOWHERE = 1e4  # angstrom
-_LARGEST = 208  # residues; held-back chains have at most 200
+LARGEST = 208  # residues; held-back chains have at most 200
 _MSA_ROWS = 256
 _CA = rc.ATOM37_ID["CA"]
 
@@ -116,7 +116,7 @@ def evaluate(
         related = np.flatnonzero(hits.identity <= high)[:_MSA_ROWS]
         rng = np.random.default_rng(0)
         msa = source.database.hit_msa(index, related)
-        example = source.example(index, rng, _LARGEST, templates, msa)
+        example = source.example(index, rng, LARGEST, templates, msa)
         positions, plddt = predict(example)
         n = int(source.database.lengths[index])
         truth = example["all_atom_positions"][:n, _CA]
