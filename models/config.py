@@ -53,6 +53,7 @@ class BlockConfig:
         triangle_attention: Whether the triangle attentions exist.
         triangle_heads: Heads of the triangle attentions.
         pair_transition_factor: Widening of the pair transition.
+        pair_stride: Residues in a row that the triangles see as one (AlphaFold 2: 1).
         msa_dropout: Rate for row attention, shared over rows; training and sampling only.
         pair_dropout: Rate for the triangle updates, shared over one axis; training and sampling only.
     """
@@ -65,6 +66,7 @@ class BlockConfig:
     triangle_attention: bool = True
     triangle_heads: int = 4
     pair_transition_factor: int = 4
+    pair_stride: int = 1
     msa_dropout: float = 0.15
     pair_dropout: float = 0.25
 

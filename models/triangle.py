@@ -177,6 +177,32 @@ def update_pair(
     ]
     if not config.triangle_attention:
         attentions = []
-    for update in [*attentions, *multiplications] if attention_first else [*multiplications, *attentions]:
-        pair = update(pair, mask, config.pair_dropout if dropout else 0.0)
+    updates = [*attentions, *multiplications] if attention_first else [*multiplications, *attentions]
+    coarse, coarse_mask = pooled(pair, mask, config.pair_stride)
+    changed = coarse
+    for update in updates:
+        changed = update(changed, coarse_mask, config.pair_dropout if dropout else 0.0)
+    pair = changed if config.pair_stride == 1 else pair + spread(changed - coarse, config.pair_stride, pair.shape[-1])
     return PairTransition(config.pair_transition_factor, name="pair_transition")(pair)
+
+
+def pooled(
+    pair: Pair, mask: PairMask, stride: int
+) -> tuple[Float[Array, "c_z squares squares"], Float[Array, "squares squares"]]:
+    """Return the means over squares of `stride` residues each way, of real pairs, and which squares have any."""
+    if stride == 1:
+        return pair, mask
+    missing = -pair.shape[-1] % stride
+    squares = -(-pair.shape[-1] // stride), stride
+
+    def summed(x: Array) -> Array:
+        x = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, missing)] * 2)
+        return x.reshape(*x.shape[:-2], *squares, *squares).sum(axis=(-3, -1))
+
+    count = summed(mask)
+    return summed(pair * mask) / jnp.maximum(count, 1), (count > 0).astype(mask.dtype)
+
+
+def spread(coarse: Float[Array, "c_z squares squares"], stride: int, length: int) -> Pair:
+    """Return each square's value at all of its pairs."""
+    return jnp.repeat(jnp.repeat(coarse, stride, axis=-2), stride, axis=-1)[..., :length, :length]

@@ -83,6 +83,7 @@ VARIANTS = {
     "no couplings": Variant(_without_couplings),
     "no head for hydrogen bonds": Variant(_without_bonds),
     "triangle attention too": Variant(_block(triangle_attention=True)),
+    "triangles at half resolution": Variant(_block(pair_stride=2)),
     "violations and physics from a third on": Variant(settings={"violation_from": 0.33, "physics_from": 0.33}),
     "taught by trained networks too": Variant(taught=True),
 }

@@ -114,3 +114,25 @@ def test_switches_decide_the_parameters():
 
     without = scopes(dataclasses.replace(SMALL, triangle_attention=False))
     assert scopes(SMALL) - without == {"triangle_attention_starting_node", "triangle_attention_ending_node"}
+
+
+def test_squares_are_means_of_real_pairs_and_spread_again():
+    pair, mask = random_pair(n=5, c=2), jnp.ones((5, 5)).at[3:].set(0).at[:, 3:].set(0)
+    coarse, there = triangle.pooled(pair, mask, 2)
+    np.testing.assert_allclose(coarse[:, 0, 0], pair[:, :2, :2].mean(axis=(1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(coarse[:, 0, 1], pair[:, :2, 2].mean(axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(there, [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
+    again = triangle.spread(coarse, 2, 5)
+    assert again.shape == pair.shape
+    np.testing.assert_array_equal(again[:, 0, 0], again[:, 1, 1])
+    np.testing.assert_array_equal(again[:, 0, 2], coarse[:, 0, 1])
+
+
+def test_triangles_at_half_resolution_see_no_padding_and_change_whole_squares(network_tests):
+    config = dataclasses.replace(SMALL, triangle_attention=False, pair_stride=2)
+    pair, mask = random_pair(), jnp.ones((7, 7)).at[5:].set(0).at[:, 5:].set(0)
+    changed = pair.at[:, 5:].add(3.0).at[:, :, 5:].add(3.0)
+    run = lambda x: network_tests.apply_random(lambda x: triangle.update_pair(x, mask, config), x)  # noqa: E731
+    found, other = run(pair), run(changed)
+    np.testing.assert_allclose(found[:, :5, :5], other[:, :5, :5], atol=1e-5)
+    assert np.abs(np.asarray(found - pair)[:, :5, :5]).max() > 0.01

@@ -17,6 +17,7 @@ CHANGES = {
     "no couplings": {"input.couplings", "evoformer.couplings"},
     "no head for hydrogen bonds": {"heads.hydrogen_bonds"},
     "triangle attention too": {"evoformer.block.triangle_attention"},
+    "triangles at half resolution": {"evoformer.block.pair_stride"},
     "violations and physics from a third on": set(),
     "taught by trained networks too": set(),
 }
