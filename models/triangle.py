@@ -200,7 +200,7 @@ def pooled(
         return x.reshape(*x.shape[:-2], *squares, *squares).sum(axis=(-3, -1))
 
     count = summed(mask)
-    return summed(pair * mask) / jnp.maximum(count, 1), (count > 0).astype(mask.dtype)
+    return summed(pair * mask[None]) / jnp.maximum(count, 1)[None], (count > 0).astype(mask.dtype)
 
 
 def spread(coarse: Float[Array, "c_z squares squares"], stride: int, length: int) -> Pair:
