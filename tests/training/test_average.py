@@ -1,0 +1,41 @@
+"""Averaging weights: the mean of each array, and where it comes from."""
+
+import numpy as np
+import pytest
+
+from models import params
+from models.config import PRESETS
+from training import average
+
+
+@pytest.fixture(autouse=True)
+def _preset(smallest, monkeypatch):
+    monkeypatch.setitem(PRESETS, "smallest", smallest)
+
+
+def written(path, config, seed):
+    rng = np.random.default_rng(seed)
+    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in params.shapes(config).items()}
+    params.save(path, params.nested(arrays), config, {"training": {"step": seed, "training_list_sha256": "ab"}})
+    return arrays
+
+
+def test_each_array_is_the_mean(tmp_path, smallest):
+    files = [tmp_path / f"{seed}.npz" for seed in (1, 2, 3)]
+    parts = [written(path, smallest, seed) for seed, path in enumerate(files, start=1)]
+    output = tmp_path / "mean.npz"
+    assert average.main([*map(str, files), "--model", "smallest", "--output", str(output)]) == 0
+    found = params.flat(params.load(output, smallest))
+    for name, array in found.items():
+        expected = np.mean([part[name] for part in parts], axis=0)
+        np.testing.assert_allclose(array, expected, rtol=1e-3, atol=1e-4)  # half precision
+    about = params.read_metadata(output)["training"]
+    assert about["training_list_sha256"] == "ab"
+    assert [one["step"] for one in about["mean_of"]] == [1, 2, 3]
+
+
+def test_weights_of_another_network_are_refused(tmp_path, smallest):
+    written(tmp_path / "a.npz", smallest, 1)
+    with pytest.raises(params.ParameterFileError):
+        average.main([str(tmp_path / "a.npz"), "--model", "mini", "--output", str(tmp_path / "b.npz")])
+    assert not (tmp_path / "b.npz").exists()

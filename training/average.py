@@ -1,0 +1,39 @@
+"""Average the weights of several trainings of one network, or of several times in one.
+
+    python -m training.average first.npz second.npz --output mean.npz
+
+Weights of trainings that began with the same weights often lie in one valley, whose middle is better than its sides
+(Wortsman et al. 2022, arXiv:2203.05482); those of unrelated trainings do not.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from models import params
+from models.config import PRESETS
+from training import train
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read, average, write."""
+    parser = argparse.ArgumentParser(prog="python -m training.average", description=__doc__)
+    parser.add_argument("weights", type=Path, nargs="+")
+    parser.add_argument("--model", default="mini", choices=list(PRESETS))
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    config = PRESETS[arguments.model]
+    read = [params.load(path, config) for path in arguments.weights]
+    mean = jax.tree.map(lambda *arrays: np.mean(arrays, axis=0, dtype=np.float64).astype(np.float32), *read)
+    of = [params.read_metadata(path).get("training", {}) for path in arguments.weights]
+    made = {**of[0], "mean_of": of}
+    metadata = {"source": train.SOURCE, "licence": train.LICENCE, "training": made}
+    params.save(arguments.output, mean, config, metadata, half=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
