@@ -151,7 +151,7 @@ class Browser:
 @pytest.fixture(scope="session")
 def samples():
     """The targets that the tests of the report make."""
-    path = Path(__file__).parents[1] / "pipeline" / "report" / "test_stage.py"
+    path = Path(__file__).parents[1] / "pipeline" / "report" / "conftest.py"
     spec = importlib.util.spec_from_file_location("report_samples", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

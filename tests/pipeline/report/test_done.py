@@ -1,5 +1,7 @@
 """What was done, and what to cite for it."""
 
+import re
+
 import pytest
 
 from pipeline.report.done import citations, provenance, run_software
@@ -58,6 +60,13 @@ def test_the_record_of_provenance_is_shown():
 def test_it_is_said_whether_couplings_were_read(used, said):
     tables = {title: dict(rows) for title, rows in provenance(known(confidence={"couplings_used": used}))}
     assert tables["Prediction"].get("Couplings of columns") == said
+
+
+def test_the_search_says_what_its_rows_are_worth(tmp_path, samples):
+    folder = samples.make_target(tmp_path, "whole")
+    words = samples.Page(samples.target_page(tmp_path, folder)).words
+    assert "version 1, 12 rows; left out: 3 (duplicate); more beyond the cap were not aligned" in words
+    assert re.search(r"Effective rows \(80 % identity\)\s+7\.12\s+Effective rows \(62 % identity\)\s+3\.25", words)
 
 
 def test_versions_that_differ_in_a_run_are_all_named():
