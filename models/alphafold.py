@@ -249,7 +249,8 @@ def _chain(batch: Batch, outputs: Outputs, config: GuidanceConfig) -> guidance.C
     if "torsions" in outputs:
         torsions = heads.torsion_log_densities(outputs["torsions"]["logits"])
     if "hydrogen_bonds" in outputs:
-        bonds = hydrogen_bonds.expected(outputs["hydrogen_bonds"]["logits"], seq_mask, config.partners)
+        gives = hydrogen_bonds.giving(aatype, residue_index, seq_mask)
+        bonds = hydrogen_bonds.expected(outputs["hydrogen_bonds"]["logits"], gives, seq_mask, config.partners)
     plddt = jax.nn.softmax(logits) @ ((jnp.arange(bins) + 0.5) / bins)
     return guidance.Chain(aatype, residue_index, seq_mask, plddt, torsions, bonds)
 

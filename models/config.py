@@ -226,7 +226,7 @@ class GuidanceConfig:
         ramachandran: Weight of the log density of phi and psi.
         torsions: Weight of the log densities of phi and psi that the network expects.
         hydrogen_bonds: Weight of hydrogen bonds of the backbone, per kcal/mol.
-        expected_bonds: Weight of what the hydrogen bonds that the network expects are too long.
+        expected_bonds: Weight of the length that expected hydrogen bonds have too much, times their probability.
         bond_sigma: Angstrom of further length that count as one standard deviation.
         partners: Likeliest partners of each N-H and each C=O that count.
         sure: Standard deviation of a residue's place where pLDDT is 100, angstrom.
@@ -276,8 +276,10 @@ class ModelConfig:
     @property
     def deterministic(self) -> bool:
         """Whether a prediction draws nothing, not even with dropout."""
-        block = self.evoformer.block
-        return self.input.deterministic and not (block.msa_dropout or block.pair_dropout or self.structure.dropout)
+        trunk = self.evoformer
+        blocks = [trunk.block, *(part.block for part in (trunk.template, trunk.extra_msa) if part is not None)]
+        rates = [self.structure.dropout, *(rate for b in blocks for rate in (b.msa_dropout, b.pair_dropout))]
+        return self.input.deterministic and not any(rates)
 
 
 _WITHOUT_TEMPLATES = EvoformerConfig(template=None)

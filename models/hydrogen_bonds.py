@@ -1,7 +1,7 @@
 """Hydrogen bonds of the backbone: their energy, those of a structure, and those that the network expects.
 
-Each N-H is in at most one of those that are expected, with the C=O of another residue. In a square array of logits the
-row is the residue of the N-H, the column that of the C=O; the diagonal stands for no hydrogen bond at all.
+Each N-H binds at most one C=O, of another residue. In a square array of logits the row is the residue of the N-H, the
+column that of the C=O; the diagonal stands for no hydrogen bond at all. So a row is one distribution.
 
 Source: the charges of Kabsch & Sander 1983, Biopolymers 22, 2577.
 """
@@ -73,9 +73,13 @@ def sites(positions: Float[Array, "n 4 3"], aatype: Aatype, residue_index: Resid
     n, _, c, o = (positions[:, column] for column in range(4))
     carbonyl = jnp.roll(c - o, 1, axis=0)
     hydrogen = n + carbonyl / jnp.sqrt(jnp.sum(jnp.square(carbonyl), axis=-1, keepdims=True) + _EPSILON)
+    return Sites(n, hydrogen, c, o, giving(aatype, residue_index, there), there, residue_index)
+
+
+def giving(aatype: Aatype, residue_index: ResidueIndex, there: SeqMask) -> Float[Array, " n"]:
+    """Return 1 for residues that have an N-H of known place; arguments as of `sites`."""
     joined = jnp.pad(residue_index[1:] - residue_index[:-1] == 1, (1, 0)) * jnp.roll(there, 1)
-    gives = there * joined * (aatype != rc.RESTYPE_ID["P"])
-    return Sites(n, hydrogen, c, o, gives, there, residue_index)
+    return there * joined * (aatype != rc.RESTYPE_ID["P"])
 
 
 def energies_of(own: Sites, residues: Int[Array, "n r"]) -> Float[Array, "2 n r"]:
@@ -85,9 +89,9 @@ def energies_of(own: Sites, residues: Int[Array, "n r"]) -> Float[Array, "2 n r"
     """
     other = Sites(*(jax.lax.stop_gradient(x)[residues] for x in own))
     n, h, c, o = (x[:, None] for x in (own.nitrogen, own.hydrogen, own.carbon, own.oxygen))
-    giving = _charges(n, h, other.carbon, other.oxygen) * own.gives[:, None] * other.takes
-    taking = _charges(other.nitrogen, other.hydrogen, c, o) * other.gives * own.takes[:, None]
-    return jnp.stack([giving, taking]) * (jnp.abs(own.residue_index[:, None] - other.residue_index) > _NEIGHBOURS)
+    given = _charges(n, h, other.carbon, other.oxygen) * own.gives[:, None] * other.takes
+    taken = _charges(other.nitrogen, other.hydrogen, c, o) * other.gives * own.takes[:, None]
+    return jnp.stack([given, taken]) * (jnp.abs(own.residue_index[:, None] - other.residue_index) > _NEIGHBOURS)
 
 
 def strongest(own: Sites) -> Int[Array, " n"]:
@@ -99,16 +103,18 @@ def strongest(own: Sites) -> Int[Array, " n"]:
 
 
 def log_shares(logits: Float[Array, "n n"], takes: Float[Array, " n"]) -> Float[Array, "n n"]:
-    """Return the logarithms of the probabilities of each row; those of residues without a C=O are as good as none."""
+    """Return the logarithms of the probabilities of each row; those of residues without a C=O are as good as 0."""
     possible = jnp.eye(len(takes), dtype=bool) | (takes > 0)
     return jax.nn.log_softmax(jnp.where(possible, logits, _IMPOSSIBLE), axis=1)
 
 
-def expected(logits: Float[Array, "n n"], seq_mask: SeqMask, number: int) -> Expected:
-    """Return the likeliest partners, `number` to each N-H and each C=O."""
-    count = len(seq_mask)
-    others = (1 - jnp.eye(count)) * seq_mask[:, None] * seq_mask
-    shares = jnp.exp(log_shares(logits, seq_mask)) * others
+def expected(
+    logits: Float[Array, "n n"], gives: Float[Array, " n"], takes: Float[Array, " n"], number: int
+) -> Expected:
+    """Return the likeliest partners, `number` to each N-H and each C=O; `gives` and `takes` as of `Sites`."""
+    count = len(gives)
+    others = (1 - jnp.eye(count)) * gives[:, None] * takes
+    shares = jnp.exp(log_shares(logits, takes)) * others
     given, acceptors = jax.lax.top_k(shares, min(number, count))
     taken, donors = jax.lax.top_k(shares.T, min(number, count))
     return Expected(acceptors, given, donors, taken)
@@ -120,10 +126,10 @@ def missed(own: Sites, wanted: Expected, sigma: float) -> Float[Array, "2 n k"]:
     Both distances of O, to H and to N, count: then the three atoms are nearly in line. Gradients as in `energies_of`.
     """
     still = Sites(*map(jax.lax.stop_gradient, own))
-    giving = _too_long(own.nitrogen[:, None], own.hydrogen[:, None], still.oxygen[wanted.acceptors])
-    taking = _too_long(still.nitrogen[wanted.donors], still.hydrogen[wanted.donors], own.oxygen[:, None])
+    given = _too_long(own.nitrogen[:, None], own.hydrogen[:, None], still.oxygen[wanted.acceptors])
+    taken = _too_long(still.nitrogen[wanted.donors], still.hydrogen[wanted.donors], own.oxygen[:, None])
     exists = own.gives[:, None] * own.takes[wanted.acceptors], own.takes[:, None] * own.gives[wanted.donors]
-    return 0.5 * jnp.stack([giving * exists[0], taking * exists[1]]) / sigma**2
+    return 0.5 * jnp.stack([given * exists[0], taken * exists[1]]) / sigma**2
 
 
 def _too_long(n: Array, h: Array, o: Array) -> Float[Array, "n k"]:

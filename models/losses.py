@@ -280,11 +280,17 @@ def torsion_bins_loss(logits: Float[Array, "n 2 bins"], torsions: TorsionAngles)
     return masked_mean(cross_entropy(logits, target), torsions.mask[:, _PHI_PSI], 1e-8)
 
 
-def hydrogen_bond_loss(logits: Float[Array, "n n"], sites: hydrogen_bonds.Sites) -> Scalar:
-    """Return the cross entropy of the strongest hydrogen bond of each N-H, or of none, over those that are known."""
-    shares = hydrogen_bonds.log_shares(logits, sites.takes)
-    entropy = -jnp.take_along_axis(shares, hydrogen_bonds.strongest(sites)[:, None], axis=1)[:, 0]
-    return masked_mean(entropy, sites.gives, 1e-8)
+def hydrogen_bond_loss(logits: Float[Array, "n n"], bonded: Int[Array, " n"], seq_mask: Float[Array, " n"]) -> Scalar:
+    """Return the cross entropy of what each N-H binds, over those of which it is known.
+
+    Args:
+        logits: Of `heads.HydrogenBondHead`.
+        bonded: The residue whose C=O each N-H binds, the residue itself where none; below 0 where not known.
+        seq_mask: 1 for real residues.
+    """
+    shares = hydrogen_bonds.log_shares(logits, seq_mask)
+    entropy = -jnp.take_along_axis(shares, jnp.maximum(bonded, 0)[:, None], axis=1)[:, 0]
+    return masked_mean(entropy, (bonded >= 0) * seq_mask, 1e-8)
 
 
 def handedness_loss(

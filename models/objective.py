@@ -1,6 +1,7 @@
 """What a network is trained for: the weighted sum of the losses (Suppl. 1.9).
 
-The batch holds the truth: `all_atom_positions` (n, 37, 3), angstrom, and `all_atom_mask` (n, 37).
+The batch holds the truth: `all_atom_positions` (n, 37, 3), angstrom, `all_atom_mask` (n, 37), and for the head of
+hydrogen bonds `bonded` (n,), see `losses.hydrogen_bond_loss`.
 """
 
 import dataclasses
@@ -9,11 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from models import geometry, hydrogen_bonds, losses, physics, physics_losses
+from models import geometry, losses, physics, physics_losses
 from models import residue_constants as rc
 from models.config import ModelConfig
 from models.geometry import Rigid, table
@@ -21,7 +21,6 @@ from models.geometry import Rigid, table
 Scalar = Float[Array, ""]
 
 _CA = rc.ATOM37_ID["CA"]
-_BACKBONE = np.array([rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O")])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,13 +144,7 @@ def _head_terms(
         "experimentally_resolved": lambda head: losses.experimentally_resolved_loss(head["logits"], mask, exists),
         "handedness": lambda head: losses.handedness_loss(head["sin_cos"], ca, ca_mask, batch["residue_index"]),
         "torsions": lambda head: losses.torsion_bins_loss(head["logits"], truth.torsions),
-        "hydrogen_bonds": lambda head: losses.hydrogen_bond_loss(head["logits"], _sites(batch, positions, mask)),
+        "hydrogen_bonds": lambda head: losses.hydrogen_bond_loss(head["logits"], batch["bonded"], batch["seq_mask"]),
     }
     names = {"predicted_lddt": "plddt", "predicted_aligned_error": "pae", "torsions": "torsion_bins"}
     return {names.get(name, name): term(outputs[name]) for name, term in terms.items() if name in outputs}
-
-
-def _sites(batch: Mapping[str, Array], positions: Array, mask: Array) -> hydrogen_bonds.Sites:
-    """Return the atoms of the true backbone that hydrogen bonds have."""
-    there = mask[:, _BACKBONE].prod(axis=-1)
-    return hydrogen_bonds.sites(positions[:, _BACKBONE], batch["aatype"], batch["residue_index"], there)

@@ -16,10 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from models import params
 from models.config import ModelConfig
 from pipeline.settings import add_flags, from_args
-from training import curve, dataset, scores, train
+from training import curve, dataset, distillation, scores, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,10 +94,10 @@ def run(
     """Train a variant; return its way to predict and the seconds of a step, compiling included."""
     source = dataclasses.replace(source, config=variant.config(source.config))
     start = train.starting_weights(files.start, source.config) if files.start else None
-    teachers = tuple(params.load(path, source.config) for path in files.teachers) if variant.taught else ()
-    sitting = train.Sitting(start=start, teachers=teachers)
+    teachers = distillation.read(files.teachers, source.config) if variant.taught else None
+    sitting = train.Sitting(start=start)
     began = time.monotonic()
-    state = train.train(source, dataclasses.replace(settings, **variant.settings), output, sitting)
+    state = train.train(source, dataclasses.replace(settings, **variant.settings), output, sitting, None, teachers)
     seconds = (time.monotonic() - began) / settings.steps
     return functools.partial(scores.predictor(source, source.config.recycles), state.mean), seconds
 

@@ -15,7 +15,10 @@ import numpy as np
 
 from models import params
 from models.config import PRESETS
+from pipeline.errors import RecordError
 from training import train
+
+_DATA = ("training_list_sha256", "allatom_sequences_sha256")  # of what a file says of its training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     read = [params.load(path, config) for path in arguments.weights]
     mean = jax.tree.map(lambda *arrays: np.mean(arrays, axis=0, dtype=np.float64).astype(np.float32), *read)
     of = [params.read_metadata(path).get("training", {}) for path in arguments.weights]
-    made = {**of[0], "mean_of": of}
+    for path, one in zip(arguments.weights[1:], of[1:], strict=True):
+        if any(one.get(name) != of[0].get(name) for name in _DATA):
+            raise RecordError("these weights were trained on other chains than the first", str(path))
+    settings = [one.get("settings", {}) for one in of]
+    shared = {name: value for name, value in settings[0].items() if all(s.get(name) == value for s in settings)}
+    made = {**{name: of[0].get(name) for name in _DATA}, "settings": shared, "mean_of": of}
     metadata = {"source": train.SOURCE, "licence": train.LICENCE, "training": made}
     params.save(arguments.output, mean, config, metadata, half=True)
     return 0

@@ -11,16 +11,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from models import inputs, residue_constants
+from models import hydrogen_bonds, inputs, residue_constants
 from models.config import ModelConfig
 
 Arrays = dict[str, np.ndarray]
 Alignment = tuple[np.ndarray, np.ndarray]  # HHblits ids and deletions, each (rows, n)
 
-LABELS = ("all_atom_positions", "all_atom_mask")  # what an example holds beside the network's inputs
+LABELS = ("all_atom_positions", "all_atom_mask", "bonded")  # what an example holds beside the network's inputs
 
+_PADDED = 64  # residues; whole chains are padded to multiples
 _SHORTEST = 30  # residues of a chain to train on
 _WORD = 8  # residues; two unrelated chains hardly share so many in a row
 
@@ -235,7 +237,8 @@ class ExampleSource:
             "deletion_matrix": deletions[:, window],
             **self._template_arrays(index, rng, templates, window),
         }
-        return self._finish(raw, positions[window], mask[window], rng, crop)
+        bonded = bonded_residues(_LETTER_TO_AATYPE[letters], np.arange(length), positions, mask)
+        return self._finish(raw, positions[window], mask[window], within(bonded, window), rng, crop)
 
     def _pick_templates(self, index: int, rng: np.random.Generator, count: int) -> list[int]:
         """Return positions in the list of hits: the best ones below a random identity."""
@@ -296,7 +299,8 @@ class ExampleSource:
             "deletion_matrix": np.zeros((1, len(aatype)), np.int16),
             **stack_templates([(aatype, (positions + blur) * shown[..., None], shown)], len(aatype)),
         }
-        return self._finish(raw, positions, mask, rng, crop)
+        bonded = bonded_residues(*(chain[name] for name in ("aatype", "residue_index", "positions", "mask")))
+        return self._finish(raw, positions, mask, within(bonded, window), rng, crop)
 
     def _draw_couplings(self, positions: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if rng.random() >= self.settings.coupled_fraction:
@@ -306,7 +310,13 @@ class ExampleSource:
         return draw_couplings(np.where(glycine[:, None], positions[:, _CA], positions[:, _CB]), strength, rng)
 
     def _finish(
-        self, raw: Arrays, positions: np.ndarray, mask: np.ndarray, rng: np.random.Generator, crop: int
+        self,
+        raw: Arrays,
+        positions: np.ndarray,
+        mask: np.ndarray,
+        bonded: np.ndarray,
+        rng: np.random.Generator,
+        crop: int,
     ) -> Arrays:
         if self.config.input.couplings:
             raw["couplings"] = self._draw_couplings(positions, mask, rng)
@@ -316,7 +326,40 @@ class ExampleSource:
         missing = crop - len(positions)
         example["all_atom_positions"] = np.pad(positions, ((0, missing), (0, 0), (0, 0)))
         example["all_atom_mask"] = np.pad(mask.astype(np.float32), ((0, missing), (0, 0)))
+        example["bonded"] = np.pad(bonded, (0, missing), constant_values=-1)
         return example
+
+
+def bonded_residues(
+    aatype: np.ndarray, residue_index: np.ndarray, positions: np.ndarray, mask: np.ndarray
+) -> np.ndarray:
+    """Return the residue whose C=O each N-H of a chain binds, itself where none, -1 where there is no N-H; int32 (n,).
+
+    Args:
+        aatype: Residue types, shape (n,).
+        residue_index: Numbers of the residues, shape (n,).
+        positions: Of atom37, angstrom, shape (n, 37, 3).
+        mask: Which atoms are there, shape (n, 37).
+    """
+    n, columns = len(aatype), _BACKBONE_ATOM37[:4]
+    more = -n % _PADDED
+    there = np.pad(mask[:, columns].all(axis=1).astype(np.float32), (0, more))
+    numbers = np.pad(residue_index.astype(np.int32), (0, more))
+    atoms = np.pad(positions[:, columns].astype(np.float32), ((0, more), (0, 0), (0, 0)))
+    strongest, gives = _strongest(atoms, np.pad(aatype.astype(np.int32), (0, more)), numbers, there)
+    return np.where(np.asarray(gives)[:n] > 0, np.asarray(strongest)[:n], -1).astype(np.int32)
+
+
+@jax.jit
+def _strongest(atoms: jax.Array, aatype: jax.Array, residue_index: jax.Array, there: jax.Array) -> Any:
+    sites = hydrogen_bonds.sites(atoms, aatype, residue_index, there)
+    return hydrogen_bonds.strongest(sites), sites.gives
+
+
+def within(bonded: np.ndarray, window: slice) -> np.ndarray:
+    """Return `bonded_residues` of a stretch of the chain, counted from its start; -1 too for what lies outside."""
+    found = bonded[window] - window.start
+    return np.where((bonded[window] >= window.start) & (bonded[window] < window.stop), found, -1).astype(np.int32)
 
 
 def without_duplicates(rows: np.ndarray, deletions: np.ndarray) -> Alignment:

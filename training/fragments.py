@@ -26,7 +26,7 @@ from training import dataset, scores, train
 WIDTH = 9  # residues of a window
 _ROWS = 256  # drawn from the profile for the network
 _AT_ONCE = 50_000  # windows
-_SURPRISE = 0.05  # share of torsions that no fragment has
+_SURPRISE = 0.05  # share of torsions that are not as expected
 _BONDED = 1.6  # angstrom between C and N
 _NEAR = np.radians(40.0)
 
@@ -36,11 +36,11 @@ class Fragments:
     """Windows of training chains.
 
     Args:
-        vectors: Roots of the frequencies in a window, shape (m, WIDTH * 20); a product is how alike two are.
+        windows: Roots of the frequencies in a window, shape (m, WIDTH * 20); a product is how alike two are.
         torsions: Phi and psi of the residue in the middle, radian, shape (m, 2).
     """
 
-    vectors: np.ndarray
+    windows: np.ndarray
     torsions: np.ndarray
 
 
@@ -67,7 +67,8 @@ def torsions(backbone: np.ndarray) -> np.ndarray:
 
 def collect(database: dataset.StructureDB, chains: np.ndarray, count: int) -> Fragments:
     """Return at least `count` windows of chains in random order, where there are as many."""
-    middle, known, kept, total = WIDTH // 2, [], [], 0
+    middle, total = WIDTH // 2, 0
+    known, kept = list[np.ndarray](), list[np.ndarray]()
     for index in np.random.default_rng(0).permutation(chains):
         angles = torsions(database.atom37(int(index))[0][:, :3])[middle:-middle]
         whole = np.isfinite(angles).all(axis=1)
@@ -83,8 +84,8 @@ def nearest(fragments: Fragments, wanted: np.ndarray, number: int) -> np.ndarray
     """Return the windows that are most alike, in no order, shape (windows, number)."""
     best: np.ndarray = np.zeros((len(wanted), 0), np.float32)
     found: np.ndarray = np.zeros((len(wanted), 0), np.int64)
-    for start in range(0, len(fragments.vectors), _AT_ONCE):
-        alike = wanted @ fragments.vectors[start : start + _AT_ONCE].T
+    for start in range(0, len(fragments.windows), _AT_ONCE):
+        alike = wanted @ fragments.windows[start : start + _AT_ONCE].T
         top = np.argpartition(-alike, min(number, alike.shape[1]) - 1, axis=1)[:, :number]
         best = np.concatenate([best, np.take_along_axis(alike, top, axis=1)], axis=1)
         found = np.concatenate([found, start + top], axis=1)
@@ -97,14 +98,17 @@ def votes(angles: np.ndarray, bins: int) -> np.ndarray:
     """Return the shares of bins round the circle that angles (k, number, 2) vote for, shape (k, 2, bins)."""
     centres = 2 * np.pi * ((np.arange(bins) + 0.5) / bins - 0.5)
     width = 2 * np.pi / bins
-    votes = np.exp((np.cos(angles[..., None] - centres) - 1) / width**2)
-    share = (votes / votes.sum(axis=-1, keepdims=True)).mean(axis=1)
-    return (1 - _SURPRISE) * share + _SURPRISE / bins
+    near = np.exp((np.cos(angles[..., None] - centres) - 1) / width**2)
+    return (near / near.sum(axis=-1, keepdims=True)).mean(axis=1)
 
 
 def judged(shares: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each residue whether the likeliest phi and psi are both right, and the mean cross entropy."""
+    """Return for each residue whether the likeliest phi and psi are both right, and the mean cross entropy.
+
+    A share of what is likely is given to all bins, so that nothing is impossible.
+    """
     bins = shares.shape[-1]
+    shares = (1 - _SURPRISE) * shares + _SURPRISE / bins
     centres = 2 * np.pi * ((shares.argmax(axis=-1) + 0.5) / bins - 0.5)
     right = (np.cos(centres - truth) > np.cos(_NEAR)).all(axis=-1)
     target = np.floor((truth / (2 * np.pi) + 0.5) * bins).astype(int) % bins

@@ -39,7 +39,8 @@ CHECKPOINT_SCHEMA = "foldline.checkpoint/1"
 SOURCE = "trained from scratch by training/train.py on ProMod3's StructureDB"
 LICENCE = "Apache-2.0"
 
-# AlphaFold 2's, but for the terms from which a small network learns first: distances, their hand, and its own error.
+# AlphaFold 2's, but for the terms from which a small network learns first (distances, their hand, and its own error),
+# and for those of our own heads.
 LOSS_WEIGHTS = objective.LossWeights(distogram=1.0, handedness=0.5, plddt=0.1, torsion_bins=0.3, hydrogen_bonds=0.3)
 # Weights of what counts late. The norms of the gradients of `mini` (crops of 64 residues, one each) were 1 to 4 for the
 # FAPE, 90 to 600 for violations, 5,000 to 19,000 for strain, 600 to 1,500 for phi and psi, 14 to 30 for rotamers: with
@@ -80,13 +81,11 @@ class Sitting:
         minutes: Longest time.
         until: Step after which it ends; None for the last of the schedule.
         start: Weights to begin with, all or some; the others are random.
-        teachers: Trained networks whose distograms are learned too, in all sittings the same.
     """
 
     minutes: float = 1e9
     until: int | None = None
     start: hk.Params | None = None
-    teachers: tuple[hk.Params, ...] = ()
 
 
 class Turn(NamedTuple):
@@ -139,30 +138,36 @@ def forward(config: ModelConfig, recycles: int) -> hk.Transformed:
     return hk.transform(run)
 
 
-def make_step(config: ModelConfig, settings: Settings, teachers: Sequence[hk.Params] = ()) -> Any:
-    """Return the compiled step from one state and a batch to the next state and its metrics."""
+def make_step(config: ModelConfig, settings: Settings, teachers: distillation.Teachers | None = None) -> Any:
+    """Return the compiled step from one state, a batch and what the teachers know to the next state and its metrics."""
     network = forward(config, settings.recycles)
+    teacher = forward(teachers.config, settings.recycles) if teachers else None
     update = optimiser(settings)
 
     densities = usual_torsions()
 
-    def loss(weights: hk.Params, example: dict[str, jax.Array], turn: Turn) -> Any:
-        def answer(given: hk.Params) -> Any:
-            return network.apply(given, None, example, turn.recycles)
-
-        outputs = answer(weights)
+    def loss(weights: hk.Params, example: dict[str, jax.Array], turn: Turn, taught: Sequence[hk.Params]) -> Any:
+        outputs = network.apply(weights, None, example, turn.recycles)
         physics: dict[str, Any] = {name: weight * turn.physics for name, weight in PHYSICS_WEIGHTS.items()}
         wanted = dataclasses.replace(LOSS_WEIGHTS, violation=VIOLATION_WEIGHT * turn.violation, **physics)
         total, terms = objective.total(outputs, example, config, wanted, densities)
-        if teachers:
-            logits, seq_mask = outputs["distogram"]["logits"], example["seq_mask"]
-            terms["distillation"] = distillation.lesson(logits, seq_mask, answer, teachers)
-            total += settings.distillation * terms["distillation"]
+        if teacher is not None:
+            answers = [teacher.apply(given, None, example, turn.recycles)["distogram"]["logits"] for given in taught]
+            lesson = distillation.lesson(outputs["distogram"]["logits"], example["seq_mask"], answers)
+            terms["distillation"] = lesson
+            total += settings.distillation * lesson
         return total, terms
 
-    def step(weights: hk.Params, mean: hk.Params, state: Any, batch: dict[str, jax.Array], turn: Turn) -> Any:
+    def step(
+        weights: hk.Params,
+        mean: hk.Params,
+        state: Any,
+        batch: dict[str, jax.Array],
+        turn: Turn,
+        taught: Sequence[hk.Params] = (),
+    ) -> Any:
         def add(total: hk.Params, example: dict[str, jax.Array]) -> Any:
-            (_, terms), gradient = jax.value_and_grad(loss, has_aux=True)(weights, example, turn)
+            (_, terms), gradient = jax.value_and_grad(loss, has_aux=True)(weights, example, turn, taught)
             return jax.tree.map(jnp.add, total, gradient), terms
 
         total, terms = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, weights), batch)
@@ -206,16 +211,17 @@ def restore(path: Path, template: State, about: str) -> State:
     return State(weights, mean, state, step)
 
 
-def identity(source: dataset.ExampleSource, settings: Settings, teachers: Sequence[hk.Params] = ()) -> str:
+def identity(source: dataset.ExampleSource, settings: Settings, teachers: distillation.Teachers | None = None) -> str:
     """Return a text that differs between trainings whose checkpoints must not be mixed."""
     chosen = dataclasses.asdict(settings)
-    for name in ("checkpoint_every", "score_every"):  # they change no number
+    idle = ("checkpoint_every", "score_every", *(() if teachers else ("distillation",)))  # they change no number
+    for name in idle:
         del chosen[name]
     parts = {
         "settings": chosen,
         "config": dataclasses.asdict(source.config),
         "data": source.describe(),
-        "teachers": distillation.digest(teachers),
+        "teachers": teachers.sha256 if teachers else [],
     }
     return json.dumps(parts, sort_keys=True)
 
@@ -249,10 +255,11 @@ def train(
     output: Path,
     sitting: Sitting,
     watch: Callable[[State], None] | None = None,
+    teachers: distillation.Teachers | None = None,
 ) -> State:
     """Train from the last checkpoint until the schedule or the sitting ends.
 
-    `watch` sees the state every `score_every` steps, just after it was saved.
+    `watch` sees the state every `score_every` steps, just after it was saved. What teachers expect is learned too.
     """
     last = settings.steps if sitting.until is None else sitting.until
     config = source.config
@@ -265,20 +272,20 @@ def train(
     checkpoint, notes, about = (
         output / "checkpoint.npz",
         output / "loss.tsv",
-        identity(source, settings, sitting.teachers),
+        identity(source, settings, teachers),
     )
     if checkpoint.exists():
         state = restore(checkpoint, state, about)
         log.info("resumed at step %d", state.step)
     for table in (notes, output / "curve.tsv"):
         _forget_after(table, state.step)
-    step = make_step(config, settings, sitting.teachers)
+    step, taught = make_step(config, settings, teachers), teachers.params if teachers else ()
     data = prefetch(dataset.batches(source, settings.seed, state.step, settings.batch, settings.crops))
     end = time.monotonic() + 60 * sitting.minutes
     while state.step < last and time.monotonic() < end:
         began = time.monotonic()
         weights, mean, opt, metrics = step(
-            state.params, state.mean, state.optimiser, next(data), turn_of(state.step, settings)
+            state.params, state.mean, state.optimiser, next(data), turn_of(state.step, settings), taught
         )
         state = State(weights, mean, opt, state.step + 1)
         _note(notes, state.step, {k: float(v) for k, v in metrics.items()}, time.monotonic() - began)
@@ -393,12 +400,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     source, held = open_source(arguments, settings)
     watch = watcher(source, held.development, arguments.output) if settings.development_chains else None
     start = starting_weights(arguments.start, source.config) if arguments.start else None
-    teachers = tuple(params.load(path, source.config) for path in arguments.teachers)
-    sitting = Sitting(arguments.minutes, arguments.until, start, teachers)
-    state = train(source, settings, arguments.output, sitting, watch)
+    sitting = Sitting(arguments.minutes, arguments.until, start)
+    teachers = distillation.read(arguments.teachers, source.config) if arguments.teachers else None
+    state = train(source, settings, arguments.output, sitting, watch, teachers)
     made = {"step": state.step, "settings": dataclasses.asdict(settings), **source.describe()}
     if teachers:
-        made["teachers"] = distillation.digest(teachers)
+        made["teachers"] = teachers.about
+    else:
+        del made["settings"]["distillation"]
     if arguments.start:
         made["start"] = [params.read_metadata(path).get("training", {}) for path in arguments.start]
     metadata = {"source": SOURCE, "licence": LICENCE, "training": made}

@@ -108,17 +108,19 @@ def from_section(section: Mapping[str, Any]) -> Settings:
 
 
 def check_draws(settings: Settings) -> None:
-    """Refuse to pay for several random choices where nothing is drawn.
+    """Refuse to pay for random choices where nothing is drawn.
 
     Raises:
-        ConfigError: Several are asked for.
+        ConfigError: They are asked for.
     """
     if not all(config.deterministic for config in settings.configs):
         return
+    nothing = f"{settings.model} draws nothing at random"
     for name, asked in (("seeds", settings.seeds), ("ensemble", settings.ensemble)):
         if asked > 1:
-            problem = f"{settings.model} draws nothing at random: the {asked} would all be the same"
-            raise ConfigError(problem, f"predict.{name}", "set it to 1")
+            raise ConfigError(f"{nothing}: the {asked} would all be the same", f"predict.{name}", "set it to 1")
+    if settings.dropout:
+        raise ConfigError(f"{nothing}, and has no dropout", "predict.dropout", "leave it off")
 
 
 def model_number(name: str) -> int:

@@ -43,7 +43,7 @@ from pipeline.predict.records import (
     software,
     write,
 )
-from pipeline.predict.settings import Settings
+from pipeline.predict.settings import Settings, check_draws
 from pipeline.predict.stepdown import Ladder
 from pipeline.predict.weights import weights_files
 from pipeline.progress import tracked
@@ -210,7 +210,7 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         "foldline predict",
         "Predict the structures of a batch of targets.",
-        example="foldline predict --features my/features.npz --outputs my --seeds 5",
+        example="foldline predict --features my/features.npz --outputs my --model alphafold2 --seeds 5",
     )
     many: dict[str, Any] = {"type": Path, "nargs": "+", "default": []}
     made.add_argument("--features", **many, metavar="FILE", help="features.npz of each target")
@@ -248,6 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{len(arguments.features)} features and {len(arguments.outputs)} outputs: give one folder for each"
         )
     settings = from_args(Settings, arguments)
+    check_draws(settings)
     weights = stored_weights(settings, arguments.weights)
     use_compilation_cache(arguments.compilation_cache)
     jobs = [Job(*paths) for paths in zip(arguments.features, arguments.outputs, strict=True)]

@@ -128,7 +128,10 @@ def _prediction(confidence: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [(words, str(made_from.get(key, confidence.get(key, MISSING)))) for key, words in names.items()]
     if confidence.get("couplings_used") is not None:
         rows.append(
-            ("Couplings of columns", "read" if confidence["couplings_used"] else "none: the alignment is shallow")
+            (
+                "Couplings of columns",
+                "read" if confidence["couplings_used"] else "none: too few different rows, or the chain is too long",
+            )
         )
     rows.append(("Device", str(confidence.get("device", MISSING))))
     parts = confidence.get("seconds") or {}

@@ -167,7 +167,8 @@ def mini(network_tests):
 
 def measure(outputs):
     """Return a number that depends on all outputs, and the outputs."""
-    parts = [outputs["distogram"]["logits"], outputs["structure_module"]["act"], outputs["predicted_lddt"]["logits"]]
+    heads = ("distogram", "predicted_lddt", "torsions", "hydrogen_bonds")
+    parts = [outputs["structure_module"]["act"], *(outputs[name]["logits"] for name in heads if name in outputs)]
     return sum(jnp.mean(jnp.square(part)) for part in parts), outputs
 
 
@@ -214,7 +215,6 @@ def test_every_parameter_that_outputs_depend_on_gets_a_gradient(mini):
     unread = (
         "predicted_aligned_error_head",
         "handedness_head",
-        "torsion_head",
         "rigid_sidechain",
         "prev_",
         "embedding2d//bias",

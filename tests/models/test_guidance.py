@@ -132,12 +132,20 @@ def test_a_motion_of_the_whole_leaves_energy_and_first_step(densities):
 def test_padding_changes_nothing(densities):
     more = 4
     residues, start = chain(), helix()
+    logits = jnp.asarray(np.random.default_rng(SEED).normal(0, 3, (N + more, N + more)), jnp.float32)
+
+    def bonds(seq_mask):
+        n = len(seq_mask)
+        return hydrogen_bonds.expected(logits[:n, :n], seq_mask, seq_mask, 3)
+
     padded = Chain(
         jnp.pad(residues.aatype, (0, more)),
         jnp.pad(residues.residue_index, (0, more)),
         jnp.pad(residues.seq_mask, (0, more)),
         jnp.pad(residues.plddt, (0, more)),
+        bonds=bonds(jnp.pad(residues.seq_mask, (0, more))),
     )
+    residues = residues._replace(bonds=bonds(residues.seq_mask))
     nowhere = geometry.identity((more,))
     longer = Fold(
         geometry.Rigid(*(jnp.concatenate(parts) for parts in zip(start.frames, nowhere, strict=True))),
@@ -196,8 +204,8 @@ def test_expected_hydrogen_bonds_are_approached(golden, densities):
     residues, native, start = shaken(golden, shift=1.0, turn=0.2)
     right = hydrogen_bonds.strongest(sites(native, residues))
     logits = 10.0 * jax.nn.one_hot(right, len(right))
-    unsure = residues._replace(plddt=jnp.full(len(right), 0.3))
-    expecting = unsure._replace(bonds=hydrogen_bonds.expected(logits, residues.seq_mask, 2))
+    unsure, ones = residues._replace(plddt=jnp.full(len(right), 0.3)), residues.seq_mask
+    expecting = unsure._replace(bonds=hydrogen_bonds.expected(logits, ones, ones, 2))
     ends = [guidance.guide(start, x, densities, GuidanceConfig()) for x in (unsure, expecting)]
     without, within = ((bonds(end, residues) & bonds(native, residues)).sum() for end in ends)
     assert within > 1.5 * without

@@ -70,6 +70,24 @@ def test_what_is_not_there_makes_no_bond(bpti):
     assert not found[:, 20:24].any()
 
 
+def test_gradients_move_both_sides_of_a_pair(bpti, sites):
+    donor, acceptor = np.unravel_index(
+        np.argmin(hydrogen_bonds.energies_of(sites, everyone(sites))[0]), (len(bpti),) * 2
+    )
+    ends = jax.tree.map(lambda x: x[jnp.array([donor, acceptor])], sites)
+
+    def met(shift):  # both meet each other
+        moved = ends._replace(oxygen=ends.oxygen.at[1].add(shift[1]), nitrogen=ends.nitrogen.at[0].add(shift[0]))
+        return hydrogen_bonds.energies_of(moved, jnp.array([[1], [0]])).sum()
+
+    def plain(shift):
+        o, n, c, h = ends.oxygen[1] + shift[1], ends.nitrogen[0] + shift[0], ends.carbon[1], ends.hydrogen[0]
+        return hydrogen_bonds._charges(n, h, c, o)
+
+    zero = jnp.zeros((2, 3))
+    np.testing.assert_allclose(jax.grad(met)(zero), jax.grad(plain)(zero), rtol=1e-4, atol=1e-5)
+
+
 def test_shares_add_up_and_none_is_for_what_is_missing():
     rng = np.random.default_rng(0)
     logits, takes = jnp.asarray(rng.normal(size=(6, 6)), jnp.float32), jnp.array([1.0, 1, 0, 1, 1, 0])
@@ -83,7 +101,9 @@ def test_the_likeliest_partners_are_found():
     n = 7
     logits = jnp.zeros((n, n)).at[1, 5].set(9.0).at[2, 5].set(8.0).at[3, 3].set(9.0).at[4, 6].set(20.0)
     seq_mask = jnp.ones(n).at[6].set(0)
-    found = hydrogen_bonds.expected(logits, seq_mask, 2)
+    gives = seq_mask.at[0].set(0)  # a proline
+    logits = logits.at[0, 5].set(30.0)
+    found = hydrogen_bonds.expected(logits, gives, seq_mask, 2)
     assert (found.acceptors[1, 0], found.acceptors[2, 0]) == (5, 5)
     assert set(np.asarray(found.donors[5])) == {1, 2}
     assert found.given[1, 0] > 0.99
@@ -95,10 +115,14 @@ def test_the_likeliest_partners_are_found():
 
 def test_expected_bonds_that_are_there_cost_nothing_and_others_pull(sites):
     strongest = hydrogen_bonds.strongest(sites)
-    wanted = hydrogen_bonds.expected(20.0 * jax.nn.one_hot(strongest, len(strongest)), sites.takes, 1)
+    logits = 20.0 * jax.nn.one_hot(strongest, len(strongest))
+    wanted = hydrogen_bonds.expected(logits, sites.gives, sites.takes, 1)
     there = wanted.given[:, 0] > 0.5
-    cost = np.asarray(hydrogen_bonds.missed(sites, wanted, 1.0))[0, :, 0]
-    assert cost[there].max() < 0.5
+    given, taken = np.asarray(hydrogen_bonds.missed(sites, wanted, 1.0))[:, :, 0]
+    assert given[there].max() < 0.5  # half of a square angstrom
+    assert np.median(given[there]) < 0.05
+    for acceptor in np.flatnonzero(wanted.taken[:, 0] > 0.5):
+        assert taken[acceptor] == pytest.approx(given[int(wanted.donors[acceptor, 0])], abs=1e-5)
     donor = int(np.flatnonzero(there)[0])
 
     def total(shift):

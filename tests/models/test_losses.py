@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import geometry, hydrogen_bonds, losses, objective, structure
+from models import geometry, losses, objective, structure
 from models import residue_constants as rc
 from models.config import HeadsConfig, ModelConfig
 from models.geometry import Rigid
@@ -200,6 +200,7 @@ def example(case):
         "all_atom_mask": padded(case.mask),
         "true_msa": padded(GOLDEN["true_msa"], (1,)),
         "bert_mask": padded(GOLDEN["bert_mask"], (1,)),
+        "bonded": padded(jnp.arange(N)[::-1]),
     }
 
 
@@ -330,21 +331,17 @@ def test_expected_torsions_are_judged_by_the_bin_of_the_truth(case):
     assert loss(missing, torsions) < 1e-6
 
 
-def test_expected_hydrogen_bonds_are_judged_by_the_strongest(case):
-    columns = np.array([rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O")])
-    there = jnp.asarray(case.mask)[:, columns].prod(axis=-1)
-    sites = hydrogen_bonds.sites(jnp.asarray(case.positions)[:, columns], AATYPE, jnp.asarray(RESIDUE_INDEX), there)
-    strongest = hydrogen_bonds.strongest(sites)
-    right = 30.0 * jax.nn.one_hot(strongest, N)
+def test_expected_hydrogen_bonds_are_judged_by_what_is_known():
+    bonded, seq_mask = jnp.array([3, 1, 0, -1, -1]), jnp.array([1.0, 1, 1, 1, 0])
+    right = 30.0 * jnp.eye(5)[jnp.maximum(bonded, 0)]
     loss = jax.jit(losses.hydrogen_bond_loss)
-    assert loss(right, sites) < 1e-6
-    assert loss(jnp.zeros((N, N)), sites) == pytest.approx(np.log(N), rel=0.1)
-    known = np.asarray(sites.gives) > 0
-    assert known.any()
-    wrong = jnp.where(known[:, None], jnp.roll(right, 1, axis=1), right)
-    assert loss(wrong, sites) > 10
-    unknown = jnp.where(known[:, None], right, jnp.roll(right, 1, axis=1))  # what is not known does not count
-    assert loss(unknown, sites) < 1e-6
+    assert loss(right, bonded, seq_mask) < 1e-6
+    assert loss(jnp.zeros((5, 5)), bonded, seq_mask) == pytest.approx(np.log(4), rel=1e-5)  # of four residues
+    for row in range(3):
+        wrong = right.at[row, :4].set(jnp.roll(right[row, :4], 1))
+        assert loss(wrong, bonded, seq_mask) == pytest.approx(10, rel=1e-3)
+    for row in (3, 4):  # what is not known does not count
+        assert loss(right.at[row].set(jnp.roll(right[row], 1)), bonded, seq_mask) < 1e-6
 
 
 def test_handedness_tells_mirror_images_apart():

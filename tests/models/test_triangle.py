@@ -128,11 +128,15 @@ def test_squares_are_means_of_real_pairs_and_spread_again():
     np.testing.assert_array_equal(again[:, 0, 2], coarse[:, 0, 1])
 
 
-def test_triangles_at_half_resolution_see_no_padding_and_change_whole_squares(network_tests):
-    config = dataclasses.replace(SMALL, triangle_attention=False, pair_stride=2)
+@pytest.mark.parametrize("attention", [False, True])
+def test_triangles_at_half_resolution_see_no_padding_and_change_whole_squares(network_tests, attention, monkeypatch):
+    monkeypatch.setattr(triangle.PairTransition, "__call__", lambda self, pair: pair)
+    config = dataclasses.replace(SMALL, triangle_attention=attention, pair_stride=2)
     pair, mask = random_pair(), jnp.ones((7, 7)).at[5:].set(0).at[:, 5:].set(0)
     changed = pair.at[:, 5:].add(3.0).at[:, :, 5:].add(3.0)
     run = lambda x: network_tests.apply_random(lambda x: triangle.update_pair(x, mask, config), x)  # noqa: E731
-    found, other = run(pair), run(changed)
-    np.testing.assert_allclose(found[:, :5, :5], other[:, :5, :5], atol=1e-5)
-    assert np.abs(np.asarray(found - pair)[:, :5, :5]).max() > 0.01
+    change, other = (np.asarray(run(x) - x)[:, :5, :5] for x in (pair, changed))
+    np.testing.assert_allclose(change, other, atol=1e-5)
+    assert np.abs(change).max() > 0.01
+    squares = change[:, :4:2, :4:2].repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(change[:, :4, :4], squares, atol=1e-5)

@@ -155,14 +155,19 @@ def test_missing_library_and_weights(config, tmp_path):
         data_of(merged(config, {"databases": {"library": "lib"}, "predict": {"model": "huge"}}))
 
 
-@pytest.mark.parametrize("key", ["seeds", "ensemble"])
-def test_a_network_that_draws_nothing_is_not_asked_twice(config, key):
-    with pytest.raises(
-        ConfigError, match=rf"predict\.{key}: mini draws nothing at random: the 2 would all be the same"
-    ):
-        data_of(merged(config, {"predict": {key: 2, "dropout": True}}))
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("seeds", 2, ": the 2 would all"),
+        ("ensemble", 3, ": the 3 would all"),
+        ("dropout", True, ", and has no dropout"),
+    ],
+)
+def test_a_network_that_draws_nothing_is_not_asked_to(config, key, value, why):
+    with pytest.raises(ConfigError, match=rf"predict\.{key}: mini draws nothing at random{why}"):
+        data_of(merged(config, {"predict": {key: value}}))
     with pytest.raises(WeightsError):  # a step further: nobody fetched them
-        data_of(merged(config, {"predict": {key: 2, "model": "model_1"}}))
+        data_of(merged(config, {"predict": {key: value, "model": "model_1"}}))
 
 
 def test_databases_are_files_that_are_there(config, tmp_path):

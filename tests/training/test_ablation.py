@@ -50,8 +50,8 @@ class Source:
 def test_a_variant_is_trained_with_its_network_and_settings(smallest, monkeypatch, tmp_path):
     seen = []
 
-    def trained(source, settings, output, sitting):
-        seen.append((source.config.evoformer.sequence, settings.physics_from, len(sitting.teachers)))
+    def trained(source, settings, output, sitting, watch, teachers):
+        seen.append((source.config.evoformer.sequence, settings.physics_from, len(teachers.params) if teachers else 0))
         assert (output, sitting.start) == (tmp_path, None)
         return train.State({}, {}, None, settings.steps)
 

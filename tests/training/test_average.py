@@ -1,10 +1,13 @@
 """Averaging weights: the mean of each array, and where it comes from."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from models import params
 from models.config import PRESETS
+from pipeline.errors import RecordError
 from training import average
 
 
@@ -13,10 +16,11 @@ def _preset(smallest, monkeypatch):
     monkeypatch.setitem(PRESETS, "smallest", smallest)
 
 
-def written(path, config, seed):
+def written(path, config, seed, chains="ab"):
     rng = np.random.default_rng(seed)
     arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in params.shapes(config).items()}
-    params.save(path, params.nested(arrays), config, {"training": {"step": seed, "training_list_sha256": "ab"}})
+    about = {"step": seed, "training_list_sha256": chains, "settings": {"seed": seed, "validation_chains": 96}}
+    params.save(path, params.nested(arrays), config, {"training": about})
     return arrays
 
 
@@ -31,7 +35,17 @@ def test_each_array_is_the_mean(tmp_path, smallest):
         np.testing.assert_allclose(array, expected, rtol=1e-3, atol=1e-4)  # half precision
     about = params.read_metadata(output)["training"]
     assert about["training_list_sha256"] == "ab"
+    assert about["settings"] == {"validation_chains": 96}  # what all have
     assert [one["step"] for one in about["mean_of"]] == [1, 2, 3]
+
+
+def test_weights_from_other_chains_are_refused(tmp_path, smallest):
+    files = [str(tmp_path / f"{chains}.npz") for chains in ("ab", "cd")]
+    for path, chains in zip(files, ("ab", "cd"), strict=True):
+        written(Path(path), smallest, 1, chains)
+    with pytest.raises(RecordError, match="other chains"):
+        average.main([*files, "--model", "smallest", "--output", str(tmp_path / "mean.npz")])
+    assert not (tmp_path / "mean.npz").exists()
 
 
 def test_weights_of_another_network_are_refused(tmp_path, smallest):

@@ -1,24 +1,21 @@
 """Distillation: the mean of the teachers is the aim, and nothing else."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from models import params
 from training import distillation
 
 N, BINS = 4, 5
 LOGITS = np.random.default_rng(0).normal(size=(2, N, N, BINS)).astype(np.float32)
-TEACHERS = tuple({"distogram_head": {"bias": jnp.asarray(logits)}} for logits in LOGITS)
 
 
-def network(weights):
-    return {"distogram": {"logits": weights["distogram_head"]["bias"]}}
-
-
-def lesson(logits, seq_mask=None, teachers=TEACHERS):
-    seq_mask = jnp.ones(N) if seq_mask is None else seq_mask
-    return distillation.lesson(jnp.asarray(logits), seq_mask, network, teachers)
+def lesson(logits, seq_mask=None, taught=LOGITS):
+    return distillation.lesson(jnp.asarray(logits), jnp.ones(N) if seq_mask is None else seq_mask, list(taught))
 
 
 def test_the_best_answer_is_the_mean_of_the_teachers():
@@ -38,11 +35,23 @@ def test_padding_does_not_count():
 
 
 def test_no_gradient_flows_to_the_teachers():
-    found = jax.grad(lambda teacher: lesson(LOGITS[0], teachers=(teacher,)))(TEACHERS[1])
-    assert not np.asarray(found["distogram_head"]["bias"]).any()
+    found = jax.grad(lambda taught: lesson(LOGITS[0], taught=[taught]))(jnp.asarray(LOGITS[1]))
+    assert not np.asarray(found).any()
 
 
-def test_digests_tell_teachers_apart():
-    one, other = distillation.digest(TEACHERS)
-    assert one != other
-    assert distillation.digest(TEACHERS[:1]) == [one]
+def written(path, config, seed):
+    rng = np.random.default_rng(seed)
+    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in params.shapes(config).items()}
+    params.save(path, params.nested(arrays), config, {"training": {"step": seed}})
+    return path
+
+
+def test_a_teacher_may_lack_heads_but_nothing_else(tmp_path, smallest):
+    without = dataclasses.replace(smallest, heads=dataclasses.replace(smallest.heads, hydrogen_bonds=False))
+    files = [written(tmp_path / f"{seed}.npz", config, seed) for seed, config in enumerate((smallest, without))]
+    teachers = distillation.read(files, smallest)
+    assert [about["step"] for about in teachers.about] == [0, 1]
+    assert len(set(teachers.sha256)) == 2
+    deeper = dataclasses.replace(smallest, heads=dataclasses.replace(smallest.heads, handedness=True))
+    with pytest.raises(params.ParameterFileError, match="handedness_head"):
+        distillation.read(files[:1], deeper)

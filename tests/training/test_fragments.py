@@ -111,6 +111,6 @@ def test_windows_are_collected_until_there_are_enough(golden):
     database = Database(golden)
     few = fragments.collect(database, np.arange(2), 1)
     every = fragments.collect(database, np.arange(2), 10**6)
-    assert len(few.vectors) in {30 - WIDTH + 1, 15 - WIDTH + 1}
-    assert every.vectors.shape == (30 + 15 - 2 * (WIDTH - 1), WIDTH * 20)
-    assert every.torsions.shape == (len(every.vectors), 2)
+    assert len(few.windows) in {30 - WIDTH + 1, 15 - WIDTH + 1}
+    assert every.windows.shape == (30 + 15 - 2 * (WIDTH - 1), WIDTH * 20)
+    assert every.torsions.shape == (len(every.windows), 2)

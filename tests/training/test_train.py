@@ -9,7 +9,7 @@ import pytest
 from models import params
 from models.config import ModelConfig
 from pipeline.errors import RecordError
-from training import train
+from training import distillation, train
 
 CROP, SEED = 11, 2
 
@@ -40,6 +40,7 @@ class MadeUpSource:
             "couplings": np.zeros((crop, crop), np.float32),
             "all_atom_positions": positions,
             "all_atom_mask": mask,
+            "bonded": np.full(crop, -1, np.int32),
         }
 
 
@@ -141,18 +142,25 @@ def test_a_fine_tuning_begins_with_the_weights_that_it_is_given(runs, source, tm
         np.testing.assert_array_equal(left, right)
 
 
+def first_step(folder):
+    """Return the notes of the first step by name."""
+    header, first = (line.split("\t") for line in (folder / "loss.tsv").read_text(encoding="utf-8").splitlines()[:2])
+    return dict(zip(header, map(float, first), strict=True))
+
+
 def test_teachers_are_learned_from_and_belong_to_the_training(runs, source, tmp_path):
     folder, at_once, *_ = runs
-    sitting = train.Sitting(until=2, teachers=(at_once.mean, at_once.params))
-    taught = train.train(source, SETTINGS, tmp_path, sitting)
-    alone = (folder / "loss.tsv").read_text(encoding="utf-8").splitlines()
-    header, first, _ = (line.split("\t") for line in (tmp_path / "loss.tsv").read_text(encoding="utf-8").splitlines())
-    found, without = dict(zip(header, first, strict=True)), dict(zip(*(x.split("\t") for x in alone[:2]), strict=True))
-    assert float(found["distillation"]) > 0
-    assert float(found["loss"]) == pytest.approx(float(without["loss"]), rel=1e-3)  # of the truth alone
-    assert taught.step == 2
+    teachers = distillation.Teachers(source.config, (at_once.mean, at_once.params))
+    for name, weight in (("taught", 100.0), ("idle", 0.0)):
+        settings = dataclasses.replace(SETTINGS, distillation=weight)
+        train.train(source, settings, tmp_path / name, train.Sitting(until=1), teachers=teachers)
+    taught, idle, alone = map(first_step, (tmp_path / "taught", tmp_path / "idle", folder))
+    assert taught["distillation"] > 0
+    assert taught["loss"] == pytest.approx(alone["loss"], rel=1e-3)  # of the truth alone
+    assert idle["gradient"] == pytest.approx(alone["gradient"], rel=1e-3)
+    assert taught["gradient"] != pytest.approx(alone["gradient"], rel=0.01)
     with pytest.raises(RecordError, match="another training"):
-        train.train(source, SETTINGS, tmp_path, train.Sitting())
+        train.train(source, SETTINGS, tmp_path / "taught", train.Sitting())
 
 
 def test_the_state_is_watched_and_its_notes_are_dropped_with_the_steps(tmp_path, source):

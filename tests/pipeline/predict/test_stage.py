@@ -14,7 +14,7 @@ import pytest
 from models import params
 from models.config import PRESETS, GuidanceConfig
 from pipeline.config import ROOT
-from pipeline.errors import StageError, WeightsError
+from pipeline.errors import ConfigError, StageError, WeightsError
 from pipeline.features import RawFeatures
 from pipeline.numbering import author_numbers
 from pipeline.predict import records
@@ -294,6 +294,8 @@ def test_command_writes_the_batch_record_and_names_what_failed(tmp_path, weights
     record = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
     assert [t["status"] for t in record["targets"]] == ["ok", "failed"]
     assert predict.main([*flags, "--keep-going"]) == 0
+    with pytest.raises(ConfigError, match="smallest draws nothing at random"):
+        predict.main([*flags, "--seeds", "2"])
 
 
 def test_weights_that_cannot_be_used(tmp_path, predictor):
