@@ -37,7 +37,7 @@ _SCOPES = ("alphafold", "alphafold_iteration", "evoformer")
 _UNTAUGHT = tuple(
     f"{'/'.join(_SCOPES)}/{side}_single//{name}" for side in ("left", "right") for name in ("weights", "bias")
 )
-_INPUTS = ("target_feat", "msa_feat", "seq_mask", "aatype", *dataset.LABELS)
+_INPUTS = ("target_feat", "msa_feat", "seq_mask", "aatype", "all_atom_positions", "all_atom_mask")
 _NEAR = 10.0  # angstrom
 _NEIGHBOURS = np.array([8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 34], np.float32)  # edges between classes
 

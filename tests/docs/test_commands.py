@@ -160,7 +160,7 @@ def test_the_tutorial_goes_from_a_sequence_to_a_figure(places, outcomes):
     assert len(said) > 8
     assert {path.suffix for path in (places[0] / "figures").iterdir()} == {".svg", ".png"}
     target = places[0] / "second/targets/BPTI"
-    assert (target / "ranking.json").exists()
+    assert (target / "templates.tsv").exists()
     assert "own:relaxed_A" in (target / "templates.tsv").read_text()
     assert "\n36 " in "".join(said)
 
