@@ -276,3 +276,14 @@ def test_sizes_hold_the_inputs_of_all_networks():
 def test_iterations_are_counted(raw):
     with pytest.raises(ValueError, match="at least one iteration, got 0"):
         make_inputs(raw, CONFIG, np.random.default_rng(0), 0)
+
+
+def test_only_what_draws_nothing_is_deterministic():
+    mini = model_config.mini()
+    assert mini.deterministic
+    assert not model_config.alphafold2(3, ptm=True).deterministic
+    trunk = mini.evoformer
+    dropping = dataclasses.replace(trunk.template, block=dataclasses.replace(trunk.template.block, pair_dropout=0.1))
+    assert not dataclasses.replace(mini, evoformer=dataclasses.replace(trunk, template=dropping)).deterministic
+    for change in ({"max_msa_clusters": 2}, {"max_extra_msa": 1}, {"masked_msa_fraction": 0.1}):
+        assert not dataclasses.replace(mini, input=dataclasses.replace(mini.input, **change)).deterministic

@@ -7,6 +7,7 @@ import pytest
 
 from models import residue_constants as rc
 from models.config import PRESETS
+from pipeline.protein import read_structure
 from training import dataset
 
 LENGTHS = (41, 47, 53, 59, 61)
@@ -190,3 +191,27 @@ def test_what_is_held_back_has_no_hit_among_the_rest(database):
         assert len(held) == 1
         related = {0: {1, 2}, 1: {0}, 2: {0}}.get(int(held[0]), set())
         assert sorted([*rest, *held, *related]) == [0, 1, 2, 3, 4]
+
+
+def test_hydrogen_bonds_are_those_of_the_whole_chain(golden):
+    protein = read_structure(golden / "1bpi_A.pdb")
+    n, index = len(protein), np.arange(len(protein))
+    found = dataset.bonded_residues(protein.aatype, index, protein.atom37_positions, protein.atom37_mask)
+    letters = np.array([rc.RESTYPES_X[a] for a in protein.aatype])
+    assert (found[letters == "P"] == -1).all()
+    assert found[0] == -1
+    assert {(21, 30), (51, 47)} <= {(int(i), int(j)) for i, j in enumerate(found)}  # of the hairpin and of the helix
+    window = slice(18, 28)
+    here = dataset.within(found, window)
+    for k, i in enumerate(range(window.start, window.stop)):
+        inside = window.start <= found[i] < window.stop
+        assert here[k] == (found[i] - window.start if inside else -1)
+    assert here[21 - 18] == -1  # it binds a residue outside: not known, and not none
+    none = [k for k in range(10) if found[18 + k] == 18 + k]
+    assert none
+    assert all(here[k] == k for k in none)
+    gone = protein.atom37_mask.copy()
+    gone[30] = False
+    without = dataset.bonded_residues(protein.aatype, index, protein.atom37_positions, gone)
+    assert without[21] != 30
+    assert without.shape == (n,)
