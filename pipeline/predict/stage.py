@@ -210,7 +210,7 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         "foldline predict",
         "Predict the structures of a batch of targets.",
-        example="foldline predict --features my/features.npz --outputs my --model alphafold2 --seeds 5",
+        example="foldline predict --targets my --model alphafold2 --seeds 5",
     )
     many: dict[str, Any] = {"type": Path, "nargs": "+", "default": []}
     made.add_argument("--features", **many, metavar="FILE", help="features.npz of each target")
