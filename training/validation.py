@@ -33,6 +33,7 @@ from training import curve
 BINS = {"above 50 %": (0.5, 1.01), "30 to 50 %": (0.3, 0.5), "below 30 %": (1e-9, 0.3), "no template": (-1.0, 1e-9)}
 RIGHT = 40.0  # degrees by which a first torsion may be off
 BURIED = 0.25  # relative accessible surface of the reference below which a residue is buried
+RIGHT_FOLD = 0.5  # TM-score from which a fold is right
 _KINDS = ("predicted", "relaxed")
 _MEANS = ("CA-lDDT", "lDDT", "TM-score", "GDT-TS")
 _SUMS = ("chi-1 right", "buried", "Q3", "bonds off", "angles off", "CA clashes", "favoured")
@@ -150,7 +151,8 @@ def rows(found: Mapping[str, Mapping[str, Judged]], identity: Mapping[str, float
         for method, judged in found.items():
             chosen = [one for name, one in judged.items() if low <= identity[name] < high]
             if chosen:
-                yield [label, method, str(len(chosen)), *_means(chosen), *_shares(chosen)]
+                right = sum(one.scores[_MEANS.index("TM-score")] >= RIGHT_FOLD for one in chosen)
+                yield [label, method, str(len(chosen)), str(right), *_means(chosen), *_shares(chosen)]
 
 
 def _means(chosen: Sequence[Judged]) -> list[str]:
@@ -210,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     identity = identities(arguments.run, arguments.longest)
     found = judged_run(arguments.run, list(identity), arguments.references, others)
     table = list(rows(found, identity))
-    sys.stdout.write(aligned([("template", "method", "targets", *_MEANS, *_SUMS), *table]))
+    sys.stdout.write(aligned([("template", "method", "targets", "folds right", *_MEANS, *_SUMS), *table]))
     predicted = list(found["predicted"].values())
     heads = ("pLDDT", "residues", "mean pLDDT", "mean CA-lDDT")
     sys.stdout.write("\n" + aligned([heads, *calibration(predicted)]))

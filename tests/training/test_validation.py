@@ -65,11 +65,11 @@ def test_the_table_has_a_row_for_each_method_and_bin(run, capsys):
     assert validation.main([*folders, "--figure", str(figure)]) == 0
     assert figure.read_text(encoding="utf-8").count("<polyline") == 3  # the frame, what would be right, what is
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    score = {tuple(line[:-12]): line[-11] for line in lines if "predicted" in line}
-    assert score == {
-        ("above", "50", "%", "predicted"): "1.000",
-        ("no", "template", "predicted"): "0.000",  # it has none, so all of it is wrong
-        ("all", "predicted"): "0.500",
+    found = {tuple(line[:-13]): (line[-12], line[-11]) for line in lines if "predicted" in line}
+    assert found == {  # folds that are right, CA-lDDT
+        ("above", "50", "%", "predicted"): ("1", "1.000"),
+        ("no", "template", "predicted"): ("0", "0.000"),  # it has none, so all of it is wrong
+        ("all", "predicted"): ("1", "0.500"),
     }
 
 
