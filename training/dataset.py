@@ -7,7 +7,7 @@ inputs at training look like inputs at use; both go through `models/inputs.py`.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,16 @@ import numpy as np
 
 from models import hydrogen_bonds, inputs, residue_constants
 from models.config import ModelConfig
-
-Arrays = dict[str, np.ndarray]
-Alignment = tuple[np.ndarray, np.ndarray]  # HHblits ids and deletions, each (rows, n)
+from training.chain_sets import (
+    BACKBONE_ATOM37,
+    LETTER_TO_AATYPE,
+    LETTER_TO_HHBLITS,
+    Alignment,
+    AllAtomChains,
+    Arrays,
+    StructureDB,
+    template_map,
+)
 
 LABELS = ("all_atom_positions", "all_atom_mask", "bonded")  # what an example holds beside the network's inputs
 
@@ -27,16 +34,10 @@ _SHORTEST = 30  # residues of a chain to train on
 _WORD = 8  # residues; two unrelated chains hardly share so many in a row
 
 _GAP = residue_constants.GAP  # the same id in both alphabets
-_BOTH, _QUERY_ONLY, _TARGET_ONLY = 0, 1, 2  # kinds of runs in an alignment
 _CA, _CB = residue_constants.ATOM37_ID["CA"], residue_constants.ATOM37_ID["CB"]
 _CONTACT, _CONTACT_WIDTH = 8.0, 1.0  # angstrom
 _TAIL = 0.75  # shape of their Weibull distribution
 _NOISE = 5.0  # degrees of freedom: one pair in a thousand of those far apart has 6
-_BACKBONE_ATOMS = ("N", "CA", "C", "O", "CB")
-_BACKBONE_ATOM37 = np.array([residue_constants.ATOM37_ID[name] for name in _BACKBONE_ATOMS])
-_LETTER_TO_AATYPE = np.full(256, residue_constants.UNKNOWN, np.int8)
-_LETTER_TO_AATYPE[[ord(letter) for letter in residue_constants.RESTYPES]] = np.arange(20)
-_LETTER_TO_HHBLITS = residue_constants.RESTYPE_TO_HHBLITS.astype(np.int8)[_LETTER_TO_AATYPE]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,128 +67,6 @@ class SamplingSettings:
     allatom_fraction: float = 0.2
     coupled_fraction: float = 0.5
     strengths: tuple[float, float] = (0.4, 5.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Hits:
-    """Hits of one chain in the set, best first; `cigar` holds kinds and lengths of the runs of each alignment."""
-
-    target: np.ndarray
-    identity: np.ndarray
-    query_start: np.ndarray
-    target_start: np.ndarray
-    cigar: tuple[tuple[np.ndarray, np.ndarray], ...]
-
-
-def template_map(length: int, hits: Hits, k: int) -> np.ndarray:
-    """Return for each query residue the aligned residue of hit `k`, or -1; shape (length,)."""
-    mapping = np.full(length, -1, np.int32)
-    query, target = int(hits.query_start[k]), int(hits.target_start[k])
-    for operation, run in zip(*hits.cigar[k], strict=True):
-        if operation == _BOTH:
-            mapping[query : query + run] = np.arange(target, target + run)
-        query += run if operation in (_BOTH, _QUERY_ONLY) else 0
-        target += run if operation in (_BOTH, _TARGET_ONLY) else 0
-    return mapping
-
-
-class StructureDB:
-    """The dumped StructureDB (see `pipeline/structuredb.py`) with the hits of the set against itself."""
-
-    def __init__(self, folder: Path, hits: Path, excluded: frozenset[str] = frozenset()) -> None:
-        """Open the arrays, the large ones on disk. Excluded chains are neither trained on nor shown as templates."""
-
-        def array(name: str) -> np.ndarray:
-            return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-
-        self.ids = array("ids")
-        self.offsets = np.asarray(array("offsets"))
-        self.lengths = np.diff(self.offsets)
-        self._sequence, self._backbone, self._profile = array("sequence"), array("backbone"), array("profile")
-        self._hits: Arrays = dict(np.load(hits, allow_pickle=False))
-        self.allowed = ~np.isin(self.ids, list(excluded))
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def _span(self, index: int) -> slice:
-        return slice(self.offsets[index], self.offsets[index + 1])
-
-    def letters(self, index: int) -> np.ndarray:
-        """Return the sequence as ASCII codes, shape (n,)."""
-        return np.asarray(self._sequence[self._span(index)])
-
-    def profile(self, index: int) -> np.ndarray:
-        """Return the HHblits frequencies, shape (n, 20), letters in alphabetical order."""
-        return np.asarray(self._profile[self._span(index)], np.float32)
-
-    def atom37(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return positions (n, 37, 3) in angstrom and mask (n, 37) of N, CA, C, O and CB."""
-        backbone = self._backbone[self._span(index)]
-        positions = np.zeros((len(backbone), 37, 3), np.float32)
-        positions[:, _BACKBONE_ATOM37] = backbone
-        mask = np.zeros((len(backbone), 37), bool)
-        mask[:, _BACKBONE_ATOM37] = True
-        mask[self.letters(index) == ord("G"), residue_constants.ATOM37_ID["CB"]] = False
-        return positions * mask[..., None], mask
-
-    def hits(self, index: int) -> Hits:
-        """Return the hits of a chain among the allowed chains, best first."""
-        h = self._hits
-        rows = np.arange(h["query_offsets"][index], h["query_offsets"][index + 1])
-        rows = rows[self.allowed[h["target"][rows]]]
-        bounds = zip(h["cigar_offsets"][rows], h["cigar_offsets"][rows + 1], strict=True)
-        runs = tuple((h["cigar_kind"][a:b], h["cigar_length"][a:b]) for a, b in bounds)
-        names = ("target", "identity", "query_start", "target_start")
-        return Hits(**{name: h[name][rows] for name in names}, cigar=runs)
-
-    def hit_msa(self, index: int, picked: Sequence[int] | np.ndarray) -> Alignment:
-        """Return the alignment of a chain with some of its hits, the chain first."""
-        hits, query = self.hits(index), _LETTER_TO_HHBLITS[self.letters(index)]
-        msa = np.full((len(picked) + 1, len(query)), _GAP, np.int8)
-        deletions = np.zeros(msa.shape, np.int16)
-        msa[0] = query
-        for row, k in enumerate(picked, start=1):
-            mapping = template_map(len(query), hits, k)
-            aligned = np.flatnonzero(mapping >= 0)
-            msa[row, aligned] = _LETTER_TO_HHBLITS[self.letters(int(hits.target[k]))[mapping[aligned]]]
-            deletions[row, aligned[1:]] = np.diff(mapping[aligned]) - 1  # counted at the next aligned column
-        return msa, deletions
-
-
-class AllAtomChains:
-    """Experimental chains with every heavy atom (one npz: packed masks, positions in 0.01 A)."""
-
-    def __init__(self, path: Path) -> None:
-        """Read and unpack the file."""
-        with np.load(path, allow_pickle=False) as z:
-            self.lengths = z["length"].astype(int)
-            self._aatype, self._residue_index = z["aatype"], z["residue_index"]
-            count = int(self.lengths.sum())
-            self._mask = np.unpackbits(z["atom37_mask"], count=count * 37).astype(bool).reshape(count, 37)
-            self._positions = z["atom37_positions"]
-        self._offsets = np.concatenate([[0], np.cumsum(self.lengths)])
-        self._atom_offsets = np.concatenate([[0], np.cumsum(self._mask.sum(-1))])
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def letters(self) -> list[str]:
-        """Return the sequences."""
-        return ["".join(residue_constants.RESTYPES_X[a] for a in self.chain(i)["aatype"]) for i in range(len(self))]
-
-    def chain(self, index: int) -> Arrays:
-        """Return aatype, residue_index, positions (n, 37, 3) in angstrom and mask (n, 37) of one chain."""
-        a, b = self._offsets[index], self._offsets[index + 1]
-        mask = self._mask[a:b]
-        positions = np.zeros((b - a, 37, 3), np.float32)
-        positions[mask] = self._positions[self._atom_offsets[a] : self._atom_offsets[b]] / 100.0
-        return {
-            "aatype": self._aatype[a:b].astype(np.int32),
-            "residue_index": self._residue_index[a:b].astype(np.int32),
-            "positions": positions,
-            "mask": mask,
-        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,13 +110,13 @@ class ExampleSource:
         positions, mask = self.database.atom37(index)
         rows, deletions = without_duplicates(*(msa or self._draw_msa(index, rng)))
         raw: Arrays = {
-            "aatype": _LETTER_TO_AATYPE[letters[window]].astype(np.int32),
+            "aatype": LETTER_TO_AATYPE[letters[window]].astype(np.int32),
             "residue_index": np.arange(window.start, window.stop, dtype=np.int32),
             "msa": rows[:, window],
             "deletion_matrix": deletions[:, window],
             **self._template_arrays(index, rng, templates, window),
         }
-        bonded = bonded_residues(_LETTER_TO_AATYPE[letters], np.arange(length), positions, mask)
+        bonded = bonded_residues(LETTER_TO_AATYPE[letters], np.arange(length), positions, mask)
         return self._finish(raw, positions[window], mask[window], within(bonded, window), rng, crop)
 
     def _pick_templates(self, index: int, rng: np.random.Generator, count: int) -> list[int]:
@@ -251,7 +130,7 @@ class ExampleSource:
 
     def _draw_msa(self, index: int, rng: np.random.Generator) -> Alignment:
         """Return an alignment (rows, n) of HHblits ids and its deletions, the query first."""
-        query = _LETTER_TO_HHBLITS[self.database.letters(index)]
+        query = LETTER_TO_HHBLITS[self.database.letters(index)]
         rows = int(np.exp(rng.uniform(0, np.log(self.settings.max_rows))))
         choice = rng.random()
         if choice < self.settings.single_fraction:
@@ -279,7 +158,7 @@ class ExampleSource:
     def _one_template(self, target: int, mapping: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         positions, mask = self.database.atom37(target)
         aligned = mapping >= 0
-        aatype = np.where(aligned, _LETTER_TO_AATYPE[self.database.letters(target)[mapping]], _GAP)
+        aatype = np.where(aligned, LETTER_TO_AATYPE[self.database.letters(target)[mapping]], _GAP)
         return aatype, positions[mapping] * aligned[:, None, None], mask[mapping] & aligned[:, None]
 
     def _allatom_example(self, chains: AllAtomChains, rng: np.random.Generator, crop: int) -> Arrays:
@@ -290,7 +169,7 @@ class ExampleSource:
         window = slice(start, min(start + crop, length))
         aatype, positions, mask = chain["aatype"][window], chain["positions"][window], chain["mask"][window]
         shown = np.zeros_like(mask)
-        shown[:, _BACKBONE_ATOM37] = mask[:, _BACKBONE_ATOM37]
+        shown[:, BACKBONE_ATOM37] = mask[:, BACKBONE_ATOM37]
         blur = rng.normal(0, rng.uniform(0.05, 0.5), positions.shape).astype(np.float32)
         raw: Arrays = {
             "aatype": aatype,
@@ -341,7 +220,7 @@ def bonded_residues(
         positions: Of atom37, angstrom, shape (n, 37, 3).
         mask: Which atoms are there, shape (n, 37).
     """
-    n, columns = len(aatype), _BACKBONE_ATOM37[:4]
+    n, columns = len(aatype), BACKBONE_ATOM37[:4]
     more = -n % _PADDED
     there = np.pad(mask[:, columns].all(axis=1).astype(np.float32), (0, more))
     numbers = np.pad(residue_index.astype(np.int32), (0, more))

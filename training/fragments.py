@@ -21,7 +21,7 @@ import numpy as np
 
 from models import alphafold, params
 from pipeline.quality.geometry import torsion
-from training import dataset, scores, train
+from training import chain_sets, dataset, scores, train
 
 WIDTH = 9  # residues of a window
 _ROWS = 256  # drawn from the profile for the network
@@ -65,7 +65,7 @@ def torsions(backbone: np.ndarray) -> np.ndarray:
     return np.radians(found)
 
 
-def collect(database: dataset.StructureDB, chains: np.ndarray, count: int) -> Fragments:
+def collect(database: chain_sets.StructureDB, chains: np.ndarray, count: int) -> Fragments:
     """Return at least `count` windows of chains in random order, where there are as many."""
     middle, total = WIDTH // 2, 0
     known, kept = list[np.ndarray](), list[np.ndarray]()

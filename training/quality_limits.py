@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.quality import ramachandran, rotamers
-from training.dataset import AllAtomChains
+from training.chain_sets import AllAtomChains
 from training.quality_statistics import chain_torsions
 
 EVERY, SHARP = 30, 1.8  # chains; angstrom

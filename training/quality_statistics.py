@@ -23,7 +23,7 @@ from pipeline.library.source import read_held_out
 from pipeline.quality import ramachandran, rotamers, statistics
 from pipeline.quality.geometry import torsion
 from pipeline.records import write_npz
-from training.dataset import AllAtomChains
+from training.chain_sets import AllAtomChains
 
 RAMACHANDRAN_CELLS, FINE = 90, 2  # cells along an axis of the map that is kept; of the histogram, that many times more
 CHI_CELLS = 72

@@ -21,7 +21,7 @@ from pipeline import quality
 from pipeline.records import write_npz
 from pipeline.relax import trace
 from pipeline.side_chains import rotamers
-from training.dataset import AllAtomChains
+from training.chain_sets import AllAtomChains
 
 WIDTH = 15.0  # degrees, standard deviation of the smoothing over phi and psi
 PRIOR = 12.0  # residues that the probabilities without regard to the backbone count as

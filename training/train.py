@@ -30,7 +30,7 @@ from pipeline import records
 from pipeline.errors import RecordError
 from pipeline.predict.torsions import usual_torsions
 from pipeline.settings import add_flags, from_args, setting
-from training import dataset, distillation, scores
+from training import chain_sets, dataset, distillation, scores
 
 log = logging.getLogger(__name__)
 
@@ -332,14 +332,14 @@ class HeldBack:
 def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[dataset.ExampleSource, HeldBack]:
     """Return the source of training examples and the chains held back."""
     folder = arguments.data
-    database = dataset.StructureDB(folder / "structuredb", folder / "hits.npz", dataset.read_ids(arguments.exclude))
+    database = chain_sets.StructureDB(folder / "structuredb", folder / "hits.npz", dataset.read_ids(arguments.exclude))
     training, validation = dataset.split(database, settings.validation_chains, seed=0)
     if arguments.omit:
         training = training[~np.isin(database.ids[training], list(dataset.read_ids(arguments.omit)))]
     development = training[:0]
     if settings.development_chains:
         training, development = dataset.hold_back(database, training, settings.development_chains, seed=1)
-    allatom = dataset.AllAtomChains(arguments.allatom) if arguments.allatom else None
+    allatom = chain_sets.AllAtomChains(arguments.allatom) if arguments.allatom else None
     source = dataset.ExampleSource(database, allatom, training, PRESETS[settings.model])
     if allatom:
         validation = dataset.unseen(database, validation, allatom)

@@ -1,6 +1,6 @@
 """Dump ProMod3's StructureDB to plain NumPy files: run by the system's Python, which has ProMod3 and no Foldline.
 
-    /usr/bin/python3 pipeline/structuredb.py FOLDER [--processes 2] [--profiles]
+    /usr/bin/python3 pipeline/library/structuredb.py FOLDER [--processes 2] [--profiles]
 
 ProMod3 is a Debian package (python3-promod3, promod3-data) that no package index carries, so this file imports nothing
 of ours and nothing beyond NumPy. It takes about three minutes.

@@ -8,7 +8,7 @@ import pytest
 from models import residue_constants as rc
 from models.config import PRESETS
 from pipeline.protein import read_structure
-from training import dataset
+from training import chain_sets, dataset
 
 LENGTHS = (41, 47, 53, 59, 61)
 SEED = 11
@@ -46,7 +46,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def database(folder):
-    return dataset.StructureDB(folder / "structuredb", folder / "hits.npz")
+    return chain_sets.StructureDB(folder / "structuredb", folder / "hits.npz")
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def source(database):
 
 def test_alignments_are_read_as_runs(database):
     hits = database.hits(0)
-    with_insertion = dataset.template_map(LENGTHS[0], hits, 0)
+    with_insertion = chain_sets.template_map(LENGTHS[0], hits, 0)
     assert with_insertion[:3].tolist() == [-1, -1, -1]
     assert with_insertion[3:10].tolist() == list(range(5, 12))
     assert with_insertion[10:21].tolist() == list(range(16, 27))  # four residues of the hit are skipped
-    with_gap = dataset.template_map(LENGTHS[0], hits, 1)
+    with_gap = chain_sets.template_map(LENGTHS[0], hits, 1)
     assert with_gap[13:15].tolist() == [-1, -1]
     assert with_gap[15:32].tolist() == list(range(15, 32))
 
@@ -116,7 +116,7 @@ def test_batches_depend_on_seed_and_step_alone(source):
 
 
 def test_excluded_chains_are_no_templates_and_no_examples(folder):
-    database = dataset.StructureDB(folder / "structuredb", folder / "hits.npz", frozenset({"1ABC_A"}))
+    database = chain_sets.StructureDB(folder / "structuredb", folder / "hits.npz", frozenset({"1ABC_A"}))
     assert database.hits(0).target.tolist() == [2]
     training, validation = dataset.split(database, 1, seed=0)
     assert 1 not in training

@@ -5,7 +5,7 @@ import pytest
 
 from models import residue_constants as rc
 from models.config import PRESETS
-from training import dataset, scores
+from training import chain_sets, dataset, scores
 
 CA = rc.ATOM37_ID["CA"]
 LENGTH = 43
@@ -42,12 +42,12 @@ def test_perfect_answers_score_one(window, chains):
         ids = np.array(["1ABC_A", "2ABC_A"])
         lengths = np.array([LENGTH, LENGTH])
 
-        def hits(self, index: int) -> dataset.Hits:
+        def hits(self, index: int) -> chain_sets.Hits:
             identity = np.array([0.5] if index == 0 else [], np.float32)
             none = np.zeros(len(identity), np.int32)
-            return dataset.Hits(none, identity, none, none, ())
+            return chain_sets.Hits(none, identity, none, none, ())
 
-        def hit_msa(self, index: int, related: np.ndarray) -> dataset.Alignment:
+        def hit_msa(self, index: int, related: np.ndarray) -> chain_sets.Alignment:
             return np.zeros((1, LENGTH), np.int8), np.zeros((1, LENGTH), np.int16)
 
     source = dataset.ExampleSource(Database(), None, np.arange(2), PRESETS["mini"])
