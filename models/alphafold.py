@@ -91,8 +91,8 @@ class AlphaFoldIteration(hk.Module):
 
         Returns:
             `distogram` (logits, bin_edges), `predicted_lddt`, `predicted_aligned_error`, `experimentally_resolved`,
-            `masked_msa`, `handedness`, `torsions`, `hydrogen_bonds` (where configured), `structure_module` (see
-            there) and `representations` (`msa`, `msa_first_row`, `pair`, `single`).
+            `masked_msa`, `handedness`, `torsions`, `secondary_structure`, `hydrogen_bonds` (where configured),
+            `structure_module` (see there) and `representations` (`msa`, `msa_first_row`, `pair`, `single`).
         """
         config = self.config.heads
         outputs: Outputs = {
@@ -111,6 +111,8 @@ class AlphaFoldIteration(hk.Module):
             outputs["handedness"] = heads.HandednessHead()(x.single)
         if config.torsion_bins:
             outputs["torsions"] = heads.TorsionHead(config)(x.single)
+        if config.secondary_structure:
+            outputs["secondary_structure"] = heads.SecondaryStructureHead()(x.single)
         if config.hydrogen_bonds:
             outputs["hydrogen_bonds"] = heads.HydrogenBondHead()(x.pair)
         return outputs

@@ -15,7 +15,7 @@ _LETTERS = 20
 _CODES = np.eye(_LETTERS + 2, _LETTERS, dtype=np.float32)  # zero rows for X and the gap
 _SAME = 0.8  # identity from which two rows share their weight
 _SHRINKAGE = 4.5  # of the covariance, over the root of the effective number of rows
-_FEWEST = 64.0  # effective rows below which nothing is said
+_FEWEST = 64.0  # effective rows with a letter in a column below which nothing is said of it
 _MOST_ROWS = 2048  # evenly chosen
 _LONGEST = 512  # residues beyond which it would take too long
 _COLUMNS_AT_ONCE = 16
@@ -30,16 +30,18 @@ def couplings(msa: NDArray) -> NDArray:
         msa: AlphaFold's ids (20 for X, 21 for a gap), the target first, shape (rows, n).
 
     Returns:
-        Symmetric, shape (n, n), float32, the diagonal 0; all 0 for an alignment that is too shallow to tell,
-        and for a chain that is too short or too long.
+        Symmetric, shape (n, n), float32, the diagonal 0; 0 for columns that are too shallow to tell, and all 0 for a
+        chain that is too short or too long.
     """
     n = msa.shape[1]
+    found = np.zeros((n, n), np.float32)
     letters = msa[:: -(-len(msa) // _MOST_ROWS)]
     if len(letters) >= _FEWEST and _APART + 1 < n <= _LONGEST:
         weights = row_weights(letters)
-        if weights.sum() >= _FEWEST:
-            return standardised(corrected(strengths(letters, weights)))
-    return np.zeros((n, n), np.float32)
+        told = np.flatnonzero(weights @ (letters < _LETTERS) >= _FEWEST)
+        if len(told) > _APART + 1:
+            found[np.ix_(told, told)] = standardised(corrected(strengths(letters[:, told], weights)))
+    return found
 
 
 def row_weights(letters: NDArray) -> NDArray:
@@ -52,14 +54,16 @@ def row_weights(letters: NDArray) -> NDArray:
 def strengths(letters: NDArray, weights: NDArray) -> NDArray:
     """Return the Frobenius norm of each pair's block of the inverse covariance, up to a factor, shape (n, n).
 
-    There are fewer rows than letters in columns, so the matrix that is inverted is that of the rows (Woodbury):
+    A gap counts as the mean of its column: neighbours that are missing together would else seem coupled. There are
+    fewer rows than letters in columns, so the matrix that is inverted is that of the rows (Woodbury):
     (X'X + s)^-1 = (1 - X'(XX' + s)^-1 X) / s, of which the 1 is in no block of two columns.
     """
     rows, n = letters.shape
-    coded = _CODES[letters].reshape(rows, -1)
-    total = weights.sum()
-    coded -= (weights / total).astype(np.float32) @ coded
-    coded *= np.sqrt(weights / total)[:, None].astype(np.float32)
+    total, there = weights.sum(), letters < _LETTERS
+    coded = _CODES[letters]
+    share = (weights[:, None] * there / np.maximum(weights @ there, 1e-9)).astype(np.float32)
+    coded = (coded - np.einsum("rn,rna->na", share, coded)) * there[..., None]
+    coded = coded.reshape(rows, -1) * np.sqrt(weights / total)[:, None].astype(np.float32)
     between = coded @ coded.T
     between[np.diag_indices(rows)] += _SHRINKAGE / np.sqrt(total)
     turned = np.linalg.inv(between) @ coded

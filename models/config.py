@@ -190,6 +190,7 @@ class HeadsConfig:
         handedness: Whether a head predicts the CA pseudo-dihedrals that choose the mirror image of scaled distances.
         torsion_bins: Bins of phi and of psi, each over the whole circle; 0 for a network that does not predict them.
         hydrogen_bonds: Whether a head predicts which C=O each N-H of the backbone binds.
+        secondary_structure: Whether a head predicts helix, strand or neither.
     """
 
     distogram_atom: Literal["pseudo_beta", "ca"] = "pseudo_beta"
@@ -205,6 +206,7 @@ class HeadsConfig:
     handedness: bool = False
     torsion_bins: int = 0
     hydrogen_bonds: bool = False
+    secondary_structure: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,6 +326,7 @@ _MINI_BLOCK = BlockConfig(
     triangle_channels=32,
     triangle_attention=False,
     pair_transition_factor=2,
+    pair_stride=2,
     msa_dropout=0.0,
     pair_dropout=0.0,
 )
@@ -383,6 +386,7 @@ def mini() -> ModelConfig:
             handedness=True,
             torsion_bins=36,
             hydrogen_bonds=True,
+            secondary_structure=True,
         ),
         guidance=GuidanceConfig(),
         recycles=1,

@@ -19,6 +19,7 @@ from models.shapes import Msa, Pair, Single
 
 MASKED_MSA_CLASSES = 23  # 20 amino acids, X, gap, mask
 RESOLVED_CLASSES = len(rc.ATOM37)
+SECONDARY_STRUCTURES = 3  # helix, strand, neither
 _SURPRISE = 0.05  # share of torsions that are not as expected
 
 
@@ -137,6 +138,17 @@ class HydrogenBondHead(hk.Module):
     def __call__(self, pair: Pair) -> dict[str, Array]:
         """Return `logits` (N-H, C=O); the diagonal is no hydrogen bond."""
         return {"logits": _pair_logits(pair, 1, "logits")[..., 0]}
+
+
+@dataclasses.dataclass
+class SecondaryStructureHead(hk.Module):
+    """Predict helix, strand or neither from the trunk's single representation. Not in AlphaFold 2."""
+
+    name: str | None = "secondary_structure_head"
+
+    def __call__(self, single: Single) -> dict[str, Array]:
+        """Return `logits` (n, 3)."""
+        return {"logits": linear(layer_norm(single, "input_layer_norm"), SECONDARY_STRUCTURES, "logits", init="zeros")}
 
 
 @dataclasses.dataclass

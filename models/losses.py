@@ -280,6 +280,11 @@ def torsion_bins_loss(logits: Float[Array, "n 2 bins"], torsions: TorsionAngles)
     return masked_mean(cross_entropy(logits, target), torsions.mask[:, _PHI_PSI], 1e-8)
 
 
+def secondary_structure_loss(logits: Float[Array, "n c"], states: Int[Array, " n"]) -> Scalar:
+    """Return the cross entropy of helix, strand and neither (0, 1, 2) over those that are known (not below 0)."""
+    return masked_mean(cross_entropy(logits, jnp.maximum(states, 0)), states >= 0, 1e-8)
+
+
 def hydrogen_bond_loss(logits: Float[Array, "n n"], bonded: Int[Array, " n"], seq_mask: Float[Array, " n"]) -> Scalar:
     """Return the cross entropy of what each N-H binds, over those of which it is known.
 

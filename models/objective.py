@@ -1,7 +1,7 @@
 """What a network is trained for: the weighted sum of the losses (Suppl. 1.9).
 
-The batch holds the truth: `all_atom_positions` (n, 37, 3), angstrom, `all_atom_mask` (n, 37), and for the head of
-hydrogen bonds `bonded` (n,), see `losses.hydrogen_bond_loss`.
+The batch holds the truth: `all_atom_positions` (n, 37, 3), angstrom, `all_atom_mask` (n, 37), and for the heads of
+hydrogen bonds and secondary structure `bonded` (n,) and `secondary_structure` (n,), see their losses.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class LossWeights:
         unclamped: Share of the backbone FAPE that is not clamped (AlphaFold 2: one chain in ten).
         violation: AlphaFold 2 has 0 in training and 1 in fine-tuning. May be an array: then 0 costs nothing either.
         experimentally_resolved: AlphaFold 2 has 0 in training and 0.01 in fine-tuning.
-        handedness, torsion_bins, hydrogen_bonds: Our own heads.
+        handedness, torsion_bins, secondary_structure, hydrogen_bonds: Our own heads.
         strain, ramachandran, rotamer: Our own (`physics_losses`); may be arrays, and cost nothing where all are 0.
     """
 
@@ -48,6 +48,7 @@ class LossWeights:
     violation: float | Array = 0.0
     handedness: float = 0.1
     torsion_bins: float = 0.1
+    secondary_structure: float = 0.1
     hydrogen_bonds: float = 0.1
     strain: float | Array = 0.0
     ramachandran: float | Array = 0.0
@@ -144,6 +145,9 @@ def _head_terms(
         "experimentally_resolved": lambda head: losses.experimentally_resolved_loss(head["logits"], mask, exists),
         "handedness": lambda head: losses.handedness_loss(head["sin_cos"], ca, ca_mask, batch["residue_index"]),
         "torsions": lambda head: losses.torsion_bins_loss(head["logits"], truth.torsions),
+        "secondary_structure": lambda head: losses.secondary_structure_loss(
+            head["logits"], batch["secondary_structure"]
+        ),
         "hydrogen_bonds": lambda head: losses.hydrogen_bond_loss(head["logits"], batch["bonded"], batch["seq_mask"]),
     }
     names = {"predicted_lddt": "plddt", "predicted_aligned_error": "pae", "torsions": "torsion_bins"}

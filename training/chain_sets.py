@@ -17,6 +17,10 @@ _BACKBONE_ATOMS = ("N", "CA", "C", "O", "CB")
 BACKBONE_ATOM37 = np.array([residue_constants.ATOM37_ID[name] for name in _BACKBONE_ATOMS])
 LETTER_TO_AATYPE = np.full(256, residue_constants.UNKNOWN, np.int8)
 LETTER_TO_AATYPE[[ord(letter) for letter in residue_constants.RESTYPES]] = np.arange(20)
+_HELIX, _STRAND, _OTHER = range(3)
+_LETTER_TO_STATE = np.full(256, _OTHER, np.int32)
+_LETTER_TO_STATE[[ord(letter) for letter in "HGI"]] = _HELIX
+_LETTER_TO_STATE[ord("E")] = _STRAND
 LETTER_TO_HHBLITS = residue_constants.RESTYPE_TO_HHBLITS.astype(np.int8)[LETTER_TO_AATYPE]
 
 
@@ -56,6 +60,7 @@ class StructureDB:
         self.offsets = np.asarray(array("offsets"))
         self.lengths = np.diff(self.offsets)
         self._sequence, self._backbone, self._profile = array("sequence"), array("backbone"), array("profile")
+        self._dssp = array("dssp")
         self._hits: Arrays = dict(np.load(hits, allow_pickle=False))
         self.allowed = ~np.isin(self.ids, list(excluded))
 
@@ -72,6 +77,10 @@ class StructureDB:
     def profile(self, index: int) -> np.ndarray:
         """Return the HHblits frequencies, shape (n, 20), letters in alphabetical order."""
         return np.asarray(self._profile[self._span(index)], np.float32)
+
+    def states(self, index: int) -> np.ndarray:
+        """Return the secondary structure as DSSP saw it: 0 helix, 1 strand, 2 neither, int32 (n,)."""
+        return _LETTER_TO_STATE[self._dssp[self._span(index)]]
 
     def atom37(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return positions (n, 37, 3) in angstrom and mask (n, 37) of N, CA, C, O and CB."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from models import hydrogen_bonds, inputs, residue_constants
 from models.config import ModelConfig
+from training import alignments
 from training.chain_sets import (
     BACKBONE_ATOM37,
     LETTER_TO_AATYPE,
@@ -27,7 +28,8 @@ from training.chain_sets import (
     template_map,
 )
 
-LABELS = ("all_atom_positions", "all_atom_mask", "bonded")  # what an example holds beside the network's inputs
+# What an example holds beside the network's inputs.
+LABELS = ("all_atom_positions", "all_atom_mask", "bonded", "secondary_structure")
 
 _PADDED = 64  # residues; whole chains are padded to multiples
 _SHORTEST = 30  # residues of a chain to train on
@@ -35,9 +37,6 @@ _WORD = 8  # residues; two unrelated chains hardly share so many in a row
 
 _GAP = residue_constants.GAP  # the same id in both alphabets
 _CA, _CB = residue_constants.ATOM37_ID["CA"], residue_constants.ATOM37_ID["CB"]
-_CONTACT, _CONTACT_WIDTH = 8.0, 1.0  # angstrom
-_TAIL = 0.75  # shape of their Weibull distribution
-_NOISE = 5.0  # degrees of freedom: one pair in a thousand of those far apart has 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +52,8 @@ class SamplingSettings:
         partial_template_fraction: How often a segment of a template is hidden.
         max_template_identity: Closest hit that may be shown as a template.
         allatom_fraction: How often the chain is one of the all-atom set, shown its own noisy backbone as template.
-        coupled_fraction: How often the columns of the alignment are coupled, as those of a deep alignment would be.
+        coupled_fraction: How often the alignment is a deep one, whose columns are coupled.
+        coupled_rows: The fewest rows of such an alignment.
         strengths: The least and the greatest scale of couplings in contact, standard deviations of their noise.
     """
 
@@ -66,7 +66,25 @@ class SamplingSettings:
     max_template_identity: float = 0.95
     allatom_fraction: float = 0.2
     coupled_fraction: float = 0.5
-    strengths: tuple[float, float] = (0.4, 5.0)
+    coupled_rows: int = 64
+    strengths: tuple[float, float] = (0.5, 8.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """What is known of a stretch of a chain.
+
+    Args:
+        positions: Of atom37, angstrom, shape (n, 37, 3).
+        mask: Which atoms are there, shape (n, 37).
+        bonded: Hydrogen bonds, see `bonded_residues`.
+        secondary_structure: 0 helix, 1 strand, 2 neither, -1 unknown, int32 (n,).
+    """
+
+    positions: np.ndarray
+    mask: np.ndarray
+    bonded: np.ndarray
+    secondary_structure: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +120,22 @@ class ExampleSource:
     def example(
         self, index: int, rng: np.random.Generator, crop: int, templates: list[int], msa: Alignment | None = None
     ) -> Arrays:
-        """Return a chain with the given hits as templates, cropped and padded to `crop` residues."""
+        """Return a chain with the given hits as templates, cropped and padded to `crop` residues.
+
+        Args:
+            index: Of the chain.
+            rng: Source of all choices.
+            crop: Residues.
+            templates: Positions in its list of hits.
+            msa: Its alignment; drawn where there is none.
+        """
         length = int(self.database.lengths[index])
         start = int(rng.integers(0, max(length - crop, 0) + 1))
         window = slice(start, min(start + crop, length))
         letters = self.database.letters(index)
         positions, mask = self.database.atom37(index)
-        rows, deletions = without_duplicates(*(msa or self._draw_msa(index, rng)))
+        coupled = rng.random() < self.settings.coupled_fraction
+        rows, deletions = alignments.without_duplicates(*(msa or self._draw_msa(index, rng, deep=coupled)))
         raw: Arrays = {
             "aatype": LETTER_TO_AATYPE[letters[window]].astype(np.int32),
             "residue_index": np.arange(window.start, window.stop, dtype=np.int32),
@@ -116,8 +143,11 @@ class ExampleSource:
             "deletion_matrix": deletions[:, window],
             **self._template_arrays(index, rng, templates, window),
         }
+        if self.config.input.couplings and coupled:
+            raw["couplings"] = self._draw_couplings(positions[window], mask[window], rng)
         bonded = bonded_residues(LETTER_TO_AATYPE[letters], np.arange(length), positions, mask)
-        return self._finish(raw, positions[window], mask[window], within(bonded, window), rng, crop)
+        labels = Labels(positions[window], mask[window], within(bonded, window), self.database.states(index)[window])
+        return self._finish(raw, labels, rng, crop)
 
     def _pick_templates(self, index: int, rng: np.random.Generator, count: int) -> list[int]:
         """Return positions in the list of hits: the best ones below a random identity."""
@@ -128,17 +158,25 @@ class ExampleSource:
             allowed = np.flatnonzero(hits.identity <= self.settings.max_template_identity)
         return [int(k) for k in allowed[:count]]
 
-    def _draw_msa(self, index: int, rng: np.random.Generator) -> Alignment:
+    def _draw_msa(self, index: int, rng: np.random.Generator, *, deep: bool) -> Alignment:
         """Return an alignment (rows, n) of HHblits ids and its deletions, the query first."""
         query = LETTER_TO_HHBLITS[self.database.letters(index)]
-        rows = int(np.exp(rng.uniform(0, np.log(self.settings.max_rows))))
+        fewest = self.settings.coupled_rows if deep else 1
+        rows = int(np.exp(rng.uniform(np.log(fewest), np.log(self.settings.max_rows))))
         choice = rng.random()
+        if deep:
+            return self._drawn(index, rows, rng)
         if choice < self.settings.single_fraction:
             return query[None], np.zeros((1, len(query)), np.int16)
         if choice < self.settings.single_fraction + self.settings.profile_fraction:
-            drawn = draw_rows(self.database.profile(index), rows, rng)
-            return np.concatenate([query[None], drawn]), np.zeros((rows + 1, len(query)), np.int16)
+            return self._drawn(index, rows, rng)
         return self.database.hit_msa(index, rng.permutation(len(self.database.hits(index).target))[:rows])
+
+    def _drawn(self, index: int, rows: int, rng: np.random.Generator) -> Alignment:
+        """Return an alignment whose rows are drawn from the profile of the chain."""
+        query = LETTER_TO_HHBLITS[self.database.letters(index)]
+        drawn = alignments.draw_rows(self.database.profile(index), rows, rng)
+        return np.concatenate([query[None], drawn]), np.zeros((rows + 1, len(query)), np.int16)
 
     def _template_arrays(self, index: int, rng: np.random.Generator, templates: list[int], window: slice) -> Arrays:
         hits, length = self.database.hits(index), int(self.database.lengths[index])
@@ -179,33 +217,27 @@ class ExampleSource:
             **stack_templates([(aatype, (positions + blur) * shown[..., None], shown)], len(aatype)),
         }
         bonded = bonded_residues(*(chain[name] for name in ("aatype", "residue_index", "positions", "mask")))
-        return self._finish(raw, positions, mask, within(bonded, window), rng, crop)
+        unknown = np.full(len(aatype), -1, np.int32)
+        return self._finish(raw, Labels(positions, mask, within(bonded, window), unknown), rng, crop)
 
     def _draw_couplings(self, positions: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if rng.random() >= self.settings.coupled_fraction:
-            return np.zeros((len(positions),) * 2, np.float32)
         glycine = mask[:, _CB] == 0
         strength = np.exp(rng.uniform(*np.log(self.settings.strengths)))
-        return draw_couplings(np.where(glycine[:, None], positions[:, _CA], positions[:, _CB]), strength, rng)
+        beta = np.where(glycine[:, None], positions[:, _CA], positions[:, _CB])
+        return alignments.draw_couplings(beta, strength, rng)
 
-    def _finish(
-        self,
-        raw: Arrays,
-        positions: np.ndarray,
-        mask: np.ndarray,
-        bonded: np.ndarray,
-        rng: np.random.Generator,
-        crop: int,
-    ) -> Arrays:
+    def _finish(self, raw: Arrays, labels: Labels, rng: np.random.Generator, crop: int) -> Arrays:
+        n = len(labels.positions)
         if self.config.input.couplings:
-            raw["couplings"] = self._draw_couplings(positions, mask, rng)
+            raw.setdefault("couplings", np.zeros((n, n), np.float32))
         batch = inputs.make_inputs(raw, self.config.input, rng, iterations=1)
         batch = inputs.pad_inputs(batch, self.config, inputs.full_sizes(self.config.input, crop))
         example = {name: value[0] for name, value in batch.items()}
-        missing = crop - len(positions)
-        example["all_atom_positions"] = np.pad(positions, ((0, missing), (0, 0), (0, 0)))
-        example["all_atom_mask"] = np.pad(mask.astype(np.float32), ((0, missing), (0, 0)))
-        example["bonded"] = np.pad(bonded, (0, missing), constant_values=-1)
+        missing = crop - n
+        example["all_atom_positions"] = np.pad(labels.positions, ((0, missing), (0, 0), (0, 0)))
+        example["all_atom_mask"] = np.pad(labels.mask.astype(np.float32), ((0, missing), (0, 0)))
+        example["bonded"] = np.pad(labels.bonded, (0, missing), constant_values=-1)
+        example["secondary_structure"] = np.pad(labels.secondary_structure, (0, missing), constant_values=-1)
         return example
 
 
@@ -239,46 +271,6 @@ def within(bonded: np.ndarray, window: slice) -> np.ndarray:
     """Return `bonded_residues` of a stretch of the chain, counted from its start; -1 too for what lies outside."""
     found = bonded[window] - window.start
     return np.where((bonded[window] >= window.start) & (bonded[window] < window.stop), found, -1).astype(np.int32)
-
-
-def without_duplicates(rows: np.ndarray, deletions: np.ndarray) -> Alignment:
-    """Keep the first of the rows that are equal, as featurizing does."""
-    first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
-    return rows[first], deletions[first]
-
-
-def draw_rows(profile: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw alignment rows from a profile, positions independent, each row over a random stretch; shape (rows, n)."""
-    length = len(profile)
-    cumulative = np.cumsum(profile, axis=1)
-    drawn = (rng.random((rows, length, 1)) * cumulative[None, :, -1:] > cumulative[None]).sum(-1)
-    ends = np.sort(rng.integers(0, length + 1, (rows, 2)), axis=1)
-    whole = rng.random(rows) < 0.5  # half of the rows cover the whole chain
-    position = np.arange(length)
-    covered = whole[:, None] | ((position >= ends[:, :1]) & (position < ends[:, 1:]))
-    return np.where(covered, np.minimum(drawn, 19), _GAP).astype(np.int8)
-
-
-def draw_couplings(beta: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw what `models.coevolution` would find in a deep alignment of a chain, which the set does not have.
-
-    Pairs in contact have strengths of Weibull's distribution, all pairs the noise of Student's. Their parameters were
-    chosen by eye beside the quantiles of 23 chains of the set and their alignments from Pfam families, in which
-    strengths are about 1 with 100 effective rows, 2 with 300 and 4 with 1,000.
-
-    Args:
-        beta: CB, or CA of glycine, shape (n, 3), angstrom.
-        strength: Scale of the strengths, standard deviations of the noise.
-        rng: Source of all choices.
-
-    Returns:
-        Symmetric, shape (n, n), float32, the diagonal 0.
-    """
-    distance = np.linalg.norm(beta[:, None] - beta[None], axis=-1)
-    contact = 1 / (1 + np.exp(np.minimum(distance - _CONTACT, 50) / _CONTACT_WIDTH))
-    drawn = strength * rng.weibull(_TAIL, distance.shape) * contact + rng.standard_t(_NOISE, distance.shape)
-    upper = np.triu(drawn, 1).astype(np.float32)
-    return upper + upper.T
 
 
 def stack_templates(built: list[tuple[np.ndarray, np.ndarray, np.ndarray]], length: int) -> Arrays:

@@ -21,7 +21,7 @@ import numpy as np
 
 from models import alphafold, params
 from pipeline.quality.geometry import torsion
-from training import chain_sets, dataset, scores, train
+from training import alignments, chain_sets, dataset, scores, train
 
 WIDTH = 9  # residues of a window
 _ROWS = 256  # drawn from the profile for the network
@@ -148,7 +148,7 @@ def compare(
     middle, database, found = WIDTH // 2, source.database, dict[str, list[tuple[np.ndarray, np.ndarray]]]()
     for index in chains:
         n, rng = int(database.lengths[index]), np.random.default_rng(0)
-        drawn = dataset.draw_rows(database.profile(index), _ROWS, rng)
+        drawn = alignments.draw_rows(database.profile(index), _ROWS, rng)
         rows = np.concatenate([database.hit_msa(index, [])[0], drawn])
         example = source.example(index, rng, scores.LARGEST, [], (rows, np.zeros(rows.shape, np.int16)))
         truth = torsions(database.atom37(index)[0][:, :3])[middle : n - middle]

@@ -2,9 +2,9 @@
 
     python -m training.pretrain --data work --exclude LIST --output checkpoints/convolutions.npz
 
-They predict phi, psi and how many residues surround each residue, by heads that are thrown away. A residue costs a
-fraction of what it costs in the whole network. What is written are the weights of the convolutions and of the embedding
-of their input, to be given to `training.train --start`.
+They predict phi, psi, secondary structure and how many residues surround each residue, by heads that are thrown
+away. A residue costs a fraction of what it costs in the whole network. What is written are the weights of the
+convolutions and of the embedding of their input, to be given to `training.train --start`.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from jax import Array
 
 from models import embedders, geometry, losses, params, residue_constants
 from models.config import PRESETS, ModelConfig
+from models.heads import SECONDARY_STRUCTURES
 from models.primitives import layer_norm, linear
 from models.sequence import SequenceTrack
 from pipeline.settings import add_flags, from_args, setting
@@ -37,7 +38,8 @@ _SCOPES = ("alphafold", "alphafold_iteration", "evoformer")
 _UNTAUGHT = tuple(
     f"{'/'.join(_SCOPES)}/{side}_single//{name}" for side in ("left", "right") for name in ("weights", "bias")
 )
-_INPUTS = ("target_feat", "msa_feat", "seq_mask", "aatype", "all_atom_positions", "all_atom_mask")
+_LABELS = ("all_atom_positions", "all_atom_mask", "secondary_structure")
+_INPUTS = ("target_feat", "msa_feat", "seq_mask", "aatype", *_LABELS)
 _NEAR = 10.0  # angstrom
 _NEIGHBOURS = np.array([8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 34], np.float32)  # edges between classes
 
@@ -68,6 +70,7 @@ def network(config: ModelConfig) -> hk.Transformed:
         x = layer_norm(row, "thrown_away_norm")
         return {
             "torsions": linear(x, 2 * bins, "thrown_away_torsions", init="zeros").reshape(-1, 2, bins),
+            "states": linear(x, SECONDARY_STRUCTURES, "thrown_away_states", init="zeros"),
             "neighbours": linear(x, len(_NEIGHBOURS) + 1, "thrown_away_neighbours", init="zeros"),
         }
 
@@ -75,7 +78,7 @@ def network(config: ModelConfig) -> hk.Transformed:
 
 
 def terms_of(outputs: Mapping[str, Array], example: Mapping[str, Any]) -> dict[str, Array]:
-    """Return the losses, and the share of residues whose phi and psi are right to 40 degrees."""
+    """Return the losses, and the shares of residues whose phi and psi are right to 40 degrees, and whose state is."""
     positions, mask = example["all_atom_positions"], example["all_atom_mask"] * example["seq_mask"][:, None]
     torsions = geometry.torsion_angles(example["aatype"], positions, mask)
     ca, known = positions[:, _CA], mask[:, _CA]
@@ -86,7 +89,10 @@ def terms_of(outputs: Mapping[str, Array], example: Mapping[str, Any]) -> dict[s
     centres = 2 * jnp.pi * ((jnp.argmax(logits, axis=-1) + 0.5) / bins - 0.5)
     angles = jnp.arctan2(torsions.sin_cos[:, 1:3, 0], torsions.sin_cos[:, 1:3, 1])
     right = jnp.all(jnp.cos(centres - angles) > np.cos(np.radians(40)), axis=-1)
+    states = example["secondary_structure"]
     return {
+        "states": losses.secondary_structure_loss(outputs["states"], states),
+        "Q3": losses.masked_mean(jnp.argmax(outputs["states"], axis=-1) == states, states >= 0),
         "torsions": losses.torsion_bins_loss(logits, torsions),
         "neighbours": losses.masked_mean(entropy, known),
         "right": losses.masked_mean(right, torsions.mask[:, 1:3].prod(axis=-1)),
@@ -115,7 +121,7 @@ def teach(source: dataset.ExampleSource, settings: Settings, start: hk.Params, h
     def loss(weights: hk.Params, batch: dataset.Arrays) -> Any:
         outputs = jax.vmap(functools.partial(net.apply, weights, None))(batch)
         terms = jax.tree.map(jnp.mean, jax.vmap(terms_of)(outputs, batch))
-        return terms["torsions"] + 0.5 * terms["neighbours"], terms
+        return terms["torsions"] + terms["states"] + 0.5 * terms["neighbours"], terms
 
     @jax.jit
     def step(weights: hk.Params, mean: hk.Params, state: Any, batch: dataset.Arrays) -> Any:

@@ -28,7 +28,7 @@ class Condition:
 
     Args:
         window: Lowest and highest identity of a template; None for no template.
-        strength: Scale of couplings, drawn as those of a deep alignment (`dataset.draw_couplings`); 0 for none.
+        strength: Scale of couplings (`alignments.draw_couplings`), with rows from the profile; 0 for rows of hits.
     """
 
     window: tuple[float, float] | None = None
@@ -38,7 +38,7 @@ class Condition:
 CONDITIONS = {
     "template 30-90 %": Condition((0.3, 0.9)),
     "no template": Condition(),
-    "no template, couplings": Condition(strength=2.0),
+    "no template, couplings": Condition(strength=3.0),
 }
 _NOWHERE = 1e4  # angstrom
 LARGEST = 208  # residues; held-back chains have at most 200
@@ -115,7 +115,7 @@ def evaluate(
         templates = [int(k) for k in allowed[: source.config.input.max_templates]]
         related = np.flatnonzero(hits.identity <= high)[:_MSA_ROWS]
         rng = np.random.default_rng(0)
-        msa = source.database.hit_msa(index, related)
+        msa = None if strength else source.database.hit_msa(index, related)
         example = source.example(index, rng, LARGEST, templates, msa)
         positions, plddt = predict(example)
         n = int(source.database.lengths[index])

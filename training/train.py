@@ -41,7 +41,9 @@ LICENCE = "Apache-2.0"
 
 # AlphaFold 2's, but for the terms from which a small network learns first (distances, their hand, and its own error),
 # and for those of our own heads.
-LOSS_WEIGHTS = objective.LossWeights(distogram=1.0, handedness=0.5, plddt=0.1, torsion_bins=0.3, hydrogen_bonds=0.3)
+LOSS_WEIGHTS = objective.LossWeights(
+    distogram=1.0, handedness=0.5, plddt=0.1, torsion_bins=0.3, secondary_structure=0.3, hydrogen_bonds=0.3
+)
 # Weights of what counts late. The norms of the gradients of `mini` (crops of 64 residues, one each) were 1 to 4 for the
 # FAPE, 90 to 600 for violations, 5,000 to 19,000 for strain, 600 to 1,500 for phi and psi, 14 to 30 for rotamers: with
 # AlphaFold 2's weight of 1 the violations alone decide where a clipped step goes.

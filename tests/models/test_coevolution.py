@@ -55,6 +55,24 @@ def test_rows_that_are_alike_share_their_weight():
     np.testing.assert_allclose(coevolution.row_weights(letters), [0.5, 0.5, 1])
 
 
+def test_columns_that_are_missing_together_are_not_coupled(alignment):
+    """Half of the rows lack one end: the ends are no more coupled than other columns that have nothing in common."""
+    ragged = alignment.copy()
+    ragged[1 : ROWS // 2, :4] = GAP
+    found = coevolution.couplings(ragged)
+    ends = found[:4, :4][np.triu_indices(4, 1)]
+    assert np.abs(ends).max() < 4
+    assert found[8, 11] > 10
+
+
+def test_columns_with_few_letters_say_nothing(alignment):
+    ragged = alignment.copy()
+    ragged[60:, 4] = GAP
+    found = coevolution.couplings(ragged)
+    assert not found[4].any()
+    assert found[1, 8] > 10
+
+
 @pytest.mark.parametrize("rows", [1, 63])
 def test_a_shallow_alignment_says_nothing(alignment, rows):
     assert not coevolution.couplings(alignment[:rows]).any()

@@ -27,6 +27,7 @@ def folder(tmp_path):
         "sequence": np.frombuffer(bytes(rng.choice(list(rc.RESTYPES.encode()), total).tolist()), np.uint8),
         "backbone": rng.normal(0, 10, (total, 5, 3)).astype(np.float32),
         "profile": np.full((total, 20), 0.05, np.float16),
+        "dssp": np.frombuffer(bytes(rng.choice(list(b"HGIEBTSC"), total).tolist()), np.uint8),
     }
     for name, array in arrays.items():
         np.save(store / f"{name}.npy", array)
@@ -133,24 +134,6 @@ def test_training_has_no_relative_of_a_validation_chain(database):
             assert not set(database.hits(i).target) & set(validation)
 
 
-def helix(n):
-    angle = np.deg2rad(100.0) * np.arange(n)
-    return np.stack([2.3 * np.cos(angle), 2.3 * np.sin(angle), 1.5 * np.arange(n)], -1)
-
-
-def test_drawn_couplings_are_strong_in_contact_and_noise_elsewhere():
-    beta = helix(211)
-    found = dataset.draw_couplings(beta, 2.0, np.random.default_rng(SEED))
-    np.testing.assert_array_equal(found, found.T)
-    np.testing.assert_array_equal(np.diag(found), 0)
-    distance = np.linalg.norm(beta[:, None] - beta[None], axis=-1)
-    pairs = np.triu(np.ones_like(distance), 1) > 0
-    near, far = found[pairs & (distance < 7)], found[pairs & (distance > 12)]
-    assert np.mean(near) > 0.3
-    assert np.median(far) == pytest.approx(0, abs=0.05)
-    assert np.mean(far > 2) == pytest.approx(0.05, abs=0.01)  # Student's distribution, five degrees of freedom
-
-
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
 def test_examples_carry_couplings(source, fraction):
     settings = dataclasses.replace(source.settings, coupled_fraction=fraction)
@@ -159,15 +142,19 @@ def test_examples_carry_couplings(source, fraction):
     assert example["couplings"].shape == (43, 43)
     assert np.mean(example["couplings"][:real, :real] != 0) == pytest.approx(fraction * (1 - 1 / real))
     assert not example["couplings"][real:].any()
+    rows = example["msa_feat"][0, :real, 25:47]  # the profile of the rows
+    assert (rows > 0).sum(axis=1).mean() > 15 or fraction == 0  # couplings come with deep alignments
 
 
-def test_drawn_rows_follow_the_profile():
-    profile = np.zeros((19, 20), np.float32)
-    profile[:, 4] = 0.75
-    profile[:, 9] = 0.25
-    rows = dataset.draw_rows(profile, 997, np.random.default_rng(SEED))
-    assert set(np.unique(rows)) == {4, 9, rc.GAP}
-    assert (rows == 4).sum() / (rows != rc.GAP).sum() == pytest.approx(0.75, abs=0.02)
+def test_secondary_structure_is_known_of_the_chains_of_the_set(source, folder):
+    crop = 37
+    example = source.example(2, np.random.default_rng(SEED), crop, [])
+    start = sum(LENGTHS[:2]) + int(example["residue_index"][0])
+    letters = np.load(folder / "structuredb" / "dssp.npy")[start : start + crop].tobytes().decode()
+    wanted = [{"H": 0, "G": 0, "I": 0, "E": 1}.get(letter, 2) for letter in letters]
+    assert example["secondary_structure"].tolist() == wanted
+    whole = source.example(0, np.random.default_rng(SEED), 43, [])
+    assert whole["secondary_structure"][LENGTHS[0] :].tolist() == [-1, -1]
 
 
 def test_validation_chains_that_the_allatom_set_holds_are_left_out(database):
@@ -176,13 +163,6 @@ def test_validation_chains_that_the_allatom_set_holds_are_left_out(database):
             return ["A" * 30, database.letters(3)[11:25].tobytes().decode()]
 
     assert dataset.unseen(database, np.array([1, 3, 4]), AllAtom()).tolist() == [1, 4]
-
-
-def test_equal_rows_are_dropped_and_the_query_stays_first():
-    rows = np.array([[3, 1], [2, 2], [3, 1], [0, 5]], np.int8)
-    kept, deletions = dataset.without_duplicates(rows, np.arange(8, dtype=np.int16).reshape(4, 2))
-    assert kept.tolist() == [[3, 1], [2, 2], [0, 5]]
-    assert deletions.tolist() == [[0, 1], [2, 3], [6, 7]]
 
 
 def test_what_is_held_back_has_no_hit_among_the_rest(database):

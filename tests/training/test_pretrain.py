@@ -38,6 +38,7 @@ class MadeUpSource:
             "msa_feat": features.astype(np.float32),
             "all_atom_positions": positions,
             "all_atom_mask": mask,
+            "secondary_structure": np.full(crop, 0 if helical else 1, np.int32),
         }
 
 
@@ -52,8 +53,9 @@ def test_what_the_sequence_says_is_learned(source, caplog):
     with caplog.at_level("INFO"):
         taught = params.flat(pretrain.teach(source, settings, {}, held))
         none = params.flat(pretrain.teach(source, dataclasses.replace(settings, learning_rate=0.0), {}, held))
-    after, before = (float(r.getMessage().split("held back torsions ")[1].split()[0]) for r in caplog.records)
-    assert after < 0.5 * before
+    for term in ("torsions", "states"):
+        after, before = (float(r.getMessage().split(f"held back {term} ")[1].split()[0]) for r in caplog.records)
+        assert after < 0.5 * before
     network = params.shapes(source.config)
     ours = {name for name in taught if "thrown_away" not in name}
     assert all(network[name] == taught[name].shape for name in ours)  # they fit the whole network
