@@ -65,8 +65,11 @@ def _frames(initial: Literal["origin", "distogram"]) -> Callable[[ModelConfig], 
     return change
 
 
-def _without_bonds(config: ModelConfig) -> ModelConfig:
-    return dataclasses.replace(config, heads=dataclasses.replace(config.heads, hydrogen_bonds=False))
+def _heads(**changes: Any) -> Callable[[ModelConfig], ModelConfig]:
+    def change(config: ModelConfig) -> ModelConfig:
+        return dataclasses.replace(config, heads=dataclasses.replace(config.heads, **changes))
+
+    return change
 
 
 def _without_couplings(config: ModelConfig) -> ModelConfig:
@@ -80,9 +83,10 @@ VARIANTS = {
     "frames begin with the distogram alone": Variant(_frames("distogram")),
     "no convolutions": Variant(_trunk(sequence=None)),
     "no couplings": Variant(_without_couplings),
-    "no head for hydrogen bonds": Variant(_without_bonds),
+    "no head for hydrogen bonds": Variant(_heads(hydrogen_bonds=False)),
+    "no head for secondary structure": Variant(_heads(secondary_structure=False)),
     "triangle attention too": Variant(_block(triangle_attention=True)),
-    "triangles at half resolution": Variant(_block(pair_stride=2)),
+    "triangles at full resolution": Variant(_block(pair_stride=1)),
     "violations and physics from a third on": Variant(settings={"violation_from": 0.33, "physics_from": 0.33}),
     "taught by trained networks too": Variant(taught=True),
 }

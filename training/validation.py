@@ -23,10 +23,11 @@ from pipeline import quality, records
 from pipeline.errors import RecordError
 from pipeline.evaluate.pairs import Pairs, pair_residues
 from pipeline.evaluate.scores import evaluate
+from pipeline.predict.records import CONFIDENCE_SCHEMA
 from pipeline.protein import Protein, read_structure
 from pipeline.quality.accessibility import accessible_surface, relative_surface
 from pipeline.quality.rotamers import chi_angles
-from pipeline.quality.secondary import secondary_structure, three_states
+from pipeline.quality.secondary import likeliest_states, secondary_structure, three_states
 from pipeline.text_table import aligned
 from training import curve
 
@@ -36,7 +37,7 @@ BURIED = 0.25  # relative accessible surface of the reference below which a resi
 RIGHT_FOLD = 0.5  # TM-score from which a fold is right
 _KINDS = ("predicted", "relaxed")
 _MEANS = ("CA-lDDT", "lDDT", "TM-score", "GDT-TS")
-_SUMS = ("chi-1 right", "buried", "Q3", "bonds off", "angles off", "CA clashes", "favoured")
+_SUMS = ("chi-1 right", "buried", "Q3", "Q3 expected", "bonds off", "angles off", "CA clashes", "favoured")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,29 +60,42 @@ class Judged:
 MISSING = Judged((0.0,) * len(_MEANS), {}, np.empty(0), np.empty(0))
 
 
-def judge(model: Protein, reference: Protein) -> Judged:
-    """Measure a structure and compare it with the experiment."""
+def judge(model: Protein, reference: Protein, expected: str = "") -> Judged:
+    """Measure a structure and compare it with the experiment.
+
+    Args:
+        model: The structure.
+        reference: The experiment.
+        expected: Secondary structure that a network expects, `H`, `E` or `-` for each residue of the model.
+    """
     found, pairs = evaluate(model, reference), pair_residues(model, reference)
     scores = (found.ca_lddt, found.lddt, found.tm_score, found.gdt_ts)
     lddt = np.array([math.nan if value is None else value for value in found.per_residue["ca_lddt"]])
     plddt = np.where(pairs.model >= 0, model.b_factor[pairs.model], np.nan) / 100
-    return Judged(scores, {**_side_chains(model, reference, pairs), **_geometry(model)}, plddt, lddt)
+    counts = _side_chains(model, reference, pairs) | _states(model, reference, pairs, expected) | _geometry(model)
+    return Judged(scores, counts, plddt, lddt)
 
 
 def _side_chains(model: Protein, reference: Protein, pairs: Pairs) -> dict[str, tuple[float, float]]:
-    """Return how many first torsions, and how many states of secondary structure, are those of the reference."""
+    """Return how many first torsions are those of the reference."""
     real = pairs.real
     ours, theirs = (_first_torsion(protein)[rows] for protein, rows in ((model, pairs.model[real]), (reference, real)))
     known = np.isfinite(ours) & np.isfinite(theirs) & (model.aatype[pairs.model[real]] == reference.aatype[real])
     right = known & (np.abs((ours - theirs + 180) % 360 - 180) <= RIGHT)
     hidden = known & (relative_surface(reference.aatype, accessible_surface(reference))[real] < BURIED)
-    states, wanted = (np.array(list(three_states(secondary_structure(protein)))) for protein in (model, reference))
-    same = states[pairs.model[real]] == wanted[real]
-    return {
-        "chi-1 right": (right.sum(), known.sum()),
-        "buried": ((right & hidden).sum(), hidden.sum()),
-        "Q3": (same.sum(), len(same)),
-    }
+    return {"chi-1 right": (right.sum(), known.sum()), "buried": ((right & hidden).sum(), hidden.sum())}
+
+
+def _states(model: Protein, reference: Protein, pairs: Pairs, expected: str) -> dict[str, tuple[float, float]]:
+    """Return how many states of secondary structure are those of the reference, built and expected."""
+    real = pairs.real
+    built, wanted = (three_states(secondary_structure(protein)) for protein in (model, reference))
+    counts: dict[str, tuple[float, float]] = {}
+    for name, states in (("Q3", built), ("Q3 expected", expected)):
+        if states:
+            same = np.array(list(states))[pairs.model[real]] == np.array(list(wanted))[real]
+            counts[name] = (same.sum(), len(same))
+    return counts
 
 
 def _first_torsion(protein: Protein) -> np.ndarray:
@@ -124,6 +138,13 @@ def structure_of(folder: Path, name: str) -> Protein | None:
     return next((read_structure(path) for path in paths if path.exists()), None)
 
 
+def expected_states(folder: Path) -> str:
+    """Return the secondary structure that the network expects of a target; nothing where it has no such head."""
+    path = folder / "confidence.npz"
+    arrays = records.read_npz(path, CONFIDENCE_SCHEMA) if path.exists() else {}
+    return likeliest_states(arrays.get("secondary_structure", np.empty((0, 3))))
+
+
 def judged_run(
     run: Path, names: Sequence[str], references: Path, others: Mapping[str, Path]
 ) -> dict[str, dict[str, Judged]]:
@@ -139,7 +160,8 @@ def judged_run(
         places = {kind: (run / "targets" / name, kind) for kind in _KINDS}
         for method, (folder, file) in (places | {other: (path, name) for other, path in others.items()}).items():
             model = structure_of(folder, file)
-            found[method][name] = judge(model, reference) if model else MISSING
+            expected = expected_states(folder) if method == "predicted" else ""
+            found[method][name] = judge(model, reference, expected) if model else MISSING
     if not any(found.values()):
         raise RecordError("no target of this run has a reference", str(references), "name the files after the targets")
     return found

@@ -240,7 +240,7 @@ class Predictor:
             if densities is not None:
                 outputs = alphafold.guided(self.program, batch, outputs, densities)
             structure = outputs["structure_module"]
-            heads = ("predicted_lddt", "predicted_aligned_error", "ca_change", "recycles")
+            heads = ("predicted_lddt", "predicted_aligned_error", "secondary_structure", "ca_change", "recycles")
             return {
                 **{name: outputs[name] for name in heads if name in outputs},
                 "positions": structure["final_atom_positions"],
@@ -288,6 +288,9 @@ def _results(features: RawFeatures, outputs: dict[str, Any]) -> dict[str, Any]:
         edges = outputs["predicted_aligned_error"]["bin_edges"]
         pae = confidence.predicted_aligned_error(logits, edges)
         ptm = float(confidence.predicted_tm_score(logits, edges))
+    states = None
+    if "secondary_structure" in outputs:
+        states = confidence.softmax(outputs["secondary_structure"]["logits"][:n].astype(np.float32))
     protein = Protein(
         aatype=features.aatype,
         atom37_positions=positions,
@@ -298,7 +301,14 @@ def _results(features: RawFeatures, outputs: dict[str, Any]) -> dict[str, Any]:
         b_factor=plddt.astype(np.float32),
     )
     change = tuple(float(x) for x in outputs["ca_change"][: int(outputs["recycles"])])
-    return {"protein": protein, "plddt": plddt, "pae": pae, "ptm": ptm, "ca_change": change}
+    return {
+        "protein": protein,
+        "plddt": plddt,
+        "pae": pae,
+        "ptm": ptm,
+        "ca_change": change,
+        "secondary_structure": states,
+    }
 
 
 def _with_rotamers(protein: Protein) -> Protein:

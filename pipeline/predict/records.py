@@ -96,6 +96,7 @@ class Prediction:
         device: What it ran on.
         stepped_down: Where memory ended: why, and with what it was tried next; the last one made the prediction.
         couplings: Whether the network read couplings of the alignment's columns; None for one that never does.
+        secondary_structure: Probabilities of helix, strand and neither, shape (n, 3); None without such a head.
     """
 
     protein: Protein
@@ -109,6 +110,7 @@ class Prediction:
     device: str
     stepped_down: tuple[dict[str, Any], ...] = ()
     couplings: bool | None = None
+    secondary_structure: np.ndarray | None = None
 
 
 def runs_of(settings: Settings) -> list[Run]:
@@ -143,6 +145,8 @@ def write(folder: Path, record: Mapping[str, Any], prediction: Prediction, setti
     if prediction.pae is not None:
         stored["pae"] = np.clip(np.rint(prediction.pae / PAE_STEP), 0, 255).astype(np.uint8)
         stored["pae_step"] = np.array(PAE_STEP, np.float32)
+    if prediction.secondary_structure is not None:
+        stored["secondary_structure"] = prediction.secondary_structure.astype(np.float32)
     _write_files(folder, record, prediction.protein, stored, wanted(settings, stored))
 
 

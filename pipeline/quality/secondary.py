@@ -52,6 +52,15 @@ def three_states(letters: str) -> str:
     return letters.translate(_STATES)
 
 
+def likeliest_states(probabilities: np.ndarray) -> str:
+    """Return `H`, `E` or `-` for each residue.
+
+    Args:
+        probabilities: Of helix, strand and neither, shape (n, 3).
+    """
+    return "".join("HE-"[k] for k in probabilities.argmax(axis=1))
+
+
 @dataclasses.dataclass
 class _Ladder:
     parallel: bool

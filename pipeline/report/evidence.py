@@ -11,6 +11,7 @@ from pipeline.endings import endings
 from pipeline.errors import FoldlineError
 from pipeline.fasta import read_target
 from pipeline.protein import CA, Protein, read_structure
+from pipeline.quality.secondary import likeliest_states
 from pipeline.records import read_json, read_npz
 from pipeline.target import Target, read_target_record
 
@@ -50,6 +51,7 @@ class Evidence:
         ranking: The record of several predictions; empty where there is one.
         plddt: Shape (residues,), 0-100, or None.
         pae: Predicted aligned error, shape (residues, residues), angstrom, or None.
+        expected_structure: Likeliest secondary structure by the network's head, `H`, `E` or `-`; empty without one.
         predicted, relaxed: The two structures, or None.
         others: Predictions of other models and seeds.
         provenance: What the prediction comes from; empty where there is no record.
@@ -70,6 +72,7 @@ class Evidence:
     ranking: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     plddt: np.ndarray | None = None
     pae: np.ndarray | None = None
+    expected_structure: str = ""
     predicted: Protein | None = None
     relaxed: Protein | None = None
     others: tuple[Other, ...] = ()
@@ -200,6 +203,7 @@ def _prediction(folder: Path, parts: Parts) -> dict[str, Any]:
         "others": _others(folder, ranking) if parts == "all" else (),
         "plddt": arrays.get("plddt"),
         "pae": _decode_pae(arrays),
+        "expected_structure": likeliest_states(arrays.get("secondary_structure", np.empty((0, 3)))),
         "predicted": _optional_structure(folder / "predicted.cif") if wanted else None,
         "relaxed": relaxed,
     }

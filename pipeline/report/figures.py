@@ -18,29 +18,31 @@ def chain_frame(length: int, top: float, bottom: float, low: float, high: float)
     return Frame(Scale(0.5, length + 0.5, LEFT, WIDTH - RIGHT), Scale(low, high, bottom, top))
 
 
-def plddt_figure(plddt: np.ndarray, numbers: Sequence[str], structure: str = "") -> Markup:
-    """Draw pLDDT along the chain over the four bands, and the secondary structure above it.
+def plddt_figure(plddt: np.ndarray, numbers: Sequence[str], structure: str = "", expected: str = "") -> Markup:
+    """Draw pLDDT along the chain over the four bands, and above it the model's and the expected secondary structure.
 
     Args:
         plddt: Shape (residues,), 0-100.
         numbers: The user's number of each residue.
         structure: `H`, `E` or `-` for each residue; empty to leave it out.
+        expected: The same, as the network expects it.
     """
-    frame = chain_frame(len(plddt), 34, 224, 0, 100)
+    frame = chain_frame(len(plddt), 54, 244, 0, 100)
     left, _, right, _ = frame.box
     parts: list[Markup] = []
     for index, band in enumerate(BANDS):
         top, bottom = frame.y(band.high), frame.y(band.low)
         parts.append(element("rect", class_=f"zone z{index}", x=left, y=top, width=right - left, height=bottom - top))
         parts.append(text(right + 8, (top + bottom) / 2 + 4, band.name, "note"))
-    parts += _structure_strip(frame, structure)
+    parts += _structure_strip(frame, structure, "model", 14)
+    parts += _structure_strip(frame, expected, "expected", 34)
     parts += frame.y_axis("pLDDT", [0, 50, 70, 90, 100], grid=False)
     parts += frame.x_axis("residue", residue_ticks(numbers, right - left))
     parts.append(element("path", class_="line", d=_steps(frame, plddt)))
     label = (
         f"pLDDT along the chain: mean {np.nanmean(plddt):.1f}, from {np.nanmin(plddt):.1f} to {np.nanmax(plddt):.1f}."
     )
-    return figure("plddt", label, WIDTH, 264, parts, css="chain")
+    return figure("plddt", label, WIDTH, 284, parts, css="chain")
 
 
 def depth_figure(depth: np.ndarray, numbers: Sequence[str], few: int, effective: np.ndarray | None = None) -> Markup:
@@ -227,13 +229,13 @@ def _whole_ticks(scale: Scale) -> list[float]:
     return [tick for tick in scale.ticks(4) if tick == int(tick)]
 
 
-def _structure_strip(frame: Frame, structure: str) -> list[Markup]:
+def _structure_strip(frame: Frame, structure: str, name: str, above: float) -> list[Markup]:
     """Draw helices as rounded bars and strands as arrows, above the plot."""
     if not structure:
         return []
     left, top, right, _ = frame.box
-    y = top - 14
-    parts = [element("line", class_="coil", x1=left, x2=right, y1=y, y2=y)]
+    y = top - above
+    parts = [element("line", class_="coil", x1=left, x2=right, y1=y, y2=y), text(right + 8, y + 4, name, "note")]
     codes = np.array([{"-": 0, "H": 1, "E": 2}[letter] for letter in structure])
     for start, end, code in band_runs(codes):
         x, stop = frame.x(start + 0.5), frame.x(end + 0.5)

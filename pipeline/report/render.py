@@ -178,7 +178,7 @@ def _files(folder: Path, output: Path) -> list[tuple[str, str]]:
         "predicted.cif": "structure as predicted (mmCIF)",
         "confidence.json": "scores and settings",
         "ranking.json": "scores of all models",
-        "confidence.npz": "pLDDT and PAE as arrays",
+        "confidence.npz": "pLDDT, PAE and expected secondary structure as arrays",
         "msa.a3m": "alignment",
         "templates.json": "template hits",
         "relax.json": "relaxation: energies, violations, displacement",

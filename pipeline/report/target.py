@@ -185,7 +185,7 @@ def _along_the_chain(evidence: Evidence, settings: Shown) -> dict[str, Markup]:
     drawn = {}
     if evidence.plddt is not None and len(evidence.plddt):
         drawn["plddt"] = figures.plddt_figure(
-            evidence.plddt, evidence.numbers(len(evidence.plddt)), _structure(evidence)
+            evidence.plddt, evidence.numbers(len(evidence.plddt)), _structure(evidence), evidence.expected_structure
         )
     if depth := evidence.search.get("depth"):
         effective = np.array(evidence.search.get("depth_neff_80") or (), float)

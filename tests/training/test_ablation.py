@@ -16,8 +16,9 @@ CHANGES = {
     "no convolutions": {"evoformer.sequence"},
     "no couplings": {"input.couplings", "evoformer.couplings"},
     "no head for hydrogen bonds": {"heads.hydrogen_bonds"},
+    "no head for secondary structure": {"heads.secondary_structure"},
     "triangle attention too": {"evoformer.block.triangle_attention"},
-    "triangles at half resolution": {"evoformer.block.pair_stride"},
+    "triangles at full resolution": {"evoformer.block.pair_stride"},
     "violations and physics from a third on": set(),
     "taught by trained networks too": set(),
 }

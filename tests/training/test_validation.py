@@ -10,6 +10,7 @@ import pytest
 from pipeline.errors import RecordError
 from pipeline.protein import read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
+from pipeline.quality.secondary import secondary_structure, three_states
 from training import validation
 
 GOLDEN = Path(__file__).parents[1] / "pipeline" / "golden"
@@ -30,6 +31,16 @@ def test_an_experiment_judged_by_itself_is_right(native):
     assert found.counts["CA clashes"][0] == 0
     np.testing.assert_allclose(found.plddt, 0.9)
     np.testing.assert_allclose(found.ca_lddt, 1)
+
+
+def test_what_is_expected_is_counted_beside_what_is_built(native):
+    built = three_states(secondary_structure(native))
+    wrong = {"H": "E", "E": "-", "-": "H"}
+    expected = "".join(wrong[letter] for letter in built[:7]) + built[7:]
+    counts = validation.judge(native, native, expected).counts
+    assert counts["Q3"] == (58, 58)
+    assert counts["Q3 expected"] == (51, 58)
+    assert "Q3 expected" not in validation.judge(native, native).counts
 
 
 def test_bonds_and_angles_are_counted_as_they_are_measured(native):
@@ -65,7 +76,7 @@ def test_the_table_has_a_row_for_each_method_and_bin(run, capsys):
     assert validation.main([*folders, "--figure", str(figure)]) == 0
     assert figure.read_text(encoding="utf-8").count("<polyline") == 3  # the frame, what would be right, what is
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    found = {tuple(line[:-13]): (line[-12], line[-11]) for line in lines if "predicted" in line}
+    found = {tuple(line[:-14]): (line[-13], line[-12]) for line in lines if "predicted" in line}
     assert found == {  # folds that are right, CA-lDDT
         ("above", "50", "%", "predicted"): ("1", "1.000"),
         ("no", "template", "predicted"): ("0", "0.000"),  # it has none, so all of it is wrong

@@ -132,6 +132,8 @@ def test_files_hold_the_prediction(tmp_path, predictor, weights):
     assert record["mean_plddt"] == pytest.approx(arrays["plddt"].mean(), abs=0.01)
     np.testing.assert_allclose(structure.b_factor, arrays["plddt"], atol=0.01)
     assert arrays["pae"].shape == (LENGTH, LENGTH)
+    assert arrays["secondary_structure"].shape == (LENGTH, 3)
+    np.testing.assert_allclose(arrays["secondary_structure"].sum(axis=1), 1, atol=1e-5)
     assert record["couplings_used"] is False
     assert record["made_from"]["weights_sha256"] == "0" * 64
     assert record["settings"] == {**dataclasses.asdict(predictor.settings), "models": [1, 2, 3, 4, 5]}

@@ -51,7 +51,7 @@ def test_sizes_are_those_of_a_journal(written):
     assert 'width="180.00mm"' in (written / "plddt.svg").read_text(encoding="utf-8")
     width, height = size(written / "plddt.png")
     assert width == pytest.approx(180 / 25.4 * 72, abs=1)
-    assert height / width == pytest.approx(264 / 960, rel=0.01)
+    assert height / width == pytest.approx(284 / 960, rel=0.01)
 
 
 def test_letters_are_drawn(tmp_path):

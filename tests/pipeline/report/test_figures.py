@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.numbering import author_numbers
 from pipeline.protein import Protein
-from pipeline.quality.secondary import secondary_structure, three_states
+from pipeline.quality.secondary import likeliest_states, secondary_structure, three_states
 from pipeline.report import chain, figures, maps, png, ramachandran, ribbon, style
 from pipeline.report.bands import BANDS, band_of
 from pipeline.report.svg import Scale, element, figure, number, residue_ticks, text, tick_label
@@ -82,6 +82,9 @@ def counted(n):
 DRAWN = {
     "plddt": lambda n: figures.plddt_figure(
         RNG.uniform(0, 100, n), counted(n), "HE-"[: min(n, 3)] + "-" * max(n - 3, 0)
+    ),
+    "plddt and what is expected": lambda n: figures.plddt_figure(
+        RNG.uniform(0, 100, n), counted(n), "-" * n, "EH-"[: min(n, 3)] + "-" * max(n - 3, 0)
     ),
     "plddt with a gap": lambda n: figures.plddt_figure(
         np.append(RNG.uniform(0, 100, n), [np.nan, 40.0]), counted(n + 2)
@@ -232,6 +235,19 @@ def test_gradients_start_and_end_with_their_anchors():
 def test_helices_and_strands_are_found():
     assert letters(*backbone(HELIX, 17)) == "-" + "H" * 15 + "-"
     assert letters(*backbone(EXTENDED, 13)) == "-" * 13
+
+
+def test_the_expected_secondary_structure_is_drawn_below_that_of_the_model():
+    plain, both = (figures.plddt_figure(np.full(7, 60.0), counted(7), "HHH-EE-", more) for more in ("", "-EEE-HH"))
+    assert [plain.count(f'class="{kind}"') for kind in ("helix", "strand")] == [1, 1]
+    assert [both.count(f'class="{kind}"') for kind in ("helix", "strand")] == [2, 2]
+    assert "expected" in both
+    assert "expected" not in plain
+
+
+def test_the_likeliest_states_are_letters():
+    assert likeliest_states(np.array([[0.5, 0.2, 0.3], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4]])) == "HE-"
+    assert likeliest_states(np.empty((0, 3))) == ""
 
 
 def test_secondary_structure_does_not_turn_with_the_model():
