@@ -45,10 +45,15 @@ def couplings(msa: NDArray) -> NDArray:
 
 
 def row_weights(letters: NDArray) -> NDArray:
-    """Return one over the number of rows that agree in four of five columns, itself among them, shape (rows,)."""
-    coded = np.eye(_LETTERS + 2, dtype=np.float32)[letters].reshape(len(letters), -1)
-    alike = coded @ coded.T >= _SAME * letters.shape[1]
-    return 1.0 / alike.sum(axis=1)
+    """Return one over the number of rows that are alike, itself among them, shape (rows,).
+
+    Alike are two that agree in four of five of the columns in which either has a letter, as `foldline search` counts.
+    """
+    coded = np.eye(_LETTERS + 2, _LETTERS + 1, dtype=np.float32)[letters].reshape(len(letters), -1)
+    there = coded.reshape(*letters.shape, -1).sum(axis=-1)
+    length = there.sum(axis=1)
+    either = length[:, None] + length - there @ there.T
+    return 1.0 / (coded @ coded.T >= _SAME * either).sum(axis=1)
 
 
 def strengths(letters: NDArray, weights: NDArray) -> NDArray:

@@ -5,6 +5,7 @@ import pytest
 
 from models import coevolution
 from models.residue_constants import GAP
+from pipeline.search.msa_report import row_weights
 
 ROWS, N, SEED = 997, 13, 3
 
@@ -53,6 +54,16 @@ def test_rows_that_are_alike_share_their_weight():
     letters[1] = letters[0]
     letters[1, :8] = GAP  # a fifth of the columns may differ
     np.testing.assert_allclose(coevolution.row_weights(letters), [0.5, 0.5, 1])
+
+
+def test_rows_count_as_the_report_of_the_search_counts_them():
+    rng = np.random.default_rng(SEED)
+    letters = rng.integers(0, 3, (211, 17)).astype(np.int8)
+    for row in letters[1:]:
+        row[: rng.integers(0, 17)] = GAP
+    (expected,), _ = row_weights(letters, [0.8])
+    assert 30 < expected.sum() < 190
+    np.testing.assert_allclose(coevolution.row_weights(letters), expected)
 
 
 def test_columns_that_are_missing_together_are_not_coupled(alignment):
