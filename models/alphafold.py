@@ -247,14 +247,16 @@ def _chain(batch: Batch, outputs: Outputs, config: GuidanceConfig) -> guidance.C
     logits = outputs["predicted_lddt"]["logits"]
     bins = logits.shape[-1]
     aatype, residue_index, seq_mask = (batch[name][0] for name in ("aatype", "residue_index", "seq_mask"))
-    torsions = bonds = None
+    torsions = bonds = strand = None
     if "torsions" in outputs:
         torsions = heads.torsion_log_densities(outputs["torsions"]["logits"])
     if "hydrogen_bonds" in outputs:
         gives = hydrogen_bonds.giving(aatype, residue_index, seq_mask)
         bonds = hydrogen_bonds.expected(outputs["hydrogen_bonds"]["logits"], gives, seq_mask, config.partners)
+    if "secondary_structure" in outputs:
+        strand = jax.nn.softmax(outputs["secondary_structure"]["logits"])[:, heads.STRAND]
     plddt = jax.nn.softmax(logits) @ ((jnp.arange(bins) + 0.5) / bins)
-    return guidance.Chain(aatype, residue_index, seq_mask, plddt, torsions, bonds)
+    return guidance.Chain(aatype, residue_index, seq_mask, plddt, torsions, bonds, strand)
 
 
 def forward(

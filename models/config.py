@@ -228,6 +228,8 @@ class GuidanceConfig:
         ramachandran: Weight of the log density of phi and psi.
         torsions: Weight of the log densities of phi and psi that the network expects.
         hydrogen_bonds: Weight of hydrogen bonds of the backbone, per kcal/mol.
+        strand_bonds: Further weight of those between residues that the network expects in strands, the less sure it is
+            of their places the more.
         expected_bonds: Weight of the length that expected hydrogen bonds have too much, times their probability.
         bond_sigma: Angstrom of further length that count as one standard deviation.
         partners: Likeliest partners of each N-H and each C=O that count.
@@ -249,6 +251,7 @@ class GuidanceConfig:
     ramachandran: float = 1.0
     torsions: float = 2.0
     hydrogen_bonds: float = 0.5
+    strand_bonds: float = 40.0
     expected_bonds: float = 1.0
     bond_sigma: float = 0.3
     partners: int = 3

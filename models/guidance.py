@@ -57,6 +57,7 @@ class Chain(NamedTuple):
         torsions: Logarithms of what it expects of phi and of psi, in equal cells from -pi on; None where it has no
             expectations.
         bonds: Hydrogen bonds that it expects; None as above.
+        strand: How sure it is that each residue is in a strand, 0 to 1; None as above.
     """
 
     aatype: Aatype
@@ -65,6 +66,7 @@ class Chain(NamedTuple):
     plddt: Float[Array, " n"]
     torsions: Float[Array, "n 2 cells"] | None = None
     bonds: hydrogen_bonds.Expected | None = None
+    strand: Float[Array, " n"] | None = None
 
 
 class Move(NamedTuple):
@@ -167,15 +169,23 @@ def energy(fold: Fold, near: Contacts, chain: Chain, densities: Densities, confi
     if chain.torsions is not None:
         expected = jnp.sum(torsion_density.expected(positions, mask, chain.residue_index, chain.torsions).value)
     sites = hydrogen_bonds.sites(positions[:, :4], chain.aatype, chain.residue_index, chain.seq_mask)
+    bonds = hydrogen_bonds.energies_of(sites, near.residues)
+    wanted = config.hydrogen_bonds + config.strand_bonds * _both_in_strands(chain, near)
     return (
         strain
         + config.clash * jnp.sum(_bounded(overlaps(positions, near, config.overlap_sigma)))
         + config.clash * jnp.sum(_bounded(crowded(positions[:, _CA], chain, config)))
         - config.ramachandran * jnp.sum(torsions.value)
         - config.torsions * expected
-        + config.hydrogen_bonds * jnp.sum(hydrogen_bonds.energies_of(sites, near.residues))
+        + jnp.sum(wanted * bonds)
         + config.expected_bonds * _missed(sites, chain, config)
     )
+
+
+def _both_in_strands(chain: Chain, near: Contacts) -> Float[Array, "n r"]:
+    """Return how sure it is that each residue and those near it are in strands but not where, 0 to 1."""
+    strand = jnp.zeros(len(chain.aatype)) if chain.strand is None else chain.strand * jnp.square(1 - chain.plddt)
+    return strand[:, None] * strand[near.residues]
 
 
 def _missed(sites: hydrogen_bonds.Sites, chain: Chain, config: GuidanceConfig) -> Float[Array, ""]:

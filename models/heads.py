@@ -20,6 +20,7 @@ from models.shapes import Msa, Pair, Single
 MASKED_MSA_CLASSES = 23  # 20 amino acids, X, gap, mask
 RESOLVED_CLASSES = len(rc.ATOM37)
 SECONDARY_STRUCTURES = 3  # helix, strand, neither
+STRAND = 1
 _SURPRISE = 0.05  # share of torsions that are not as expected
 
 

@@ -127,14 +127,14 @@ class ExampleSource:
             rng: Source of all choices.
             crop: Residues.
             templates: Positions in its list of hits.
-            msa: Its alignment; drawn where there is none.
+            msa: Its alignment, whose couplings are found as in use; drawn, with its couplings, where there is none.
         """
         length = int(self.database.lengths[index])
         start = int(rng.integers(0, max(length - crop, 0) + 1))
         window = slice(start, min(start + crop, length))
         letters = self.database.letters(index)
         positions, mask = self.database.atom37(index)
-        coupled = rng.random() < self.settings.coupled_fraction
+        coupled = msa is None and rng.random() < self.settings.coupled_fraction
         rows, deletions = alignments.without_duplicates(*(msa or self._draw_msa(index, rng, deep=coupled)))
         raw: Arrays = {
             "aatype": LETTER_TO_AATYPE[letters[window]].astype(np.int32),
@@ -143,8 +143,10 @@ class ExampleSource:
             "deletion_matrix": deletions[:, window],
             **self._template_arrays(index, rng, templates, window),
         }
-        if self.config.input.couplings and coupled:
-            raw["couplings"] = self._draw_couplings(positions[window], mask[window], rng)
+        if self.config.input.couplings and msa is None:
+            n = window.stop - window.start
+            drawn = self._draw_couplings(positions[window], mask[window], rng) if coupled else np.zeros((n, n))
+            raw["couplings"] = drawn.astype(np.float32)
         bonded = bonded_residues(LETTER_TO_AATYPE[letters], np.arange(length), positions, mask)
         labels = Labels(positions[window], mask[window], within(bonded, window), self.database.states(index)[window])
         return self._finish(raw, labels, rng, crop)
@@ -228,8 +230,6 @@ class ExampleSource:
 
     def _finish(self, raw: Arrays, labels: Labels, rng: np.random.Generator, crop: int) -> Arrays:
         n = len(labels.positions)
-        if self.config.input.couplings:
-            raw.setdefault("couplings", np.zeros((n, n), np.float32))
         batch = inputs.make_inputs(raw, self.config.input, rng, iterations=1)
         batch = inputs.pad_inputs(batch, self.config, inputs.full_sizes(self.config.input, crop))
         example = {name: value[0] for name, value in batch.items()}

@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--recycles", type=int, help="default: the model's own")
     parser.add_argument("--chains", type=int, default=96, help="how many validation chains to use")
+    parser.add_argument(
+        "--msas", type=Path, help="folder of ID.a3m of chains of the set: what their couplings are worth"
+    )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO)
     about = params.read_metadata(arguments.weights).get("training", {})
@@ -49,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, way in (ways | {"best template copied": scores.copied}).items():
         for row in scores.table(source, held.validation[: arguments.chains], way):
             out("\t".join((name, *row)) + "\n")
+        if arguments.msas and way is not scores.copied:
+            for row in scores.table_of_alignments(source, arguments.msas, way):
+                out("\t".join((name, *row)) + "\n")
     return 0
 
 

@@ -5,7 +5,8 @@ No held-back chain has a hit among the training chains; the templates shown are 
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import haiku as hk
@@ -15,6 +16,7 @@ import numpy as np
 
 from models import alphafold, confidence
 from models import residue_constants as rc
+from pipeline.a3m import encode, read_a3m
 from pipeline.compare import lddt
 from pipeline.predict.torsions import usual_torsions
 from training import dataset
@@ -35,10 +37,11 @@ class Condition:
     strength: float = 0.0
 
 
+_STRENGTH = 3.0  # of couplings, that of some 900 effective rows
 CONDITIONS = {
     "template 30-90 %": Condition((0.3, 0.9)),
     "no template": Condition(),
-    "no template, couplings": Condition(strength=3.0),
+    "no template, couplings": Condition(strength=_STRENGTH),
 }
 _NOWHERE = 1e4  # angstrom
 LARGEST = 208  # residues; held-back chains have at most 200
@@ -117,14 +120,51 @@ def evaluate(
         rng = np.random.default_rng(0)
         msa = None if strength else source.database.hit_msa(index, related)
         example = source.example(index, rng, LARGEST, templates, msa)
-        positions, plddt = predict(example)
-        n = int(source.database.lengths[index])
-        truth = example["all_atom_positions"][:n, _CA]
         best = float(hits.identity[templates[0]]) if templates else 0.0
-        value = lddt(positions[:n], truth).score
-        scores.append(Score(str(source.database.ids[index]), n, best, value, plddt[:n].mean() / 100))
+        scores.append(_score(source, index, example, predict, best))
         log.debug("%s", scores[-1])
     return scores
+
+
+def _score(source: dataset.ExampleSource, index: int, example: dataset.Arrays, predict: Way, identity: float) -> Score:
+    positions, plddt = predict(example)
+    n = int(source.database.lengths[index])
+    value = lddt(positions[:n], example["all_atom_positions"][:n, _CA]).score
+    return Score(str(source.database.ids[index]), n, identity, value, plddt[:n].mean() / 100)
+
+
+def _means(found: Sequence[Score]) -> tuple[str, str, str]:
+    """Return the number of chains, their mean CA-lDDT and their mean pLDDT, as text."""
+    return str(len(found)), f"{np.mean([s.lddt for s in found]):.3f}", f"{np.mean([s.plddt for s in found]):.3f}"
+
+
+def table_of_alignments(
+    source: dataset.ExampleSource, folder: Path, predict: Way
+) -> Iterator[tuple[str, str, str, str]]:
+    """Give rows as of `table` for chains with alignments of their own, without templates: what couplings are worth.
+
+    Args:
+        source: Of the chains.
+        folder: `ID.a3m` for each chain; most are chains that are trained on, so only differences tell something.
+        predict: From an example to its structure.
+    """
+    found: dict[str, list[Score]] = {}
+    ids = {str(name): index for index, name in enumerate(source.database.ids)}
+    deep = dataclasses.replace(source.settings, coupled_fraction=1.0, strengths=(_STRENGTH, _STRENGTH))
+    drawing = dataclasses.replace(source, settings=deep)
+    for path in sorted(folder.glob("*.a3m")):
+        index = ids[path.stem]
+        length = int(source.database.lengths[index])
+        if length > LARGEST:
+            continue
+        example = source.example(index, np.random.default_rng(0), LARGEST, [], encode(read_a3m(path)))
+        left_out = example | {"couplings": np.zeros_like(example["couplings"])}
+        drawn = drawing.example(index, np.random.default_rng(0), LARGEST, [])
+        shown = {"as found": example, "couplings left out": left_out, "drawn": drawn}
+        for name, given in shown.items():
+            found.setdefault(f"alignment, {name}", []).append(_score(source, index, given, predict, 0.0))
+    for name, judged in found.items():
+        yield name, *_means(judged)
 
 
 def table(
@@ -134,6 +174,4 @@ def table(
 ) -> Iterator[tuple[str, str, str, str]]:
     """Give condition, number of chains, mean CA-lDDT and mean pLDDT, as text."""
     for name, condition in CONDITIONS.items():
-        found = evaluate(source, chains, condition, predict)
-        means = (np.mean([s.lddt for s in found]), np.mean([s.plddt for s in found]))
-        yield name, str(len(found)), f"{means[0]:.3f}", f"{means[1]:.3f}"
+        yield name, *_means(evaluate(source, chains, condition, predict))

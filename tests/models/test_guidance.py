@@ -200,6 +200,17 @@ def test_hydrogen_bonds_are_made(golden, densities):
     assert made[0] < made[1] <= 1.1 * bonds(native, residues).sum()
 
 
+def test_strands_that_are_expected_bind_each_other(golden, densities):
+    residues, _, start = shaken(golden, shift=1.5, turn=0.4)
+    unsure = residues._replace(plddt=jnp.full(58, 0.3))
+    strand = jnp.zeros(58).at[17:24].set(0.9).at[28:35].set(0.9)  # the hairpin of BPTI
+    between = np.zeros((58, 58), bool)
+    between[17:24, 28:35] = between[28:35, 17:24] = True
+    ends = [guidance.guide(start, x, densities, GuidanceConfig()) for x in (unsure, unsure._replace(strand=strand))]
+    without, within = ((bonds(end, residues) & between).sum() for end in ends)
+    assert within > without + 2
+
+
 def test_expected_hydrogen_bonds_are_approached(golden, densities):
     residues, native, start = shaken(golden, shift=1.0, turn=0.2)
     right = hydrogen_bonds.strongest(sites(native, residues))

@@ -36,6 +36,30 @@ def test_a_copied_template_is_right_where_it_is():
     assert np.linalg.norm(outside[:, None] - outside[None], axis=-1)[~np.eye(len(outside), dtype=bool)].min() > 1e3
 
 
+def test_alignments_are_shown_as_found_and_without_their_couplings(source, tmp_path):
+    """Chain 1 has an alignment with two coupled columns; the way tells what it is shown."""
+    rng = np.random.default_rng(3)
+    query = source.database.letters(1).tobytes().decode()
+    rows = rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), (211, len(query)))
+    rows[:, 30] = rows[:, 5]
+    text = "".join(f">{number}\n{''.join(row)}\n" for number, row in enumerate(rows))
+    (tmp_path / "1ABC_A.a3m").write_text(f">query\n{query}\n{text}", encoding="utf-8")
+    seen = []
+
+    def way(shown: dataset.Arrays) -> scores.Answer:
+        seen.append(shown["couplings"])
+        return shown["all_atom_positions"][:, CA], np.full(len(shown["aatype"]), 70.0)
+
+    names = ["as found", "couplings left out", "drawn"]
+    expected = [(f"alignment, {name}", "1", "1.000", "0.700") for name in names]
+    assert list(scores.table_of_alignments(source, tmp_path, way)) == expected
+    found, left_out, drawn = seen
+    assert found[5, 30] == found.max() > 8
+    assert not left_out.any()
+    assert drawn.any()
+    assert drawn[5, 30] < found[5, 30]
+
+
 @pytest.mark.parametrize(("window", "chains"), [((0.3, 0.9), 1), (None, 2)])
 def test_perfect_answers_score_one(window, chains):
     class Database:
