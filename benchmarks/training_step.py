@@ -22,7 +22,7 @@ from models import alphafold, objective, params
 from models.config import PRESETS, ModelConfig
 
 HEAD = ("crop", "forward ms", "forward CPU ms", "and gradient ms", "and gradient CPU ms", "compile s", "peak memory MB")
-LABELS = ("all_atom_positions", "all_atom_mask", "bonded", "true_msa", "bert_mask")
+LABELS = ("all_atom_positions", "all_atom_mask", "bonded", "secondary_structure", "true_msa", "bert_mask")
 SEED = 0
 CA_STEP = 3.8  # angstrom between CA atoms
 
@@ -107,6 +107,7 @@ def random_example(config: ModelConfig, crop: int) -> dict[str, np.ndarray]:
         example["template_pseudo_beta"] = example["template_pseudo_beta"] + atoms[:, 1]
     rows = example["msa_mask"].shape
     labels = {"all_atom_positions": atoms, "all_atom_mask": np.ones((crop, 37), np.float32), "bonded": np.arange(crop)}
+    labels["secondary_structure"] = rng.integers(0, 3, crop)
     labels |= {"true_msa": rng.integers(0, 22, rows), "bert_mask": np.ones(rows, np.float32)}
     return example | labels
 

@@ -167,7 +167,7 @@ def mini(network_tests):
 
 def measure(outputs):
     """Return a number that depends on all outputs, and the outputs."""
-    heads = ("distogram", "predicted_lddt", "torsions", "hydrogen_bonds")
+    heads = ("distogram", "predicted_lddt", "torsions", "secondary_structure", "hydrogen_bonds")
     parts = [outputs["structure_module"]["act"], *(outputs[name]["logits"] for name in heads if name in outputs)]
     return sum(jnp.mean(jnp.square(part)) for part in parts), outputs
 
