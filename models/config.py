@@ -329,7 +329,6 @@ _MINI_BLOCK = BlockConfig(
     triangle_channels=32,
     triangle_attention=False,
     pair_transition_factor=2,
-    pair_stride=2,
     msa_dropout=0.0,
     pair_dropout=0.0,
 )

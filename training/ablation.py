@@ -86,7 +86,7 @@ VARIANTS = {
     "no head for hydrogen bonds": Variant(_heads(hydrogen_bonds=False)),
     "no head for secondary structure": Variant(_heads(secondary_structure=False)),
     "triangle attention too": Variant(_block(triangle_attention=True)),
-    "triangles at full resolution": Variant(_block(pair_stride=1)),
+    "triangles at half resolution": Variant(_block(pair_stride=2)),
     "violations and physics from a third on": Variant(settings={"violation_from": 0.33, "physics_from": 0.33}),
     "taught by trained networks too": Variant(taught=True),
 }

@@ -15,6 +15,8 @@ _SPREAD, _SHARED, _PART, _LASTING, _FADE = 1.5, 0.35, 0.8, 0.25, (12.0, 150.0)
 _NOISE, _NOISE_SHARED, _TAIL, _UNEVEN, _OFFSET, _LIFT = 0.7, 0.4, 0.9, 0.3, 0.15, (0.0, 1.0)
 _LIFT_FADE = 4.0  # residues
 _PARTLY_COVERED = 0.3  # share of alignments in which most rows lack one end of the chain
+_CLEAN_TAIL = 0.75  # shape of Weibull's distribution
+_CLEAN_NOISE = 5.0  # degrees of freedom: one pair in a thousand of those far apart has 6
 _PATCH = 80.0  # residues to a patch of false couplings, on average
 
 
@@ -70,6 +72,19 @@ def draw_couplings(beta: np.ndarray, strength: float, rng: np.random.Generator) 
     found = (signal + noise + np.add.outer(offset, offset) + lift).astype(np.float32)
     np.fill_diagonal(found, 0)
     return found
+
+
+def draw_clean_couplings(beta: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw couplings better than real ones: as `draw_couplings`, but every contact has one, and every pair noise of its own.
+
+    Contacts have strengths of Weibull's distribution, all pairs the noise of Student's.
+    """
+    distance = np.linalg.norm(beta[:, None] - beta[None], axis=-1)
+    contact = 1 / (1 + np.exp(np.minimum(distance - _CONTACT, 50) / _CONTACT_WIDTH))
+    drawn = strength * rng.weibull(_CLEAN_TAIL, distance.shape) * contact
+    drawn += rng.standard_t(_CLEAN_NOISE, distance.shape)
+    upper = np.triu(drawn, 1).astype(np.float32)
+    return upper + upper.T
 
 
 def _blurred(x: np.ndarray, times: int = 1) -> np.ndarray:

@@ -54,6 +54,7 @@ class SamplingSettings:
         allatom_fraction: How often the chain is one of the all-atom set, shown its own noisy backbone as template.
         coupled_fraction: How often the alignment is a deep one, whose columns are coupled.
         coupled_rows: The fewest rows of such an alignment.
+        clean_fraction: How many of these have couplings that are better than real ones.
         strengths: The least and the greatest scale of couplings in contact, standard deviations of their noise.
     """
 
@@ -67,6 +68,7 @@ class SamplingSettings:
     allatom_fraction: float = 0.2
     coupled_fraction: float = 0.5
     coupled_rows: int = 64
+    clean_fraction: float = 0.5
     strengths: tuple[float, float] = (0.5, 8.0)
 
 
@@ -226,7 +228,9 @@ class ExampleSource:
         glycine = mask[:, _CB] == 0
         strength = np.exp(rng.uniform(*np.log(self.settings.strengths)))
         beta = np.where(glycine[:, None], positions[:, _CA], positions[:, _CB])
-        return alignments.draw_couplings(beta, strength, rng)
+        clean = rng.random() < self.settings.clean_fraction
+        draw = alignments.draw_clean_couplings if clean else alignments.draw_couplings
+        return draw(beta, strength, rng)
 
     def _finish(self, raw: Arrays, labels: Labels, rng: np.random.Generator, crop: int) -> Arrays:
         n = len(labels.positions)

@@ -30,17 +30,21 @@ class Condition:
 
     Args:
         window: Lowest and highest identity of a template; None for no template.
-        strength: Scale of couplings (`alignments.draw_couplings`), with rows from the profile; 0 for rows of hits.
+        strength: Scale of drawn couplings, with rows from the profile; 0 for rows of hits.
+        clean: Whether these are better than real ones (`training/alignments.py`).
     """
 
     window: tuple[float, float] | None = None
     strength: float = 0.0
+    clean: bool = False
 
 
 _STRENGTH = 3.0  # of couplings, that of some 900 effective rows
+_CLEAN_STRENGTH = 2.0
 CONDITIONS = {
     "template 30-90 %": Condition((0.3, 0.9)),
     "no template": Condition(),
+    "no template, clean couplings": Condition(strength=_CLEAN_STRENGTH, clean=True),
     "no template, couplings": Condition(strength=_STRENGTH),
 }
 _NOWHERE = 1e4  # angstrom
@@ -107,6 +111,7 @@ def evaluate(
     window, strength = condition.window, condition.strength
     quiet: dict[str, Any] = {"wrong_template_fraction": 0.0, "partial_template_fraction": 0.0}
     quiet |= {"coupled_fraction": float(strength > 0), "strengths": (strength or 1.0,) * 2}
+    quiet |= {"clean_fraction": float(condition.clean)}
     source = dataclasses.replace(source, settings=dataclasses.replace(source.settings, **quiet))
     scores = []
     for index in chains:
@@ -150,7 +155,7 @@ def table_of_alignments(
     """
     found: dict[str, list[Score]] = {}
     ids = {str(name): index for index, name in enumerate(source.database.ids)}
-    deep = dataclasses.replace(source.settings, coupled_fraction=1.0, strengths=(_STRENGTH, _STRENGTH))
+    deep = dataclasses.replace(source.settings, coupled_fraction=1.0, clean_fraction=0.0, strengths=(_STRENGTH,) * 2)
     drawing = dataclasses.replace(source, settings=deep)
     for path in sorted(folder.glob("*.a3m")):
         index = ids[path.stem]

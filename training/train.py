@@ -71,6 +71,7 @@ class Settings:
     development_chains: int = setting(32, "more chains held back, for choices and for the curve along the training")
     score_every: int = setting(1000, "steps between measurements on the development chains; 0 for none")
     distillation: float = setting(1.0, "weight of what teachers expect of distances; the truth has 1")
+    only: tuple[str, ...] = setting((), "parts of the network that are taught alone, by names of modules; none for all")
     seed: int = setting(0, "seed of initialisation and of the data order")
     checkpoint_every: int = setting(100, "steps between checkpoints")
 
@@ -148,7 +149,13 @@ def make_step(config: ModelConfig, settings: Settings, teachers: distillation.Te
 
     densities = usual_torsions()
 
+    def teachable(module: str) -> bool:
+        return not settings.only or any(name in module.split("/") for name in settings.only)
+
     def loss(weights: hk.Params, example: dict[str, jax.Array], turn: Turn, taught: Sequence[hk.Params]) -> Any:
+        weights = hk.data_structures.map(
+            lambda module, _, x: x if teachable(module) else jax.lax.stop_gradient(x), weights
+        )
         outputs = network.apply(weights, None, example, turn.recycles)
         physics: dict[str, Any] = {name: weight * turn.physics for name, weight in PHYSICS_WEIGHTS.items()}
         wanted = dataclasses.replace(LOSS_WEIGHTS, violation=VIOLATION_WEIGHT * turn.violation, **physics)

@@ -18,7 +18,7 @@ CHANGES = {
     "no head for hydrogen bonds": {"heads.hydrogen_bonds"},
     "no head for secondary structure": {"heads.secondary_structure"},
     "triangle attention too": {"evoformer.block.triangle_attention"},
-    "triangles at full resolution": {"evoformer.block.pair_stride"},
+    "triangles at half resolution": {"evoformer.block.pair_stride"},
     "violations and physics from a third on": set(),
     "taught by trained networks too": set(),
 }
