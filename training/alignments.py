@@ -75,9 +75,10 @@ def draw_couplings(beta: np.ndarray, strength: float, rng: np.random.Generator) 
 
 
 def draw_clean_couplings(beta: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw couplings better than real ones: as `draw_couplings`, but every contact has one, and every pair noise of its own.
+    """Draw couplings better than real ones: every contact has one, and every pair noise of its own.
 
-    Contacts have strengths of Weibull's distribution, all pairs the noise of Student's.
+    Arguments and shape are those of `draw_couplings`. Contacts have strengths of Weibull's distribution, all pairs the
+    noise of Student's.
     """
     distance = np.linalg.norm(beta[:, None] - beta[None], axis=-1)
     contact = 1 / (1 + np.exp(np.minimum(distance - _CONTACT, 50) / _CONTACT_WIDTH))

@@ -141,6 +141,18 @@ def forward(config: ModelConfig, recycles: int) -> hk.Transformed:
     return hk.transform(run)
 
 
+def is_taught(module: str, settings: Settings) -> bool:
+    """Return whether the parameters of a module, by its scopes, are taught."""
+    return not settings.only or any(name in module.split("/") for name in settings.only)
+
+
+def unknown_parts(settings: Settings) -> list[str]:
+    """Return those of the parts to be taught alone that the network does not have."""
+    modules = {name.split("//")[0] for name in params.shapes(PRESETS[settings.model])}
+    parts = {part for module in modules for part in module.split("/")}
+    return [name for name in settings.only if name not in parts]
+
+
 def make_step(config: ModelConfig, settings: Settings, teachers: distillation.Teachers | None = None) -> Any:
     """Return the compiled step from one state, a batch and what the teachers know to the next state and its metrics."""
     network = forward(config, settings.recycles)
@@ -149,12 +161,9 @@ def make_step(config: ModelConfig, settings: Settings, teachers: distillation.Te
 
     densities = usual_torsions()
 
-    def teachable(module: str) -> bool:
-        return not settings.only or any(name in module.split("/") for name in settings.only)
-
     def loss(weights: hk.Params, example: dict[str, jax.Array], turn: Turn, taught: Sequence[hk.Params]) -> Any:
         weights = hk.data_structures.map(
-            lambda module, _, x: x if teachable(module) else jax.lax.stop_gradient(x), weights
+            lambda module, _, x: x if is_taught(module, settings) else jax.lax.stop_gradient(x), weights
         )
         outputs = network.apply(weights, None, example, turn.recycles)
         physics: dict[str, Any] = {name: weight * turn.physics for name, weight in PHYSICS_WEIGHTS.items()}
@@ -406,6 +415,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = from_args(Settings, arguments)
+    for name in unknown_parts(settings):
+        parser.error(f"{name} is no part of {settings.model}")
     source, held = open_source(arguments, settings)
     watch = watcher(source, held.development, arguments.output) if settings.development_chains else None
     start = starting_weights(arguments.start, source.config) if arguments.start else None

@@ -41,6 +41,19 @@ def test_drawn_couplings_are_in_contact_as_strong_as_asked_and_noise_elsewhere(s
     assert np.quantile(near, 0.95) > 2 * strength  # few are strong
 
 
+def test_clean_couplings_are_strong_in_contact_and_noise_elsewhere():
+    beta = helix(211)
+    found = alignments.draw_clean_couplings(beta, 2.0, np.random.default_rng(SEED))
+    np.testing.assert_array_equal(found, found.T)
+    np.testing.assert_array_equal(np.diag(found), 0)
+    distance = np.linalg.norm(beta[:, None] - beta[None], axis=-1)
+    pairs = np.triu(np.ones_like(distance), 1) > 0
+    near, far = found[pairs & (distance < 7)], found[pairs & (distance > 12)]
+    assert np.mean(near) > 0.3
+    assert np.median(far) == pytest.approx(0, abs=0.05)
+    assert np.mean(far > 2) == pytest.approx(0.05, abs=0.01)  # Student's distribution, five degrees of freedom
+
+
 def test_neighbouring_pairs_share_noise():
     spread = 1e3 * helix(97)  # nothing is in contact
     found = alignments.draw_couplings(spread, 2.0, np.random.default_rng(SEED))

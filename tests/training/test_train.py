@@ -82,6 +82,22 @@ def test_steps_change_the_weights_and_are_noted(runs):
     assert all(np.isfinite(float(value)) for line in lines[1:] for value in line.split("\t"))
 
 
+def test_a_part_can_be_taught_alone(source, tmp_path):
+    settings = dataclasses.replace(SETTINGS, only=("predicted_lddt_head",))
+    begin, end = (train.train(source, settings, tmp_path, train.Sitting(until=step)) for step in (1, 3))
+    before, after = params.flat(begin.params), params.flat(end.params)
+    moved = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert moved
+    assert moved == {name for name in moved if "/predicted_lddt_head" in name}
+
+
+def test_a_part_that_is_not_there_is_refused(capsys, tmp_path):
+    words = ["--data", str(tmp_path), "--exclude", "list", "--output", str(tmp_path / "out"), "--only", "plddt_head"]
+    with pytest.raises(SystemExit):
+        train.main(words)
+    assert "plddt_head is no part of mini" in capsys.readouterr().err
+
+
 def test_the_mean_lags_behind_the_weights(runs, source):
     _, at_once, _, _ = runs
     first = train.initial_state(source.config, SETTINGS, source.draw(np.random.default_rng(SEED), CROP))
