@@ -247,7 +247,7 @@ class GuidanceConfig:
     overlap: float = 0.7
     overlap_sigma: float = 0.2
     ca_distance: float = 3.9
-    clash: float = 2.0
+    clash: float = 8.0
     ramachandran: float = 1.0
     torsions: float = 2.0
     hydrogen_bonds: float = 0.5
