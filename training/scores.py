@@ -18,6 +18,7 @@ from models import alphafold, confidence
 from models import residue_constants as rc
 from pipeline.a3m import encode, read_a3m
 from pipeline.compare import lddt
+from pipeline.errors import RecordError
 from pipeline.predict.torsions import usual_torsions
 from training import dataset
 
@@ -152,12 +153,17 @@ def table_of_alignments(
         source: Of the chains.
         folder: `ID.a3m` for each chain; most are chains that are trained on, so only differences tell something.
         predict: From an example to its structure.
+
+    Raises:
+        RecordError: A file is named after no chain.
     """
     found: dict[str, list[Score]] = {}
     ids = {str(name): index for index, name in enumerate(source.database.ids)}
     deep = dataclasses.replace(source.settings, coupled_fraction=1.0, clean_fraction=0.0, strengths=(_STRENGTH,) * 2)
     drawing = dataclasses.replace(source, settings=deep)
     for path in sorted(folder.glob("*.a3m")):
+        if path.stem not in ids:
+            raise RecordError("no chain of the set has this name", str(path), "name the files ID.a3m")
         index = ids[path.stem]
         length = int(source.database.lengths[index])
         if length > LARGEST:

@@ -5,6 +5,7 @@ import pytest
 
 from models import residue_constants as rc
 from models.config import PRESETS
+from pipeline.errors import RecordError
 from training import chain_sets, dataset, scores
 
 CA = rc.ATOM37_ID["CA"]
@@ -58,6 +59,12 @@ def test_alignments_are_shown_as_found_and_without_their_couplings(source, tmp_p
     assert not left_out.any()
     assert drawn.any()
     assert drawn[5, 30] < found[5, 30]
+
+
+def test_an_alignment_of_no_chain_is_refused(source, tmp_path):
+    (tmp_path / "unknown.a3m").write_text(">query\nACD\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="no chain of the set has this name"):
+        list(scores.table_of_alignments(source, tmp_path, scores.copied))
 
 
 @pytest.mark.parametrize(("window", "chains"), [((0.3, 0.9), 1), (None, 2)])
