@@ -24,6 +24,7 @@ _FAPE_EPSILON = 1e-4  # square angstrom
 _DISTANCE_EPSILON = 1e-10  # square angstrom
 _LDDT_CUTOFF = 15.0  # angstrom
 _PHI_PSI = np.array([1, 2], np.int32)  # of the seven torsions
+_OVER_THE_BOND = np.array([1, 1, 0, 0, 0, 0, 0], np.float32)  # those that reach to the residue before
 
 
 def masked_mean(value: Array, mask: Array, epsilon: float = 1e-6) -> Scalar:
@@ -63,15 +64,19 @@ class Truth(NamedTuple):
     torsions: TorsionAngles
 
 
-def truth_of(aatype: Aatype, positions: Float[Array, "n 37 3"], mask: Float[Array, "n 37"]) -> Truth:
-    """Return the truth of a chain from its atoms."""
+def truth_of(
+    aatype: Aatype, residue_index: ResidueIndex, positions: Float[Array, "n 37 3"], mask: Float[Array, "n 37"]
+) -> Truth:
+    """Return the truth of a chain from its atoms; across a gap in its numbers there are no torsions."""
+    torsions = geometry.torsion_angles(aatype, positions, mask)
+    bonded = jnp.concatenate([jnp.zeros(1), jnp.diff(residue_index) == 1])
     frames, frame_mask = geometry.frames_from_atoms(aatype, positions, mask)
     return Truth(
         frames,
         frame_mask,
         geometry.atom37_to_atom14(aatype, positions),
         geometry.atom37_to_atom14(aatype, mask),
-        geometry.torsion_angles(aatype, positions, mask),
+        torsions._replace(mask=torsions.mask * jnp.where(_OVER_THE_BOND > 0, bonded[:, None], 1)),
     )
 
 

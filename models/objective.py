@@ -74,7 +74,7 @@ def total(
     aatype, seq_mask = batch["aatype"], batch["seq_mask"]
     positions = batch["all_atom_positions"]
     mask = batch["all_atom_mask"].astype(positions.dtype) * seq_mask[:, None]
-    truth = losses.truth_of(aatype, positions, mask)
+    truth = losses.truth_of(aatype, batch["residue_index"], positions, mask)
     terms = _structure_terms(outputs["structure_module"], batch, truth, weights)
     if densities is not None:
         terms |= _physics_terms(outputs["structure_module"], batch, weights, densities)

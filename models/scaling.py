@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from models import geometry
 from models.shapes import ResidueIndex, SeqMask
@@ -43,13 +43,28 @@ class Belief(NamedTuple):
     seq_mask: SeqMask
 
 
+class Expected(NamedTuple):
+    """The distances that follow from a belief.
+
+    Args:
+        distance: Means, angstrom; 0 for masked pairs and on the diagonal.
+        weight: Inverse variances, 1/angstrom^2; 0 as above.
+        far: Whether a pair is probably beyond the last edge, where its distance is the length of a path.
+    """
+
+    distance: Float[Array, "n n"]
+    weight: Float[Array, "n n"]
+    far: Bool[Array, "n n"]
+
+
 def frames_from_distogram(belief: Belief) -> geometry.Rigid:
     """Return backbone frames whose CA trace fits the distances of a CA distogram.
 
     Returns:
         One frame per residue, angstrom, centred; masked residues lie at the origin.
     """
-    trace = trace_of(*expected_distances(belief), belief)
+    expected = expected_distances(belief)
+    trace = trace_of(expected.distance, expected.weight, belief)
     return jax.lax.stop_gradient(frames_from_trace(trace, belief.seq_mask))
 
 
@@ -62,8 +77,8 @@ def trace_of(distance: Float[Array, "n n"], weight: Float[Array, "n n"], belief:
     return trace * jnp.where(agreement < 0, -1.0, 1.0)  # a point reflection turns the mirror image into the fold
 
 
-def expected_distances(belief: Belief) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
-    """Return mean distances (angstrom) and their weights (inverse variances, 1/angstrom^2; 0 for masked pairs).
+def expected_distances(belief: Belief) -> Expected:
+    """Return the mean distances and how sure they are.
 
     A pair that is probably beyond the last edge gets the length of the shortest path over nearer pairs.
     """
@@ -80,15 +95,20 @@ def expected_distances(belief: Belief) -> tuple[Float[Array, "n n"], Float[Array
     distance = jnp.where(bonded, CA_CA, distance)
     weight = jnp.where(bonded, _BONDED_WEIGHT, weight)
     far = known < _KNOWN
-    pair_mask = seq_mask[:, None] * seq_mask[None, :] * (1 - jnp.eye(len(seq_mask), dtype=seq_mask.dtype))
-    reached = jnp.where(far | (pair_mask == 0), _UNREACHED, distance)
+    itself = jnp.eye(len(seq_mask), dtype=seq_mask.dtype)
+    pair_mask = seq_mask[:, None] * seq_mask[None, :] * (1 - itself)
+    reached = jnp.where(far | (pair_mask == 0), _UNREACHED, distance) * (1 - itself)
     distance = jnp.where(far, shortest_paths(reached), distance)
     weight = jnp.where(far, _FAR_WEIGHT, weight)
-    return distance * pair_mask, weight * pair_mask
+    return Expected(distance * pair_mask, weight * pair_mask, far)
 
 
 def shortest_paths(distance: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """Return the lengths of the shortest paths of at most 2 to the power of `_DOUBLINGS` steps."""
+    """Return the lengths of the shortest paths of at most 2 to the power of `_DOUBLINGS` steps.
+
+    Args:
+        distance: Lengths of single steps, 0 on the diagonal.
+    """
 
     def double(_: int, d: Float[Array, "n n"]) -> Float[Array, "n n"]:
         return jnp.min(d[:, None, :] + d[None, :, :], axis=-1)  # symmetric: d_jk stands for d_kj

@@ -56,11 +56,9 @@ def frames_from_templates(belief: scaling.Belief, scaffold: Scaffold) -> Rigid:
     Returns:
         One frame per residue, angstrom; masked residues lie at the origin. No gradient flows through them.
     """
-    distance, weight = scaling.expected_distances(belief)
-    handedness = belief.handedness
-    believed = jax.vmap(lambda ca, mask: believe(ca, mask, distance, weight))(
-        scaffold.frames.translation, scaffold.mask
-    )
+    expected = scaling.expected_distances(belief)
+    distance, weight, handedness = expected.distance, expected.weight, belief.handedness
+    believed = jax.vmap(lambda ca, mask: believe(ca, mask, expected))(scaffold.frames.translation, scaffold.mask)
     numbered = list(zip(scaffold.frames.translation, scaffold.frames.rotation, believed, strict=True))[::-1]
     for ca, _, trust in numbered:  # the best template last, so that it has the last word
         pairs = trust[:, None] * trust[None, :] * (1 - jnp.eye(len(trust), dtype=trust.dtype)) > 0
@@ -76,21 +74,18 @@ def frames_from_templates(belief: scaling.Belief, scaffold: Scaffold) -> Rigid:
     return jax.lax.stop_gradient(Rigid(rotation, translation))
 
 
-def believe(
-    ca: Float[Array, "n 3"], mask: Float[Array, " n"], distance: Float[Array, "n n"], weight: Float[Array, "n n"]
-) -> Float[Array, " n"]:
+def believe(ca: Float[Array, "n 3"], mask: Float[Array, " n"], expected: scaling.Expected) -> Float[Array, " n"]:
     """Return 1 for the residues of a template whose near distances agree with the predicted ones, 0 for the others.
 
     Args:
         ca: CA atoms of the template, angstrom.
         mask: 1 where the template has the residue.
-        distance: Predicted distances, angstrom.
-        weight: Their inverse variances, 1/angstrom^2.
+        expected: Predicted distances; a pair that is far by them agrees with no near one.
     """
     ours = geometry.distances(ca, ca, _EPSILON)
-    agrees = jnp.abs(ours - distance) < _SLACK + 2 / jnp.sqrt(weight + _EPSILON)
+    agrees = jnp.abs(ours - expected.distance) < _SLACK + 2 / jnp.sqrt(expected.weight + _EPSILON)
     counted = mask[:, None] * mask[None, :] * (ours < _NEAR) * (1 - jnp.eye(len(mask), dtype=mask.dtype))
-    share = jnp.sum(counted * agrees, axis=-1) / (jnp.sum(counted, axis=-1) + _EPSILON)
+    share = jnp.sum(counted * (agrees & ~expected.far), axis=-1) / (jnp.sum(counted, axis=-1) + _EPSILON)
     return mask * (share > _BELIEVED)
 
 

@@ -50,7 +50,7 @@ def make_case():
     return {
         "positions": jnp.asarray(positions),
         "mask": jnp.asarray(mask),
-        "truth": losses.truth_of(AATYPE, jnp.asarray(positions), jnp.asarray(mask)),
+        "truth": losses.truth_of(AATYPE, jnp.arange(N), jnp.asarray(positions), jnp.asarray(mask)),
         "trajectory": trajectory,
         "last": last,
         "raw": raw,
@@ -315,8 +315,17 @@ def test_gradients_are_finite_where_everything_coincides(case, total_and_gradien
     assert all(np.isfinite(g).all() for g in gradients)
 
 
+def test_there_are_no_torsions_across_a_gap(case):
+    positions, mask, gap = jnp.asarray(case.positions), jnp.asarray(case.mask), N // 2
+    whole = losses.truth_of(AATYPE, jnp.arange(N), positions, mask).torsions
+    cut = losses.truth_of(AATYPE, jnp.arange(N) + 5 * (jnp.arange(N) >= gap), positions, mask).torsions
+    lost = np.argwhere(np.asarray(whole.mask) != np.asarray(cut.mask)).tolist()
+    assert lost == [[gap, 0], [gap, 1]]  # pre-omega and phi
+    np.testing.assert_array_equal(whole.sin_cos, cut.sin_cos)
+
+
 def test_expected_torsions_are_judged_by_the_bin_of_the_truth(case):
-    torsions = losses.truth_of(AATYPE, jnp.asarray(case.positions), jnp.asarray(case.mask)).torsions
+    torsions = losses.truth_of(AATYPE, jnp.arange(N), jnp.asarray(case.positions), jnp.asarray(case.mask)).torsions
     there = np.asarray(torsions.mask)[:, 1:3] > 0
     assert there.any()
     angle = np.arctan2(*np.moveaxis(np.asarray(torsions.sin_cos), -1, 0))[:, 1:3]

@@ -100,14 +100,29 @@ def test_frames_are_rotations_that_look_along_the_chain():
 
 def test_pairs_beyond_the_last_edge_get_the_length_of_a_path():
     line = np.stack([np.zeros(LENGTH), np.zeros(LENGTH), 3.8 * np.arange(LENGTH)], -1).astype(np.float32)
-    distance, weight = scaling.expected_distances(belief_in(line))
+    distance, weight, far = scaling.expected_distances(belief_in(line))
+    assert far[0, -1]
+    assert not far[0, 5]
     assert float(distance[0, -1]) == pytest.approx(3.8 * (LENGTH - 1), rel=0.05)
     assert float(weight[0, -1]) < 0.01 < float(weight[0, 5])
 
 
+def test_a_path_takes_no_more_steps_than_it_needs():
+    rng = np.random.default_rng(3)
+    ends = rng.normal(0, 6, (24, 3)) + np.repeat([[0, 0, 0], [30, 0, 0]], 12, axis=0)
+    apart = np.linalg.norm(ends[:, None] - ends[None], axis=-1)
+    direct = np.where(apart > 25, 1e3, apart)
+    paths = np.asarray(scaling.shortest_paths(jnp.asarray(direct)))
+    exact = direct.copy()
+    for k in range(len(exact)):  # Floyd 1962, Communications of the ACM 5, 345
+        exact = np.minimum(exact, exact[:, k, None] + exact[None, k])
+    assert exact.max() > 25
+    np.testing.assert_allclose(paths, exact, rtol=1e-5)
+
+
 def test_stress_goes_down():
     rng = np.random.default_rng(5)
-    distance, weight = scaling.expected_distances(belief_in(helix()))
+    distance, weight, _ = scaling.expected_distances(belief_in(helix()))
 
     def stress(x):
         apart = jnp.sqrt(jnp.sum((x[:, None] - x[None]) ** 2, -1) + 1e-9)
@@ -200,6 +215,15 @@ def test_a_template_that_the_distances_contradict_is_not_read():
     with_it = thread(scaffold(wrong), belief=other, sharpness=SURE)
     without = thread(scaffold(wrong, gap=slice(0, LENGTH)), belief=other, sharpness=SURE)
     np.testing.assert_allclose(with_it.translation, without.translation, atol=1e-3)
+
+
+def test_near_in_a_template_contradicts_far():
+    triangle = jnp.asarray([[0.0, 0.0, 0.0], [12.0, 0.0, 0.0], [0.0, 12.0, 0.0]])
+    apart = 45.0 * (1 - jnp.eye(3))
+    expected = scaling.Expected(apart, jnp.full((3, 3), 0.003), apart > 0)
+    assert not threading.believe(triangle, jnp.ones(3), expected).any()
+    unsure = expected._replace(far=jnp.zeros((3, 3), bool))
+    assert threading.believe(triangle, jnp.ones(3), unsure).all()
 
 
 def test_the_first_of_two_templates_has_the_last_word():
