@@ -7,20 +7,20 @@ from pathlib import Path
 from pipeline.batch_record import reasons_in, record_file
 from pipeline.endings import endings
 from pipeline.errors import RecordError
+from pipeline.failures import failures
 from pipeline.plan import Plan
 
 RUNNING = "running.json"
 PAGE = "report.html"
-_LAST = "relax.json"
+_PREDICTED, _LAST = "predicted.cif", "relax.json"
 _MADE = {
     "search": ("msa.a3m", "templates.json", "search.json"),
     "featurize": ("features.npz",),
-    "predict": ("predicted.cif", "confidence.npz", "confidence.json"),
+    "predict": (_PREDICTED, "confidence.npz", "confidence.json"),
     "relax": ("relaxed.cif", _LAST),
     "report": (PAGE,),
 }
 """What each stage makes of a target."""
-_FIRST_TOLD = ("predict", "relax", "report", "featurize", "search")  # a prediction's failure tells what was before it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +76,7 @@ def failed_targets(out: Path, plan: Plan) -> dict[str, str]:
     Raises:
         RecordError: A record is damaged.
     """
-    found: dict[str, dict[str, str]] = {stage: {} for stage in _FIRST_TOLD}
-    for group in groups_of(out, plan):
-        if group.record.exists():
-            found[group.stage] |= reasons_in(group.record)
-    failed: dict[str, str] = {}
-    for stage in reversed(_FIRST_TOLD):
-        failed |= found[stage]
+    failed = failures((group.stage, group.record, group.targets) for group in groups_of(out, plan))
     return {name: failed[name] for name in plan.targets if name in failed}
 
 
@@ -97,8 +91,8 @@ def lost_targets(out: Path, plan: Plan, since: float = 0) -> dict[str, str]:
 
 
 def is_done(out: Path, target: str) -> bool:
-    """Return whether a target went through all stages."""
-    return (out / "targets" / target / _LAST).exists()
+    """Return whether a target went through all stages, and its prediction was not begun anew since."""
+    return all((out / "targets" / target / name).exists() for name in (_PREDICTED, _LAST))
 
 
 def running_targets(out: Path, plan: Plan) -> list[str]:
@@ -128,7 +122,7 @@ def without_page(out: Path, plan: Plan) -> list[str]:
 
 
 def _lacks_page(folder: Path, *, failed: bool) -> bool:
-    page, latest = folder / PAGE, [folder / name for name in (_LAST, "predicted.cif", RUNNING)]
+    page, latest = folder / PAGE, [folder / name for name in (_LAST, _PREDICTED, RUNNING)]
     changed = [path.stat().st_mtime_ns for path in latest if path.exists()]
     if not (failed or changed):
         return False

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import __version__
+from pipeline.batch_record import is_whole
 from pipeline.errors import RecordError
 from pipeline.fasta import read_target
 from pipeline.features import RawFeatures
@@ -47,7 +48,7 @@ class Job:
     @property
     def name(self) -> str:
         """The target's name: that of its folder."""
-        return self.folder.name
+        return self.folder.resolve().name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,12 +126,7 @@ def software() -> dict[str, str]:
 
 def is_done(folder: Path, made_from: Mapping[str, Any]) -> bool:
     """Return whether the folder holds a whole result of the same inputs (the record is written last)."""
-    try:
-        record = read_json(folder / RECORD, CONFIDENCE_SCHEMA)
-        whole = all(sha256(folder / name) == digest for name, digest in record.get("files", {}).items())
-    except (RecordError, OSError):
-        return False
-    return whole and record.get("made_from") == made_from
+    return is_whole(folder / RECORD, CONFIDENCE_SCHEMA, made_from)
 
 
 def forget(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from pipeline.batch_record import FAILED, outcome, reason_of, write_batch
 from pipeline.command_line import Parser
 from pipeline.errors import FoldlineError, RecordError, StageError, WeightsError
 from pipeline.features import RawFeatures
@@ -47,7 +48,6 @@ from pipeline.predict.settings import Settings, check_draws
 from pipeline.predict.stepdown import Ladder
 from pipeline.predict.weights import weights_files
 from pipeline.progress import tracked
-from pipeline.records import write_json
 from pipeline.settings import add_flags, from_args
 
 __all__ = [
@@ -65,7 +65,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-BATCH_SCHEMA = "foldline.batch/1"
 _OF_THE_NETWORK = (StageError, MemoryError, jax.errors.JaxRuntimeError)
 
 
@@ -97,17 +96,15 @@ def run_batch(
                 except (FoldlineError, OSError, *_OF_THE_NETWORK) as error:
                     if concerns_all(error):
                         raise
-                    failed[job] = _first_line(error)
+                    failed[job] = reason_of(error)
                     log.error("%s failed: %s", job.name, failed[job])
                     forget(job.folder)
             tracker.advance(done=job not in failed, failed=job in failed)
-    return [_outcome(job, failed.get(job)) for job in jobs]
+    return [_outcome(job, failed.get(job, "")) for job in jobs]
 
 
-def _outcome(job: Job, reason: str | None) -> dict[str, str]:
-    if reason is not None:
-        return {"name": job.name, "status": "failed", "reason": reason}
-    return {"name": job.name, "status": "ok", "reason": "", "predicted_sha256": sha256(job.folder / STRUCTURE)}
+def _outcome(job: Job, reason: str) -> dict[str, str]:
+    return outcome(job.name, reason, **({} if reason else {"predicted_sha256": sha256(job.folder / STRUCTURE)}))
 
 
 def _make(job: Job, run: Run, ladder: Ladder, weights: Weights, bucket: int | None) -> None:
@@ -139,7 +136,7 @@ def _predicted(features: RawFeatures, run: Run, ladder: Ladder, weights: Weights
     except _OF_THE_NETWORK as error:
         if not ladder.predictor.settings.several:
             raise
-        raise StageError(f"{run.model}, seed {run.seed}: {_first_line(error)}") from error
+        raise StageError(f"{run.model}, seed {run.seed}: {reason_of(error)}") from error
 
 
 def _report(job: Job, run: Run, prediction: Prediction) -> None:
@@ -168,6 +165,7 @@ def provenance(job: Job, run: Run, predictor: Predictor, weights: Weights, bucke
         "recycles": predictor.recycles,
         "recycle_tolerance": settings.recycle_tolerance,
         "ensemble": settings.ensemble,
+        "guidance": predictor.configs[run.model].guidance is not None,
         "max_msa": rows.max_msa_clusters,
         "max_extra_msa": rows.max_extra_msa,
         "dropout": settings.dropout,
@@ -182,10 +180,6 @@ def _padding(job: Job, predictor: Predictor, bucket: int | None) -> list[int] | 
     if not predictor.settings.dropout:
         return None
     return list(dataclasses.astuple(predictor.sizes(RawFeatures.load(job.features), bucket)))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def stored_weights(settings: Settings, given: Sequence[Path] = ()) -> dict[str, Weights]:
@@ -255,8 +249,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     jobs += [Job(folder / "features.npz", folder) for folder in arguments.targets]
     records = run_batch(jobs, Predictor(settings), weights, arguments.bucket)
     if arguments.batch:
-        write_json(arguments.batch, {"batch": arguments.batch.stem, "targets": records}, BATCH_SCHEMA)
-    failed = [record["name"] for record in records if record["status"] == "failed"]
+        write_batch(arguments.batch, records)
+    failed = [record["name"] for record in records if record["status"] == FAILED]
     if failed and not arguments.keep_going:
         raise StageError(f"{len(failed)} of {len(records)} targets failed: {', '.join(failed)}")
     return 0

@@ -4,6 +4,7 @@ The physics (OpenMM, PDBFixer) is in `ladder` and what it imports, and is loaded
 """
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
@@ -23,6 +24,7 @@ from pipeline.cif import Tables
 from pipeline.command_line import Parser
 from pipeline.errors import FoldlineError, StageError
 from pipeline.modelcif import Description, Software, described, refined
+from pipeline.obstacles import concerns_all
 from pipeline.protein import Protein, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
 from pipeline.provenance import sha256
@@ -300,6 +302,9 @@ def relax_target(folder: Path, relaxer: Relaxer, failed: Mapping[str, str]) -> d
         folder: Of the target.
         relaxer: Settings and physics.
         failed: Why there is no prediction, by the name of a target whose prediction failed.
+
+    Raises:
+        OSError: The disk is full or cannot be written.
     """
     places, name, reason = Places.of(folder), folder.resolve().name, ""
     if not places.structure.is_file():
@@ -307,11 +312,14 @@ def relax_target(folder: Path, relaxer: Relaxer, failed: Mapping[str, str]) -> d
         return outcome(name, failed.get(name) or "there is no prediction")
     try:
         relaxer.relax_all(places, folder / "ranking.json", again=False)
-    except (FoldlineError, MemoryError) as error:
+    except (FoldlineError, OSError, MemoryError) as error:
+        if concerns_all(error):
+            raise
         reason = reason_of(error)
         log.error("%s failed: %s", name, reason)
         if not isinstance(error, StageError):  # which is strict, and keeps what it found wanting
-            places.forget()
+            with contextlib.suppress(OSError):
+                places.forget()
     digests = {"relaxed_sha256": sha256(places.output)} if places.output.is_file() else {}
     return outcome(name, reason, **digests)
 

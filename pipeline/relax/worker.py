@@ -56,7 +56,11 @@ class Worker(Generic[T]):
         started = time.monotonic()
         if self._done >= STRUCTURES:
             self.stop()
-        end = self._end or self._start()
+        try:
+            end = self._end or self._start()
+        except OSError as error:
+            self.stop()
+            raise RelaxFailure("crash", f"no process could be started: {error.strerror}") from error
         self._done += 1
         try:
             self._sender = threading.Thread(target=_send, args=(end, (protein, settings, started)), daemon=True)
@@ -78,20 +82,22 @@ class Worker(Generic[T]):
 
     def stop(self) -> None:
         """End the process."""
-        if self._process and self._end:
+        if self._process:
             self._process.kill()
             self._process.join()
-            if self._sender:
-                self._sender.join()  # it writes no more: nobody reads
+        if self._sender:
+            self._sender.join()  # it writes no more: nobody reads
+        if self._end:
             self._end.close()
-        self._process, self._end, self._done = None, None, 0
+        self._process, self._sender, self._end, self._done = None, None, None, 0
 
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         self._end, other = context.Pipe()
-        self._process = context.Process(target=_work, args=(other, self._function), daemon=True)
-        self._process.start()
-        other.close()
+        with other:
+            process = context.Process(target=_work, args=(other, self._function), daemon=True)
+            process.start()
+        self._process = process
         return self._end
 
     def _exit_code(self) -> int | None:

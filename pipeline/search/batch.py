@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.a3m import Alignment, write_a3m
+from pipeline.batch_record import outcome, reason_of
 from pipeline.errors import FoldlineError
 from pipeline.fasta import read_target
 from pipeline.obstacles import concerns_all
 from pipeline.progress import tracked
+from pipeline.provenance import sha256
 from pipeline.records import write_json
 from pipeline.search.cache import Place
 from pipeline.search.gather import Failure, Gathered, Search, gather
@@ -102,18 +103,13 @@ def run_batch(jobs: Sequence[Job], searcher: Searcher) -> dict[Job, Outcome]:
     """
     outcomes: dict[Job, Outcome] = {}
     with tracked("search", len(jobs)) as tracker:
-        for job, outcome in _outcomes(jobs, searcher):
-            outcomes[job] = outcome
-            if outcome.failure:
-                log.error("%s failed: %s", job.name, reason_of(outcome.failure))
+        for job, ended in _outcomes(jobs, searcher):
+            outcomes[job] = ended
+            if ended.failure:
+                log.error("%s failed: %s", job.name, reason_of(ended.failure))
                 forget(job.folder)
-            tracker.advance(done=not outcome.failure, failed=bool(outcome.failure))
+            tracker.advance(done=not ended.failure, failed=bool(ended.failure))
     return {job: outcomes[job] for job in jobs}
-
-
-def reason_of(failure: Failure) -> str:
-    """Return a failure in one line."""
-    return str(failure).splitlines()[0] if str(failure) else type(failure).__name__
 
 
 def forget(folder: Path) -> None:
@@ -125,12 +121,11 @@ def forget(folder: Path) -> None:
 def batch_record(outcomes: Mapping[Job, Outcome]) -> list[dict[str, str]]:
     """Return one record per target: name, status, reason; the checksums change when what follows must run again."""
     records = []
-    for job, outcome in outcomes.items():
-        if outcome.failure:
-            records.append({"name": job.name, "status": "failed", "reason": reason_of(outcome.failure)})
-            continue
-        digests = {f"{Path(name).stem}_sha256": _sha256(job.folder / name) for name in (MSA, TEMPLATES)}
-        records.append({"name": job.name, "status": "ok", "reason": "", **digests})
+    for job, ended in outcomes.items():
+        reason = reason_of(ended.failure) if ended.failure else ""
+        made = () if reason else (MSA, TEMPLATES)
+        digests = {f"{Path(name).stem}_sha256": sha256(job.folder / name) for name in made}
+        records.append(outcome(job.name, reason, **digests))
     return records
 
 
@@ -252,8 +247,3 @@ def _no_templates(target: Target, searcher: Searcher) -> str:
     if target.name in searcher.settings.no_templates_for:
         return "the target is listed in no_templates_for"
     return "" if searcher.finder else "no library is given"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.batch_record import reason_of, write_batch
 from pipeline.command_line import Parser, positive
 from pipeline.errors import FoldlineError, StageError
 from pipeline.library.store import TemplateLibrary
-from pipeline.records import write_json
-from pipeline.search.batch import Job, Searcher, batch_record, reason_of, run_batch
+from pipeline.search.batch import Job, Searcher, batch_record, run_batch
 from pipeline.search.cache import Place, SearchCache
 from pipeline.search.settings import Settings, library_source, open_searches
 from pipeline.search.template_finder import TemplateFinder, unknown_templates
@@ -20,7 +20,6 @@ __all__ = ["Job", "Searcher", "Settings", "main", "open_searcher", "run_batch"]
 
 log = logging.getLogger(__name__)
 
-BATCH_SCHEMA = "foldline.batch/1"
 _SHOWN = 5  # names in a message
 
 
@@ -60,8 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     jobs = [Job(*paths) for paths in zip(arguments.fasta, arguments.outputs, strict=True)]
     outcomes = run_batch(jobs, open_searcher(settings, library, place))
     if arguments.batch:
-        record = {"batch": arguments.batch.stem, "targets": batch_record(outcomes)}
-        write_json(arguments.batch, record, BATCH_SCHEMA)
+        write_batch(arguments.batch, batch_record(outcomes))
     failed = {job: outcome.failure for job, outcome in outcomes.items() if outcome.failure}
     if not failed or arguments.keep_going:
         return 0

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.batch_record import outcome, write_batch
 from pipeline.config import load_config, merged
-from pipeline.outcomes import failed_targets, forget_unfinished, groups_of, running_targets, without_page
+from pipeline.outcomes import failed_targets, forget_unfinished, groups_of, is_done, running_targets, without_page
 from pipeline.plan import plan_run
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
@@ -90,6 +90,12 @@ def test_a_failed_prediction_tells_the_reason(plan, tmp_path):
         write_batch(tmp_path / f"batches/{name}.json", [outcome("b", reason)])
     write_batch(tmp_path / "batches/relax-0032-001-01.json", [outcome("a", "damaged"), outcome("gone", "x")])
     assert failed_targets(tmp_path, plan) == {"a": "damaged", "b": "search failed: no file"}
+
+
+def test_a_prediction_that_was_begun_anew_is_not_done(plan, tmp_path):
+    assert is_done(tmp_path, "b")
+    (tmp_path / "targets/b/predicted.cif").unlink()
+    assert not is_done(tmp_path, "b")
 
 
 def test_pages_are_missing_of_what_has_something_to_say(plan, tmp_path):

@@ -73,7 +73,7 @@ def processes(run, victim):
     if victim == "everything":
         return [*family, psutil.Process(run.pid)]
     if victim == "snakemake":
-        return [process for process, line in lines.items() if "-m snakemake" in line][:1]
+        return [process for process, line in lines.items() if "progress/launch.py" in line][:1]
     return [process for process, line in lines.items() if "--targets" in line or "--fasta" in line]
 
 
@@ -100,7 +100,9 @@ def test_a_kill_costs_no_finished_work(undisturbed, tmp_path_factory, number):
     folder = filled(reference.parent / f"killed-{number}")
     run, victim = start(folder, folder / "first.txt"), VICTIMS[number % len(VICTIMS)]
     time.sleep(dice.uniform(0.05, 1.0) * seconds)
-    for process in processes(run, victim):
+    while not (victims := processes(run, victim)) and run.poll() is None:
+        time.sleep(0.05)
+    for process in victims:
         with contextlib.suppress(ProcessLookupError):  # it may just have ended
             os.kill(process.pid, signal.SIGKILL)
     run.wait()

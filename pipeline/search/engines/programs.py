@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import re
 import shutil
 import subprocess
@@ -40,9 +41,7 @@ class Program:
         Raises:
             EngineError: It is not installed.
         """
-        said = self._call(self.version_words, None).stdout
-        found = re.search(r"\d[\w.-]*", said)
-        return found.group() if found else "unknown"
+        return _version(self._found(), self.version_words)
 
     def run(self, *words: object, seconds: float | None = None) -> None:
         """Run it with these words.
@@ -61,17 +60,28 @@ class Program:
             problem = f"{self.name} {words[0]} ended with code {done.returncode}: {' / '.join(said)}"
             raise EngineError(problem, mend="look at the database and at the space left on its disk")
 
-    def _call(self, words: list[str] | tuple[str, ...], seconds: float | None) -> "subprocess.CompletedProcess[str]":
+    def _call(self, words: list[str], seconds: float | None) -> "subprocess.CompletedProcess[str]":
+        try:
+            return subprocess.run(
+                [self._found(), *words], capture_output=True, text=True, errors="replace", timeout=seconds, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TimedOutError(f"{self.name} {words[0]}") from error
+
+    def _found(self) -> str:
         found = shutil.which(self.name)
         if found is None:
             mend = f"install {self.package}, or name the engine 'jackhmmer', which needs no program"
             raise EngineError(f"this search needs the program {self.name!r}, which is not on the PATH", mend=mend)
-        try:
-            return subprocess.run(
-                [found, *words], capture_output=True, text=True, errors="replace", timeout=seconds, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise TimedOutError(f"{self.name} {words[0]}") from error
+        return found
+
+
+@functools.cache
+def _version(program: str, words: tuple[str, ...]) -> str:
+    """Ask a program once for all searches of a process, which are kept and found by what it says."""
+    said = subprocess.run([program, *words], capture_output=True, text=True, errors="replace", check=False).stdout
+    found = re.search(r"\d[\w.-]*", said)
+    return found.group() if found else "unknown"
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -255,6 +256,28 @@ def test_another_seed_is_another_prediction(tmp_path, predictor, weights):
         predict.provenance(one, predict.Run("smallest", seed), predictor, weights["smallest"], None) for seed in (0, 1)
     ]
     assert [records.is_done(one.folder, made) for made in made_from] == [True, False]
+
+
+def test_every_setting_that_changes_numbers_makes_another_prediction(tmp_path):
+    one = job(tmp_path)
+    changed = {"recycles": 2, "recycle_tolerance": 0.5, "ensemble": 2, "max_msa": 5, "max_extra_msa": 3}
+    changed |= {"dropout": True, "precision": "bfloat16", "guidance": False}
+    others = {"model", "models", "ptm", "seed", "seeds", "rank_by", "cpu_fallback", "pdb", "pae_json"}
+    assert {field.name for field in dataclasses.fields(predict.Settings)} == changed.keys() | others
+
+    def made_from(model, **settings):
+        predictor = predict.Predictor(predict.Settings(model=model, **settings))
+        return predict.provenance(one, predict.Run(model, 0), predictor, predict.Weights(model, one.features, ""), None)
+
+    for name, value in changed.items():
+        model = "mini" if name == "guidance" else "model_1"
+        assert made_from(model, **{name: value}) != made_from(model), name
+
+
+def test_a_folder_is_named_wherever_one_stands(tmp_path, monkeypatch):
+    folder = job(tmp_path).folder
+    monkeypatch.chdir(folder)
+    assert predict.Job(Path("features.npz"), Path()).name == "one"
 
 
 def test_a_failed_target_stops_no_other(tmp_path, predictor, weights):

@@ -1,6 +1,7 @@
 """A batch of relaxations in one process: as alone, nothing twice, a failure costs one target."""
 
 import dataclasses
+import errno
 import json
 import os
 import time
@@ -98,6 +99,27 @@ def test_a_structure_that_cannot_be_read_costs_one_target(folders):
     assert (said["a"]["status"], said["b"]["status"]) == ("failed", "ok")
     assert "without atoms" in said["a"]["reason"]
     assert not (folders[0] / "relaxed.cif").exists()
+
+
+def test_a_result_that_cannot_be_written_costs_one_target(folders):
+    (folders[0] / "relaxed.cif").mkdir()
+    said = run(folders, "--no-isolate", "--min-plddt", "100")
+    assert (said["a"]["status"], said["b"]["status"]) == ("failed", "ok")
+    (folders[0] / "relaxed.cif").rmdir()
+    assert run(folders[:1], "--no-isolate", "--min-plddt", "100")["a"]["status"] == "ok"
+
+
+def test_a_process_that_cannot_be_started_is_a_reason(folders, monkeypatch):
+    def none_left(*_words):
+        raise BlockingIOError(errno.EAGAIN, "no process is left")
+
+    protein = read_structure(folders[0] / "predicted.cif")
+    with Worker(stage.handed_on) as process:
+        with monkeypatch.context() as patch:
+            patch.setattr("multiprocessing.popen_spawn_posix.Popen", none_left)
+            with pytest.raises(RelaxFailure, match="no process could be started: no process is left"):
+                process(protein, Settings())
+        assert process(protein, Settings()).record.status == "unrelaxed"
 
 
 def test_strict_names_the_target_and_keeps_its_files(folders):

@@ -15,6 +15,7 @@ from pipeline.errors import AlignmentError, ConfigError, EngineError, LibraryErr
 from pipeline.search.engines import ENGINES, Options, Query, Source, engine, sources
 from pipeline.search.engines.hmmer import profile
 from pipeline.search.engines.mmseqs_files import MMSEQS
+from pipeline.search.engines.programs import Program
 from pipeline.search.engines.scan import Scan
 from pipeline.search.made import MANIFEST, is_whole
 
@@ -340,6 +341,19 @@ def test_sequences_that_hmmer_refuses_are_left_out(planted_query, tmp_path, capl
 def test_hmmpgmd_files_are_databases(planted_query, tmp_path):
     (tmp_path / "x").write_text(f"#61 1 1 1 1 never\n>1 1\n{planted_query}\n")
     assert len(run(engine(""), planted_query, source_of(tmp_path / "x")).alignment) == 2
+
+
+def test_a_program_is_asked_for_its_version_once(tmp_path, monkeypatch):
+    asked = tmp_path / "asked"
+    for name in ("old", "new"):
+        program = tmp_path / name / "tool"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\necho x >> {asked}\necho tool {len(name)}.{name}\n")
+        program.chmod(0o755)
+    for name, number in (("old", 1), ("new", 2)):
+        monkeypatch.setenv("PATH", f"{tmp_path / name}:/bin:/usr/bin")
+        assert [Program("tool", "Tools", ("-h",)).version for _ in range(3)] == [f"3.{name}"] * 3
+        assert len(asked.read_text().split()) == number
 
 
 def test_a_failing_program_says_what_it_said(planted_query, tmp_path):
