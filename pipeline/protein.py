@@ -100,7 +100,8 @@ def read_structure(path: Path) -> Protein:
     """Read the first model of an mmCIF or PDB file (gzip or not), told by content.
 
     Of alternate locations, and of alternate residues, the one of the highest occupancy is kept, of equal ones the
-    first; modified residues become their parents; waters and ligands are beside the protein (`others`).
+    first; modified residues become their parents; waters and ligands are beside the protein (`others`). A chain without
+    a name gets one that is free, "A" if it is.
 
     Raises:
         StructureError: The file is missing, empty, damaged, or holds no amino acid.
@@ -109,16 +110,16 @@ def read_structure(path: Path) -> Protein:
 
 
 def _to_protein(contents: Contents, where: str) -> Protein:
-    groups: dict[str, dict[str, list[Atom]]] = {}
+    groups: dict[str, dict[tuple[str, int | None], list[Atom]]] = {}
     for atom in contents.atoms:
-        groups.setdefault(atom.chain, {}).setdefault(atom.number, []).append(atom)
+        place = atom.number, atom.label_seq
+        groups.setdefault(atom.chain, {}).setdefault(place, []).append(atom)
     kept: list[_Residue] = []
     beside: dict[str, int] = {}
     others: list[Atom] = []
     for chain in groups.values():
-        polymer = any(group[0].label_seq is not None for group in chain.values())
-        for group in chain.values():
-            residue = _Residue(group)
+        polymer = any(label_seq is not None for _, label_seq in chain)
+        for residue in [residue for group in chain.values() for residue in _residues(group)]:
             if residue.is_amino_acid and not (polymer and residue.first.label_seq is None):
                 kept.append(residue)
             else:
@@ -130,6 +131,18 @@ def _to_protein(contents: Contents, where: str) -> Protein:
         names = ", ".join(f"{count} {name}" for name, count in sorted(beside.items()))
         contents.notes.append(f"not part of the protein: {names}")
     return _assemble(kept, contents, others)
+
+
+def _residues(atoms: Sequence[Atom]) -> list["_Residue"]:
+    """Sort the atoms of one number: amino acids compete for the place, others stand beside them."""
+    names = dict.fromkeys(atom.residue for atom in atoms)
+    alone = [_Residue([atom for atom in atoms if atom.residue == name]) for name in names]
+    if len(alone) == 1:
+        return alone
+    others = [residue for residue in alone if not residue.is_amino_acid]
+    beside = {residue.name for residue in others}
+    competing = [atom for atom in atoms if atom.residue not in beside]
+    return [_Residue(competing), *others] if competing else others
 
 
 class _Residue:
@@ -154,7 +167,7 @@ class _Residue:
     def _add(self, atom: Atom) -> None:
         name = atom.name
         atoms = self.hydrogens if atom.element.upper() in ("H", "D") else self.heavy
-        if atom.element.upper() == "SE" and self.letter in _SELENIUM:
+        if "SE" in (name, atom.element.upper()) and self.letter in _SELENIUM:
             name = _SELENIUM[self.letter]
         if name in atoms:
             self.alternates[name] = None

@@ -40,10 +40,10 @@ def written_atoms(protein: Protein) -> list[Written]:
 
 def of_residues(protein: Protein) -> Iterator[tuple[int, Atom]]:
     """Give the other atoms that belong to residues of the chains, with the residue's index."""
-    rows = {(str(protein.chain_id[i]), protein.author_number[i]): i for i in protein.names}
+    rows = {(str(protein.chain_id[i]), protein.author_number[i], name): i for i, name in protein.names.items()}
     for atom in protein.others:
-        if (atom.chain, atom.number) in rows:
-            yield rows[atom.chain, atom.number], atom
+        if (atom.chain, atom.number, atom.residue) in rows:
+            yield rows[atom.chain, atom.number, atom.residue], atom
 
 
 def beside(protein: Protein) -> list[Atom]:

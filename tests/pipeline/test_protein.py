@@ -148,6 +148,17 @@ def test_reads_what_crystallographers_write(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("residue", "sulphur"), [("MSE", "SD"), ("SEC", "SG")])
+@pytest.mark.parametrize(("name", "element"), [("SE", "SE"), ("SE", "S"), ("SE", "  "), ("X", "SE")])
+def test_selenium_by_its_name_or_its_element(tmp_path, residue, sulphur, name, element):
+    atoms = _line(1, "CA", residue, 1, 2.0) + _line(2, name, residue, 1, 3.0, element=element)
+    (tmp_path / "x.pdb").write_text(atoms + "END\n")
+    protein = read_structure(tmp_path / "x.pdb")
+    assert protein.atom37_mask[0].sum() == 2
+    assert protein.atom37_positions[0, rc.ATOM37_ID[sulphur], 0] == 3.0
+    assert not [note for note in protein.notes if "lost" in note]
+
+
 CIF = (
     "data_x\nloop_\n_atom_site.label_atom_id\n_atom_site.label_comp_id\n_atom_site.label_asym_id\n_atom_site.label_seq_id\n"
     "_atom_site.type_symbol\n_atom_site.Cartn_x\n_atom_site.Cartn_y\n_atom_site.Cartn_z\n"
@@ -242,6 +253,7 @@ def test_reads_minimal_cif(tmp_path):
         (CIF.encode() + b"CA GLY Q 3 C 1 2 3\nCA TRP Q 4 C 4", "cut off after row 1"),
         (CIF.encode() + b"CA GLY Q 3 C 1 abc 3\n", "Cartn_y of atom 1 is no number: 'abc'"),
         (CIF.replace("Cartn_z", "Cartn_w").encode() + b"CA GLY Q 3 C 1 2 3\n", "no column 'Cartn_z'"),
+        (CIF.replace("label_seq", "other_seq").encode() + b"CA GLY Q 3 C 1 2 3\n", "no column 'auth_seq_id'"),
         (b"ATOM      1  N   ASN A   1\n", "cut off"),
         (b"ATOM      1  N   ASN A   1      -8.901     abc  -0.555  1.00  0.00           N\n", "at line 1"),
         (_line(1, "O", "HOH", 9, 1.0).encode(), "found no amino acid"),
