@@ -21,7 +21,7 @@ from models import geometry, hydrogen_bonds, stereochemistry, torsion_density
 from models import residue_constants as rc
 from models.config import GuidanceConfig
 from models.geometry import Rigid, table
-from models.physics_losses import Densities
+from models.physics_losses import Densities, bounded
 from models.shapes import Aatype, ResidueIndex, SeqMask, Torsions
 from models.structure import place_atoms
 
@@ -163,7 +163,7 @@ def energy(fold: Fold, near: Contacts, chain: Chain, densities: Densities, confi
     """Return the physical energy of a structure, in half squares of standard deviations and logarithms of densities."""
     positions, mask = backbone(fold, chain), _exists(chain)
     residues = mask, chain.aatype, chain.residue_index
-    strain = sum(jnp.sum(_bounded(part)) for part in stereochemistry.peptide_energy(positions, *residues))
+    strain = sum(jnp.sum(bounded(part)) for part in stereochemistry.peptide_energy(positions, *residues))
     torsions = torsion_density.ramachandran(positions, *residues, densities.ramachandran)
     expected = jnp.zeros(())
     if chain.torsions is not None:
@@ -173,8 +173,8 @@ def energy(fold: Fold, near: Contacts, chain: Chain, densities: Densities, confi
     wanted = config.hydrogen_bonds + config.strand_bonds * _both_in_strands(chain, near)
     return (
         strain
-        + config.clash * jnp.sum(_bounded(overlaps(positions, near, config.overlap_sigma)))
-        + config.clash * jnp.sum(_bounded(crowded(positions[:, _CA], chain, config)))
+        + config.clash * jnp.sum(bounded(overlaps(positions, near, config.overlap_sigma)))
+        + config.clash * jnp.sum(bounded(crowded(positions[:, _CA], chain, config)))
         - config.ramachandran * jnp.sum(torsions.value)
         - config.torsions * expected
         + jnp.sum(wanted * bonds)
@@ -192,7 +192,7 @@ def _missed(sites: hydrogen_bonds.Sites, chain: Chain, config: GuidanceConfig) -
     """Return what it costs that hydrogen bonds which the network expects are not there, the likelier the more."""
     if chain.bonds is None:
         return jnp.zeros(())
-    missed = _bounded(hydrogen_bonds.missed(sites, chain.bonds, config.bond_sigma))
+    missed = bounded(hydrogen_bonds.missed(sites, chain.bonds, config.bond_sigma))
     return jnp.sum(missed * jnp.stack([chain.bonds.given, chain.bonds.taken]))
 
 
@@ -239,8 +239,3 @@ def crowded(ca: Float[Array, "n 3"], chain: Chain, config: GuidanceConfig) -> Fl
     return 0.5 * jnp.square(
         counted * jax.nn.relu(config.ca_distance - geometry.distances(ca, ca)) / config.overlap_sigma
     )
-
-
-def _bounded(energy: Array) -> Array:
-    """Return a harmonic energy as what grows linearly with the deviation where that is large."""
-    return jnp.sqrt(1 + 2 * energy) - 1

@@ -50,7 +50,6 @@ class Violations(NamedTuple):
 
     Args:
         peptide: Means of the three terms between residues, shape (3,): bond, angle at C, angle at N.
-        peptide_per_residue: Their sum, half to either residue, shape (n,).
         clash_per_atom: Overlaps with atoms of other residues, angstrom, shape (n, 14).
         within_per_atom: Distances within the residue that are too short or too long, angstrom, shape (n, 14).
         broken: 1 where a peptide bond or its angles are off, shape (n,).
@@ -59,7 +58,6 @@ class Violations(NamedTuple):
     """
 
     peptide: Float[Array, "3"]
-    peptide_per_residue: Float[Array, " n"]
     clash_per_atom: Atom14Mask
     within_per_atom: Atom14Mask
     broken: Float[Array, " n"]
@@ -95,10 +93,8 @@ def structural_violations(
     means = jnp.sum(stacked * terms.masks, axis=1) / (jnp.sum(terms.masks, axis=1) + 1e-6)
     clash = clash_errors(positions, mask, aatype, residue_index, overlap_tolerance)
     within = within_errors(positions, mask, aatype, tolerance_factor, overlap_tolerance)
-    per_bond = jnp.sum(stacked * terms.masks, axis=0)
     return Violations(
         peptide=means,
-        peptide_per_residue=0.5 * (jnp.pad(per_bond, (0, 1)) + jnp.pad(per_bond, (1, 0))),
         clash_per_atom=clash,
         within_per_atom=within,
         broken=_either_side(jnp.max(_flag(stacked * terms.masks), axis=0)),
@@ -212,12 +208,3 @@ def within_errors(
     weight = mask[:, :, None] * mask[:, None, :] * (1 - jnp.eye(14, dtype=mask.dtype))
     error = weight * (jax.nn.relu(lower - distance) + jax.nn.relu(distance - upper))
     return 2 * jnp.sum(error, axis=1)
-
-
-def extreme_ca_fraction(
-    positions: Atom14, mask: Atom14Mask, residue_index: ResidueIndex, tolerance: float = 1.5
-) -> Float[Array, ""]:
-    """Return the fraction of consecutive CA pairs that lie more than 3.8 angstrom plus the tolerance apart."""
-    distance = safe_norm(positions[1:, _CA] - positions[:-1, _CA], _BOND_EPSILON)
-    there = mask[1:, _CA] * mask[:-1, _CA] * (residue_index[1:] - residue_index[:-1] == 1)
-    return jnp.sum(there * (distance - rc.CA_CA_TRANS > tolerance)) / (jnp.sum(there) + 1e-10)

@@ -57,7 +57,7 @@ def physics_losses(
     """
     parts = stereochemistry.energy(positions, mask, aatype, residue_index)
     there = (mask.max(axis=1) > 0).astype(positions.dtype)
-    deviation = sum((_standard_deviations(part) for part in parts), jnp.zeros_like(there))
+    deviation = sum((bounded(part) for part in parts), jnp.zeros_like(there))
     backbone = torsion_density.ramachandran(positions, mask, aatype, residue_index, densities.ramachandran)
     side_chains = torsion_density.rotamers(positions, mask, aatype, densities.rotamers)
     return PhysicsLosses(
@@ -67,6 +67,6 @@ def physics_losses(
     )
 
 
-def _standard_deviations(energy: Float[Array, " n"]) -> Float[Array, " n"]:
+def bounded(energy: Array) -> Array:
     """Return a harmonic energy as what grows linearly with the deviation where that is large."""
     return jnp.sqrt(1 + 2 * energy) - 1

@@ -18,7 +18,6 @@ from models.primitives import AttentionParameters, LinearParameters, layer_norm,
 from models.shapes import Msa, MsaMask, Pair, PairMask, PairPart
 
 AATYPE_CLASSES = 22  # 20 amino acids, X, gap
-TORSION_FEATURES = 57
 UNIT_VECTOR_EPSILON = 1e-6  # square angstrom
 
 

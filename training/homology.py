@@ -3,7 +3,8 @@
     python -m training.homology --run results --library data/library --output DIR [--promod3 /usr/bin/python3]
 
 Writes `DIR/copied/NAME.pdb` and `DIR/promod3/NAME.pdb` from the same hit and alignment as the network was shown first.
-ProMod3 (Debian: python3-promod3) belongs to the system's Python, which is started for it.
+ProMod3 (Debian: python3-promod3) belongs to the system's Python, which is started for it. Run again, it builds only the
+models whose alignment has changed, and removes those of templates that are no longer used.
 """
 
 import argparse
@@ -52,14 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     library = TemplateLibrary.open(arguments.library)
     for folder in sorted((arguments.run / "targets").iterdir()):
         hits = read_templates(folder / "templates.json").kept
-        if not hits:
+        copy, model = (arguments.output / method / f"{folder.name}.pdb" for method in ("copied", "promod3"))
+        if not hits:  # an earlier search may have had some
+            copy.unlink(missing_ok=True)
+            model.unlink(missing_ok=True)
             continue
         query = read_a3m(folder / "msa.a3m").query
         chain = _chain(library, hits[0])
-        _write(arguments.output / "copied" / f"{folder.name}.pdb", copied(query, hits[0], chain))
-        if arguments.promod3:
-            place = arguments.output / "promod3" / f"{folder.name}.pdb"
-            _promod3(arguments.promod3, place, query, hits[0], chain)
+        _write(copy, copied(query, hits[0], chain))
+        _promod3(arguments.promod3, model, query, hits[0], chain)
     return 0
 
 
@@ -93,23 +95,28 @@ def _write(path: Path, protein: Protein) -> None:
     write_pdb(path, protein)
 
 
-def _promod3(python: Path, output: Path, query: str, hit: TemplateHit, chain: TemplateChain) -> None:
-    """Let ProMod3 build the target on the template; a failure is said and leaves no model."""
-    if output.exists():
-        return
+def _promod3(python: Path | None, output: Path, query: str, hit: TemplateHit, chain: TemplateChain) -> None:
+    """Let ProMod3 build the target on the template; a failure is said and leaves no model.
+
+    A model of the same alignment is kept. One of another is removed, also where there is no ProMod3.
+    """
     there = np.asarray(chain.mask[:, [rc.ATOM37_ID[name] for name in ("N", "CA", "C")]].all(axis=1))
     aligned = [residue for _, residue in hit.pairs()]
     there[: aligned[0]] = there[aligned[-1] + 1 :] = False  # the alignment names every residue of the file
-    template = _protein(chain.sequence, chain.positions, chain.mask & there[:, None])
-    work = output.parent / "input"
-    _write(work / f"{output.stem}.pdb", template)
-    write_text(work / f"{output.stem}.fasta", alignment(query, hit, chain.sequence, there))
-    words = [str(work / f"{output.stem}{end}") for end in (".fasta", ".pdb")]
+    text = alignment(query, hit, chain.sequence, there)
+    fasta, template = (output.parent / "input" / f"{output.stem}{end}" for end in (".fasta", ".pdb"))
+    if output.exists() and fasta.exists() and fasta.read_text(encoding="utf-8") == text:
+        return
+    output.unlink(missing_ok=True)
+    if python is None:
+        return
+    _write(template, _protein(chain.sequence, chain.positions, chain.mask & there[:, None]))
+    write_text(fasta, text)
+    command = [str(word) for word in (python, "-c", _SCRIPT, fasta, template, output)]
     try:
-        subprocess.run(
-            [str(python), "-c", _SCRIPT, *words, str(output)], check=True, capture_output=True, timeout=60 * MINUTES
-        )
+        subprocess.run(command, check=True, capture_output=True, timeout=60 * MINUTES)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        output.unlink(missing_ok=True)  # what was written of it
         log.warning("%s: no model of ProMod3: %s", output.stem, type(error).__name__)
 
 
@@ -127,7 +134,7 @@ def alignment(query: str, hit: TemplateHit, sequence: str, there: np.ndarray) ->
         rows.append((letter, sequence[j] if there[j] else "-"))
         last = j
     target, template = ("".join(column) for column in zip(*rows, strict=True))
-    return f">target\n{target}\n>template\n{template}\n"
+    return f">target\n{target}\n>{hit.id}\n{template}\n"
 
 
 if __name__ == "__main__":

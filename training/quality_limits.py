@@ -4,7 +4,8 @@
 
 Ramachandran: on every thirtieth chain of the StructureDB, the shares below which as many residues lie as MolProbity's
 Top8000 maps leave out of the favoured and the allowed region (the package cctbx-base, in an environment of its own).
-Rotamers: how many residues of chains at 1.8 angstrom or better lie below the limit.
+Rotamers: how many residues of chains at 1.8 angstrom or better lie below the limit. Without `--dump` and `--cctbx` they
+are all that is printed.
 """
 
 import argparse
@@ -53,7 +54,11 @@ def ramachandran_limits(dump: Path, python: Path) -> Iterator[str]:
 
 
 def rotamer_share(allatom: Path) -> float:
-    """Return the share of the side chains of sharp structures that count as outliers."""
+    """Return the share of the side chains of sharp structures that count as outliers.
+
+    Args:
+        allatom: npz of all-atom chains, with the `resolution` of each in angstrom, nan where it is not known.
+    """
     chains = AllAtomChains(allatom)
     with np.load(allatom, allow_pickle=False) as arrays:
         sharp = np.flatnonzero(arrays["resolution"] <= SHARP)
@@ -72,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cctbx", type=Path, help="Python of an environment with cctbx-base")
     parser.add_argument("--allatom", type=Path, required=True, help="npz of experimental all-atom chains")
     arguments = parser.parse_args(argv)
-    lines = list(ramachandran_limits(arguments.dump, arguments.cctbx)) if arguments.dump and arguments.cctbx else []
+    if (arguments.dump is None) != (arguments.cctbx is None):
+        parser.error("the limits of Ramachandran need both: give --dump and --cctbx, or neither")
+    lines = list(ramachandran_limits(arguments.dump, arguments.cctbx)) if arguments.dump else []
     lines.append(f"rotamer outliers at {SHARP} A or better: {rotamer_share(arguments.allatom):.4f}")
     print("\n".join(lines))  # noqa: T201 - a script's own output
     return 0

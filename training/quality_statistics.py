@@ -4,8 +4,9 @@
         --held-out data/library/held_out.txt --output pipeline/quality/statistics.npz
 
 Ramachandran maps come from the backbones of ProMod3's StructureDB (`pipeline/library/structuredb.py` dumps it),
-side-chain densities from experimental all-atom chains (the npz that `training.train --allatom` takes). Chains that an
-evaluation leaves out are left out here too. The output holds counts, sources, licences and the sha256 of what was read.
+side-chain densities from experimental all-atom chains (the npz that `training.train --allatom` takes). Chains of the
+dump that `--held-out` names are left out; of the all-atom chains all count. The output holds counts, sources, licences
+and the sha256 of what was read.
 """
 
 import argparse
@@ -29,6 +30,7 @@ RAMACHANDRAN_CELLS, FINE = 90, 2  # cells along an axis of the map that is kept;
 CHI_CELLS = 72
 RAMACHANDRAN_WIDTHS = (3.0, 3.5, 4.0, 4.0, 4.0, 8.0)  # degrees, standard deviation of the smoothing of each kind
 CHI_WIDTH = 7.0  # degrees
+BONDED = 1.6  # angstrom, the longest distance of C and N
 QUANTILES = 1001
 SOURCES = {
     "ramachandran": {
@@ -75,16 +77,30 @@ def chain_torsions(dump: Path, chains: Sequence[int]) -> tuple[np.ndarray, np.nd
 def _inner(backbone: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return kind, phi and psi of the inner residues of a chain whose bonds are whole; backbone begins N, CA, C."""
     n, ca, c = (backbone[:, k] for k in range(3))
-    phi, psi = torsion(c[:-2], n[1:-1], ca[1:-1], c[1:-1]), torsion(n[1:-1], ca[1:-1], c[1:-1], n[2:])
+    phi, psi, bonded = backbone_torsions(n, ca, c)
     omega = torsion(ca[:-2], c[:-2], n[1:-1], ca[1:-1])
     aatype = np.array([rc.RESTYPE_ID.get(chr(letter), rc.UNKNOWN) for letter in letters])
-    real = (aatype[1:-1] != rc.UNKNOWN) & _bonded(c[:-2], n[1:-1]) & _bonded(c[1:-1], n[2:])
+    real = (aatype[1:-1] != rc.UNKNOWN) & bonded[:-1] & bonded[1:]
     kind = ramachandran.kinds(aatype[1:-1], omega, aatype[2:] == rc.RESTYPE_ID["P"])
-    return kind[real], phi[real], psi[real]
+    return kind[real], phi[1:-1][real], psi[1:-1][real]
 
 
-def _bonded(c: np.ndarray, n: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(c - n, axis=1) < 1.6
+def backbone_torsions(n: np.ndarray, ca: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return phi and psi of a chain, and which residues are bonded to the next one.
+
+    Args:
+        n: Angstrom, shape (residues, 3); nan where the atom is missing.
+        ca: The same.
+        c: The same.
+
+    Returns:
+        phi and psi (residues,), degrees, nan at ends and breaks; bonded (residues - 1,).
+    """
+    bonded = np.linalg.norm(n[1:] - c[:-1], axis=1) < BONDED
+    link = np.where(bonded, 1.0, np.nan)
+    phi = np.concatenate([[np.nan], torsion(c[:-1], n[1:], ca[1:], c[1:]) * link])
+    psi = np.concatenate([torsion(n[:-1], ca[:-1], c[:-1], n[1:]) * link, [np.nan]])
+    return phi, psi, bonded
 
 
 def smoothed(histogram: np.ndarray, width: float) -> np.ndarray:

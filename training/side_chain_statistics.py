@@ -22,11 +22,11 @@ from pipeline.records import write_npz
 from pipeline.relax import trace
 from pipeline.side_chains import rotamers
 from training.chain_sets import AllAtomChains
+from training.quality_statistics import backbone_torsions
 
 WIDTH = 15.0  # degrees, standard deviation of the smoothing over phi and psi
 PRIOR = 12.0  # residues that the probabilities without regard to the backbone count as
 FEWEST = 8  # residues that make a rotamer
-BONDED = 1.6  # angstrom, the longest distance of C and N
 SOURCE = {
     "source": "742 experimental chains with all heavy atoms, gathered from public repositories",
     "licence": "coordinates: wwPDB, CC0-1.0",
@@ -34,6 +34,7 @@ SOURCE = {
 # Torsions that end at an sp2 atom have no three wells; they are cut into six.
 _FLAT_ENDS = "NDEQHWFY"
 _N, _CA, _C, _O = (rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O"))
+_DIHEDRAL = 2  # axis of the peptides' table; the two before it are angles
 
 log = logging.getLogger(__name__)
 
@@ -125,14 +126,21 @@ def peptides(quads: np.ndarray, planes: np.ndarray) -> np.ndarray:
 def _filled(total: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Return means; a cell with few members borrows from the cells around it."""
     spread_total, spread_count = total + 0.0, count + 0.0
-    mean = total / np.maximum(count, 1)[..., None, None]
     for _ in range(12):
         for axis, shift in itertools.product(range(3), (-1, 1)):
-            spread_total += 0.05 * np.roll(spread_total, shift, axis)
-            spread_count += 0.05 * np.roll(spread_count, shift, axis)
-        thin = count < 5
-        mean = np.where(thin[..., None, None], spread_total / np.maximum(spread_count, 1e-9)[..., None, None], mean)
-    return np.asarray(mean)
+            spread_total += 0.05 * _moved(spread_total, shift, axis)
+            spread_count += 0.05 * _moved(spread_count, shift, axis)
+    thin = (count < 5)[..., None, None]
+    borrowed = spread_total / np.maximum(spread_count, 1e-9)[..., None, None]
+    return np.where(thin, borrowed, total / np.maximum(count, 1)[..., None, None])
+
+
+def _moved(table: np.ndarray, shift: int, axis: int) -> np.ndarray:
+    """Return a table moved by one cell; of its axes only the dihedral goes around."""
+    moved = np.roll(table, shift, axis)
+    if axis != _DIHEDRAL:
+        np.moveaxis(moved, axis, 0)[min(shift, 0)] = 0  # what came in from the other end
+    return moved
 
 
 def gather(chains: AllAtomChains) -> tuple[dict[str, list[np.ndarray]], np.ndarray, np.ndarray]:
@@ -142,7 +150,7 @@ def gather(chains: AllAtomChains) -> tuple[dict[str, list[np.ndarray]], np.ndarr
     for index in range(len(chains)):
         chain = chains.chain(index)
         x = np.where(chain["mask"][..., None], chain["positions"], np.nan).astype(np.float64)
-        phi, psi, bonded = _backbone(x)
+        phi, psi, bonded = backbone_torsions(x[:, _N], x[:, _CA], x[:, _C])
         for letter, found in rows.items():
             chosen = chain["aatype"] == rc.RESTYPE_ID[letter]
             found.append(np.column_stack([_chi(letter, x[chosen]), phi[chosen], psi[chosen]]))
@@ -150,16 +158,6 @@ def gather(chains: AllAtomChains) -> tuple[dict[str, list[np.ndarray]], np.ndarr
         quads.append(np.stack([x[inner + k, _CA] for k in (-1, 0, 1, 2)], axis=1))
         planes.append(np.stack([x[inner, _C], x[inner, _O], x[inner + 1, _N]], axis=1))
     return rows, np.concatenate(quads), np.concatenate(planes)
-
-
-def _backbone(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return phi, psi (degrees, nan at breaks), and which residues are bonded to the next one."""
-    n, ca, c = x[:, _N], x[:, _CA], x[:, _C]
-    bonded = np.linalg.norm(n[1:] - c[:-1], axis=1) < BONDED
-    link = np.where(bonded, 1.0, np.nan)
-    phi = np.concatenate([[np.nan], quality.torsion(c[:-1], n[1:], ca[1:], c[1:]) * link])
-    psi = np.concatenate([quality.torsion(n[:-1], ca[:-1], c[:-1], n[1:]) * link, [np.nan]])
-    return phi, psi, bonded
 
 
 def _chi(letter: str, x: np.ndarray) -> np.ndarray:

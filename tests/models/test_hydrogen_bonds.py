@@ -8,7 +8,6 @@ import pytest
 from models import hydrogen_bonds
 from models import residue_constants as rc
 from pipeline.protein import read_structure
-from pipeline.quality.secondary import _Chain
 
 BACKBONE = [rc.ATOM37_ID[name] for name in ("N", "CA", "C", "O")]
 
@@ -29,6 +28,15 @@ def sites_of(positions, aatype, there=None):
     return hydrogen_bonds.sites(jnp.asarray(positions), jnp.asarray(aatype), jnp.arange(n), jnp.asarray(there))
 
 
+def kabsch_sander(protein):
+    """Return the energy of N-H of each residue (row) with C=O of each (column), kcal/mol (Kabsch & Sander 1983)."""
+    n, _, c, o = np.moveaxis(protein.atom37_positions[:, BACKBONE].astype(np.float64), 1, 0)
+    hydrogen = n.copy()
+    hydrogen[1:] += (c - o)[:-1] / np.linalg.norm((c - o)[:-1], axis=1, keepdims=True)
+    pairs = ((n, o, 1), (hydrogen, c, 1), (hydrogen, o, -1), (n, c, -1))
+    return sum(sign * 27.9 / np.linalg.norm(a[:, None] - b, axis=-1) for a, b, sign in pairs)
+
+
 def everyone(sites):
     n = len(sites.gives)
     return jnp.broadcast_to(jnp.arange(n), (n, n))
@@ -38,11 +46,7 @@ def test_energies_are_those_of_the_charges(bpti, sites):
     giving, taking = np.asarray(hydrogen_bonds.energies_of(sites, everyone(sites)))
     np.testing.assert_allclose(giving, taking.T, atol=1e-5)
     donor, acceptor = np.unravel_index(np.argmin(giving), giving.shape)
-    atoms = bpti.atom37_positions[:, BACKBONE].astype(np.float64)
-    n, before, (_, _, c, o) = atoms[donor, 0], atoms[donor - 1], atoms[acceptor]
-    hydrogen = n + (before[2] - before[3]) / np.linalg.norm(before[2] - before[3])
-    pairs = ((o, n, 1), (c, hydrogen, 1), (o, hydrogen, -1), (c, n, -1))
-    energy = sum(sign * 27.9 / np.linalg.norm(a - b) for a, b, sign in pairs)
+    energy = kabsch_sander(bpti)[donor, acceptor]
     assert energy < -2
     assert giving[donor, acceptor] == pytest.approx(energy, abs=0.4)  # charges are a little soft
     letters = np.array([rc.RESTYPES_X[a] for a in bpti.aatype])
@@ -55,7 +59,13 @@ def test_energies_are_those_of_the_charges(bpti, sites):
 
 def test_the_strongest_are_those_of_dssp(bpti, sites):
     ours = {(i, int(j)) for i, j in enumerate(hydrogen_bonds.strongest(sites)) if i != j}
-    theirs = _Chain(bpti, np.arange(len(bpti))).bonds
+    energy = kabsch_sander(bpti)
+    energy[0] = energy[bpti.aatype == rc.RESTYPE_ID["P"]] = 0  # no N-H, or its place is not known
+    n = np.arange(len(bpti))
+    energy[n, n] = energy[n[1:], n[:-1]] = 0
+    two = np.argsort(energy, axis=1)[:, :2]  # those that DSSP keeps
+    theirs = {(i, int(j)) for i, row in enumerate(two) for j in row if energy[i, j] < -0.5}
+    assert len(ours) > 20
     assert ours <= theirs
     assert {(i, j) for i, j in theirs if abs(i - j) > 2} <= ours
 
@@ -80,12 +90,10 @@ def test_gradients_move_both_sides_of_a_pair(bpti, sites):
         moved = ends._replace(oxygen=ends.oxygen.at[1].add(shift[1]), nitrogen=ends.nitrogen.at[0].add(shift[0]))
         return hydrogen_bonds.energies_of(moved, jnp.array([[1], [0]])).sum()
 
-    def plain(shift):
-        o, n, c, h = ends.oxygen[1] + shift[1], ends.nitrogen[0] + shift[0], ends.carbon[1], ends.hydrogen[0]
-        return hydrogen_bonds._charges(n, h, c, o)
-
-    zero = jnp.zeros((2, 3))
-    np.testing.assert_allclose(jax.grad(met)(zero), jax.grad(plain)(zero), rtol=1e-4, atol=1e-5)
+    slopes = [float(met(step) - met(-step)) / 0.02 for step in 0.01 * jnp.eye(6).reshape(6, 2, 3)]
+    found = jax.grad(met)(jnp.zeros((2, 3)))
+    assert np.abs(found).max(axis=1).min() > 1  # kcal/mol per angstrom, of both sides
+    np.testing.assert_allclose(found.ravel(), np.array(slopes) / 2, atol=5e-3)  # the pair counts twice, once from each
 
 
 def test_shares_add_up_and_none_is_for_what_is_missing():

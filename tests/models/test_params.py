@@ -144,6 +144,16 @@ def test_another_configuration_of_the_same_shapes(tmp_path, config, arrays):
         params.load(path, config)
 
 
+def test_dropout_and_what_only_one_side_knows_may_differ(tmp_path, config, arrays):
+    path = tmp_path / "weights.npz"
+    stored = dataclasses.asdict(config)
+    stored["structure"]["dropout"] = 0.9
+    del stored["structure"]["layers"]
+    stored["heads"]["of_another_version"] = 3
+    np.savez(path, metadata=json.dumps({"format": params.FORMAT, "config": stored}), **arrays)
+    assert params.flat(params.load(path, config)).keys() == arrays.keys()
+
+
 def write(path, kind):
     {
         "text": lambda: path.write_text("no archive"),

@@ -69,11 +69,6 @@ def test_golden_loss(measure):
     close(physics.violation_loss(measure(atoms, mask), jnp.asarray(mask)), GOLDEN["n_loss"], 1e-4)
 
 
-def test_golden_extreme_ca():
-    found = physics.extreme_ca_fraction(jnp.asarray(GOLDEN["atoms14"], float), jnp.asarray(EXISTS), RESIDUE_INDEX)
-    close(found, GOLDEN["extreme_ca"])
-
-
 def test_an_experimental_chain_has_hardly_a_violation(measure):
     found = measure(experiment(), seen(), np.arange(N))
     assert np.asarray(found.clashing).sum() == np.asarray(found.broken).sum() == 0

@@ -52,6 +52,14 @@ def test_strain_grows_linearly(losses_of):
     assert large / small < 8  # the volumes at chiral centres grow with the cube, all else no faster than the noise
 
 
+def test_a_bounded_energy_is_harmonic_near_zero_and_linear_far_away():
+    deviation = jnp.array([0.0, 0.01, 200.0, 300.0])
+    found = physics_losses.bounded(0.5 * jnp.square(deviation))
+    assert found[0] == 0
+    assert found[1] == pytest.approx(0.5 * 0.01**2, rel=0.01)
+    assert found[3] - found[2] == pytest.approx(100, rel=1e-4)
+
+
 def test_gradients_are_finite_where_all_atoms_coincide(losses_of):
     native, _, gradient = losses_of
     assert np.isfinite(gradient(native)).all()

@@ -29,6 +29,14 @@ def test_a_limit_leaves_out_as_many_residues_as_the_other_maps(tmp_path, monkeyp
     assert "general: 167 residues, favoured from 0.50" in lines[0]
 
 
+@pytest.mark.parametrize("given", ["--dump", "--cctbx"])
+def test_half_of_what_the_maps_need_is_refused(tmp_path, capsys, given):
+    with pytest.raises(SystemExit) as error:
+        quality_limits.main(["--allatom", str(tmp_path / "chains.npz"), given, str(tmp_path)])
+    assert error.value.code == 2
+    assert "give --dump and --cctbx, or neither" in capsys.readouterr().err
+
+
 def chains(path, resolutions):
     """Write a chain with every residue type for each resolution, the first chain's atoms always the same."""
     rng = np.random.default_rng(3)

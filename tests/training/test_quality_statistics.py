@@ -67,6 +67,17 @@ def test_the_file_is_made_from_both_sources(tmp_path):
     assert facts["letters"] == "".join(letter for letter in rc.RESTYPES if letter not in "AG")
 
 
+def test_torsions_end_at_a_break():
+    n, ca, c = np.moveaxis(helix(7), 1, 0)
+    n[4:], ca[4:], c[4:] = (x[4:] + 1.0 for x in (n, ca, c))
+    phi, psi, bonded = made.backbone_torsions(n, ca, c)
+    assert bonded.tolist() == [True, True, True, False, True, True]
+    assert np.flatnonzero(np.isnan(phi)).tolist() == [0, 4]
+    assert np.flatnonzero(np.isnan(psi)).tolist() == [3, 6]
+    np.testing.assert_allclose(phi[[1, 2, 3, 5, 6]], phi[1])
+    np.testing.assert_allclose(psi[[0, 1, 2, 4, 5]], phi[1])  # the atoms lie on one helix, evenly
+
+
 def helix(count):
     """Return N, CA and C of a helix, bonds 1.45 angstrom long, shape (count, 3, 3)."""
     k = np.arange(3 * count)
