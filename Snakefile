@@ -10,9 +10,10 @@ sys.path.insert(0, str(workflow.basedir))
 
 from pipeline import costs
 from pipeline.config import check_config
+from pipeline.databases.places import searched_bytes
 from pipeline.endings import shell_prefix
 from pipeline.errors import FoldlineError
-from pipeline.plan import cache_flag, data_of, plan_run, predict_memory
+from pipeline.plan import cache_flag, cost_of_search, data_of, plan_run, predict_memory
 from pipeline.resources import memory, minutes
 from pipeline.run import closing_commands, failures_said, use_own_commands
 from pipeline.settings import to_flags
@@ -25,10 +26,10 @@ try:
     check_config(config)
     PLAN = plan_run(config)
     DATA = data_of(config, *workflow.overwrite_configfiles[-1:])
+    SEARCHED = searched_bytes(config)
 except FoldlineError as error:
     raise WorkflowError(str(error)) from None
 
-DATABASE_BYTES = {str(path): path.stat().st_size for path in DATA.databases}
 OUT = config["outdir"]
 TARGET = f"{OUT}/targets/{{target}}"
 
@@ -76,8 +77,7 @@ def relaxations_of(wildcards):
 
 def search_cost(wildcards):
     """Return what a search is expected to need."""
-    library = "library" in config["search"]["databases"] or config["search"]["use_templates"]
-    return costs.search_cost(len(PLAN.searches[wildcards.search]), DATABASE_BYTES, library=library)
+    return cost_of_search(config, PLAN, PLAN.searches[wildcards.search], SEARCHED)
 
 
 def featurize_cost(wildcards):
@@ -141,8 +141,9 @@ rule search:
     params:
         folders=of_search(TARGET),
         library=lambda wildcards, input: Path(input.library).parent,
-        cache=cache_flag(config),
-        settings=to_flags(config["search"]),
+        # words of the user, in which a brace is a brace: functions, or Snakemake would look for wildcards in them
+        cache=lambda wildcards: cache_flag(config),
+        settings=lambda wildcards: to_flags(config["search"]),
     shell:
         "foldline search --fasta {input.fasta:q} --outputs {params.folders:q} --library {params.library:q}"
         " --batch {output.record:q} --keep-going --threads {threads} {params.cache} {params.settings} 2> {log:q}"

@@ -187,7 +187,7 @@ def hits_of_engine(run: Run) -> dict[str, list[str]]:
     step = 1 if run.engine == "hmmsearch" else run.group
     for start in range(0, len(queries), step):
         group = queries[start : start + step]
-        settings = {"profile": profile(group[0], run)} if run.engine == "hmmsearch" else {}
+        settings = {"profile": str(profile(group[0], run))} if run.engine == "hmmsearch" else {}
         made = engine(run.engine, settings, folder=Path(run.indices))
         for index, found in made.search(group, source, options):
             rows = found.alignment.names[1:]

@@ -78,19 +78,19 @@ def predict_memory(settings: Settings, bucket: int) -> int:
     return round(_MINI_MB + _MINI_SQUARE_MB * bucket**2)
 
 
-def search_cost(targets: int, bytes_of_databases: Mapping[str, int], *, library: bool) -> Cost:
+def search_cost(targets: int, bytes_of_databases: Mapping[str, int], *, in_library: int) -> Cost:
     """Estimate the search of a batch of targets that the cache does not hold; thousands of relatives are assumed.
 
     Args:
-        targets: Of the batch.
+        targets: Of the batch, those that are looked for in the databases.
         bytes_of_databases: Size of each database beside the library, by the name of its file.
-        library: Whether the embedded library is searched.
+        in_library: Targets that are looked for in the embedded library.
     """
     residues = sum(
         size * (_PACKED if name.endswith((".gz", ".zst")) else 1) for name, size in bytes_of_databases.items()
     )
-    one = _SEARCH_S * library + _RESIDUE_S * residues
-    return Cost(targets * one, _SEARCH_MB + (_QUERY_MB * targets if residues else 0))
+    seconds = _SEARCH_S * in_library + _RESIDUE_S * residues * targets
+    return Cost(seconds, _SEARCH_MB + (_QUERY_MB * targets if residues else 0))
 
 
 def featurize_cost(targets: int = 1) -> Cost:

@@ -11,7 +11,7 @@ from pipeline.records import read_json
 from pipeline.text_table import printable
 
 _STAGES = ("search", "featurize", "predict", "relax")
-_PLANNED_AS = {"search": "searches", "featurize": "searches", "predict": "batches", "relax": "relaxations"}
+PLANNED_AS = {"search": "searches", "featurize": "searches", "predict": "batches", "relax": "relaxations"}
 _ERROR = "error: "
 _OWN = re.compile(r"DEBUG|INFO|WARNING|ERROR")
 _OF_SLURM = re.compile(r"(?:slurmstepd|srun)[^:]*: error: (?!.*(?:lacks support|Killed$))(.*)")
@@ -79,7 +79,7 @@ def endings(out: Path, since: float = 0) -> dict[str, str]:
     for stage in _STAGES:
         if stage == "predict":
             found = {**_waiting(batches, found), **found}
-        group_of: Mapping[str, str] = plan.get(_PLANNED_AS[stage]) or {}
+        group_of: Mapping[str, str] = plan.get(PLANNED_AS[stage]) or {}
         lost = {name: _lost(out, stage, name, since) for name in set(group_of.values())}
         found = {**{target: lost[name] for target, name in group_of.items() if lost[name]}, **found}
     return found

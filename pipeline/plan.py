@@ -21,11 +21,13 @@ from pipeline.batches import (
 )
 from pipeline.config import ROOT, find
 from pipeline.databases.places import located
+from pipeline.databases.records import LIBRARY
 from pipeline.errors import ConfigError, FastaError, LibraryError, NumberingError, RecordError
 from pipeline.fasta import Limits, Target, read_target, read_targets, write_target
 from pipeline.numbering import PDB_NUMBERS, too_wide_for_pdb
 from pipeline.numbering_table import numbered
 from pipeline.own_templates import parse_own
+from pipeline.paths import refuse_braces
 from pipeline.predict.settings import check_draws, from_section
 from pipeline.predict.weights import weights_files
 from pipeline.records import read_json, write_json, write_text
@@ -81,7 +83,8 @@ def data_of(config: Mapping[str, Any], source: Path | None = None) -> Data:
 
     Raises:
         LibraryError: There is no library, or a database does not exist or is empty.
-        ConfigError: A setting of predict has no meaning, or a template of the user does not exist.
+        ConfigError: A setting of predict or of a database has no meaning, a template of the user does not exist, or a
+            path has a brace.
         WeightsError: There are no weights of a chosen model.
     """
     library, predict = find(config["databases"]["library"]), from_section(config["predict"])
@@ -91,7 +94,29 @@ def data_of(config: Mapping[str, Any], source: Path | None = None) -> Data:
     weights = weights_files(predict.model_names)
     templates = dict.fromkeys(own.path for own in parse_own(config["search"]["own_templates"]))
     databases = [database.anchor for database in located(config, source)]
+    refuse_braces([library, *weights.values(), *databases, *templates])
     return Data(library, list(weights.values()), databases, list(templates))
+
+
+def cost_of_search(
+    config: Mapping[str, Any], plan: Plan, names: Sequence[str], searched: Mapping[str, int]
+) -> costs.Cost:
+    """Estimate the search of some targets.
+
+    One with an alignment of the user's own is looked for in no database, but its templates are, in the library.
+
+    Args:
+        config: The run's.
+        plan: Its plan.
+        names: Of the targets.
+        searched: What `searched_bytes` gave.
+    """
+    section = config["search"]
+    unaligned = {name for name in names if name not in plan.msas}
+    in_library = unaligned if LIBRARY in section["databases"] else set()
+    if section["use_templates"]:
+        in_library = in_library | set(names) - set(section["no_templates_for"])
+    return costs.search_cost(len(unaligned), searched, in_library=len(in_library))
 
 
 def predict_memory(config: Mapping[str, Any], bucket: int) -> int:

@@ -13,9 +13,9 @@ from typing import Any
 from pipeline import costs
 from pipeline.command_line import Parser, add_run, positive
 from pipeline.costs import Cost
-from pipeline.databases.places import located
+from pipeline.databases.places import searched_bytes
 from pipeline.outcomes import groups_of
-from pipeline.plan import Plan, data_of, plan_of
+from pipeline.plan import Plan, cost_of_search, data_of, plan_of
 from pipeline.run import effective_config
 from pipeline.text_table import aligned
 
@@ -25,7 +25,8 @@ _NOTES = (
     f"Estimates: {costs.SOURCE}.",
     "On that machine predictions with mini are within a quarter of what was measured up to 640 residues; those with"
     " AlphaFold 2 were measured at 64 and 128, the rest follows from these two.",
-    "Searches assume that the cache holds nothing; relaxation may take three times as long, or a third.",
+    "Searches assume that the cache holds nothing, and leave hhsearch out, which was not measured.",
+    "Relaxation may take three times as long, or a third.",
     "What is done is told by its records and files: a setting that changed since makes its stage run again.",
     "Wall time is CPU time over the cores: the least it can be.",
 )
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = effective_config(arguments)
     data_of(config, arguments.config)
     plan = plan_of(config)
-    works = list(works_of(config, plan, arguments.config))
+    works = list(works_of(config, plan))
     if arguments.json:
         json.dump(record_of(plan, works, arguments.cores), sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -82,30 +83,25 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def works_of(config: Mapping[str, Any], plan: Plan, source: Path | None = None) -> Iterator[Work]:
+def works_of(config: Mapping[str, Any], plan: Plan) -> Iterator[Work]:
     """Give the jobs of a run, in order, those that are done too.
 
     Args:
-        config: The run's.
+        config: The run's, whose databases are there.
         plan: Its plan.
-        source: The file that the config comes from, as far as it differs from the defaults.
     """
-    cost_of = _costs(config, plan, source)
+    cost_of = _costs(config, plan)
     for group in groups_of(Path(config["outdir"]), plan):
         bucket = plan.batches[group.name].bucket if group.stage == "predict" else None
         cost = cost_of[group.stage](group.targets, bucket)
         yield Work(group.stage, group.name, len(group.targets), bucket, group.is_done(), cost)
 
 
-def _costs(
-    config: Mapping[str, Any], plan: Plan, source: Path | None
-) -> dict[str, Callable[[Sequence[str], int | None], Cost]]:
+def _costs(config: Mapping[str, Any], plan: Plan) -> dict[str, Callable[[Sequence[str], int | None], Cost]]:
     """Return what tells the cost of a stage's job from its targets and their padded length."""
-    databases, library = _databases(config, source)
+    searched = searched_bytes(config)
     return {
-        "search": lambda names, _: costs.search_cost(
-            sum(name not in plan.msas for name in names), databases, library=library
-        ),
+        "search": lambda names, _: cost_of_search(config, plan, names, searched),
         "featurize": lambda names, _: costs.featurize_cost(len(names)),
         "predict": lambda names, bucket: costs.predict_cost(config["predict"], bucket or 0, len(names)),
         "relax": lambda names, _: costs.relax_cost([len(plan.targets[name].sequence) for name in names]),
@@ -184,13 +180,6 @@ def _row(name: str, works: Sequence[Work], cores: int) -> list[str]:
     memory = max(work.cost.memory_mb for work in works)
     counts = [str(len(works)), str(sum(work.targets for work in works))]
     return [name, *counts, bucket, _time(cpu), _time(cpu / cores), str(memory)]
-
-
-def _databases(config: Mapping[str, Any], source: Path | None) -> tuple[dict[str, int], bool]:
-    """Return the size of each database beside the library, bytes, and whether the library is searched."""
-    section = config["search"]
-    sizes = {str(d.anchor): d.anchor.stat().st_size for d in located(config, source) if d.kind == "sequences"}
-    return sizes, "library" in section["databases"] or section["use_templates"]
 
 
 def _time(seconds: float) -> str:

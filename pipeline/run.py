@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -16,7 +15,8 @@ from typing import Any
 
 from pipeline.command_line import Parser, add_run, positive
 from pipeline.config import ROOT, check_config, load_config, merged, write_config
-from pipeline.errors import StageError
+from pipeline.errors import FoldlineError, StageError
+from pipeline.lock import take_lock
 from pipeline.obstacles import first_error, obstacle
 from pipeline.outcomes import (
     PAGE,
@@ -27,6 +27,7 @@ from pipeline.outcomes import (
     running_targets,
     without_page,
 )
+from pipeline.paths import expanded, refuse_braces
 from pipeline.plan import Plan, data_of, plan_run, targets_of
 from pipeline.predict.settings import from_section
 from pipeline.profiles import LOCAL, check_scheduler, find_profile, profile_flags
@@ -111,18 +112,34 @@ def shown(arguments: argparse.Namespace, plan: Plan, config: Mapping[str, Any]) 
     events = Events(sys.stdout)
     events.tell({"event": "start", "schema": EVENTS_SCHEMA, "outdir": str(out), "targets": list(plan.targets)})
     watch = Watch(Jobs(plan, out, predictions, events.tell), events, log_file)
-    problem: str | None = "interrupted"
+    problem: str | None = None
     try:
         yield watch
-        problem = None
-    except StageError as error:
-        problem = str(error)
+    except BaseException as error:
+        problem = _problem_of(error)
         raise
     finally:
         events.finish(watch.jobs.shown)
+        events.tell({"event": "end", **_came_out(out, plan, problem)})
+
+
+def _problem_of(error: BaseException) -> str:
+    """Return why a run ended, in one line."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'run'}: {(error.strerror or str(error)).lower()}"
+    return str(error) if isinstance(error, FoldlineError) else repr(error)
+
+
+def _came_out(out: Path, plan: Plan, problem: str | None) -> dict[str, Any]:
+    """Return what the last event says; names no target where what came of the targets cannot be read."""
+    try:
         failed = {**lost_targets(out, plan), **failed_targets(out, plan)}
         done = [name for name in plan.targets if name not in failed and is_done(out, name)]
-        events.tell({"event": "end", "done": done, "failed": failed, "problem": problem})
+    except (FoldlineError, OSError) as error:
+        return {"done": [], "failed": {}, "problem": problem or _problem_of(error)}
+    return {"done": done, "failed": failed, "problem": problem}
 
 
 def _predictions(config: Mapping[str, Any]) -> list[Path]:
@@ -161,7 +178,9 @@ def effective_config(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     config = merged(load_config(arguments.config), from_command_line(arguments))
     check_config(config)
-    return {**config, "outdir": _one_spelling(config["outdir"])}
+    outdir = _one_spelling(config["outdir"])
+    refuse_braces([outdir])
+    return {**config, "outdir": outdir}
 
 
 def from_command_line(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -178,7 +197,7 @@ def from_command_line(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _one_spelling(folder: str) -> str:
     """Return the folder as Snakemake shall know it, however it was written: its records go by the name."""
-    path, here = Path(folder).expanduser().resolve(), Path.cwd().resolve()
+    path, here = expanded(folder).resolve(), Path.cwd().resolve()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
@@ -204,18 +223,16 @@ def use_own_commands() -> None:
 def alone(out: Path) -> Iterator[int]:
     """Hold the output folder's lock and give its file descriptor.
 
-    The system drops this lock when its last holder ends, however it ends. Snakemake's own locks are files that a killed
-    run leaves behind.
+    The system drops this lock when its last holder ends, however it ends; some file systems have none. Snakemake's own
+    locks are files that a killed run leaves behind.
 
     Raises:
         StageError: Another run is working in the folder.
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StageError("another run is working here", str(out), "wait for it, or choose --outdir") from error
+        if not take_lock(file):
+            raise StageError("another run is working here", str(out), "wait for it, or choose --outdir")
         yield file.fileno()
 
 

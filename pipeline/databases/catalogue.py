@@ -11,6 +11,7 @@ from pipeline.command_line import nearest
 from pipeline.config import ROOT
 from pipeline.databases.records import SAFE, Kind
 from pipeline.errors import LibraryError
+from pipeline.paths import expanded
 
 TABLE = ROOT / "data" / "databases.tsv"
 TIERS = ("embedded", "small", "full")
@@ -107,11 +108,15 @@ def chosen(words: Iterable[str], catalogue: Mapping[str, Offer]) -> list[Offer]:
 
 
 def default_folder() -> Path:
-    """Return where databases are fetched to: `$FOLDLINE_DATABASES`, else beside the user's other data."""
+    """Return where databases are fetched to: `$FOLDLINE_DATABASES`, else beside the user's other data.
+
+    Raises:
+        ConfigError: There is no home folder that it is in.
+    """
     if own := os.environ.get("FOLDLINE_DATABASES"):
-        return Path(own).expanduser()
+        return expanded(own)
     data = Path(os.environ.get("XDG_DATA_HOME") or ".")
-    base = data if data.is_absolute() else Path("~/.local/share").expanduser()
+    base = data if data.is_absolute() else expanded("~/.local/share")
     return base / "foldline" / "databases"
 
 

@@ -17,6 +17,7 @@ from pipeline.databases.places import HHSEARCH, Entry, entries
 from pipeline.databases.records import LARGEST_HASHED, LIBRARY, Database, check_place, sha256_of
 from pipeline.databases.sequence_files import FORMATS
 from pipeline.errors import FoldlineError, LibraryError, RecordError
+from pipeline.paths import expanded
 from pipeline.records import read_json, write_json
 from pipeline.search.cache import Place
 from pipeline.search.settings import Settings, method_of
@@ -82,11 +83,14 @@ def check(config: Mapping[str, Any], source: Path | None = None, *, quick: bool 
 
 
 def records_folder(config: Mapping[str, Any]) -> Path:
-    """Return where counts are kept: beside the cache of searches, or in the user's cache where there is none."""
+    """Return where counts are kept: beside the cache of searches, or in the user's cache where there is none.
+
+    Raises:
+        ConfigError: There is no home folder that it is in.
+    """
     if cache := config["databases"]["cache"]:
-        return Path(cache).expanduser().parent / "databases"
-    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return base / "foldline" / "databases"
+        return expanded(cache).parent / "databases"
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "foldline" / "databases"
 
 
 def _checked(entry: Entry, settings: Settings, folder: Path, quick: bool) -> State:

@@ -19,6 +19,7 @@ from pipeline.databases.fetch import Installed, fetch, installed
 from pipeline.databases.records import LIBRARY
 from pipeline.download.fetch import check_url, in_words
 from pipeline.errors import ConfigError, LibraryError
+from pipeline.paths import expanded
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    folder = arguments.folder or default_folder()
+    folder = expanded(arguments.folder or default_folder())
     rows = [_LIST_HEADINGS, *(_offer_row(offer, folder) for offer in read_catalogue().values())]
     sys.stdout.write(f"{table(rows)}\nfolder: {folder}\n")
 
@@ -82,7 +83,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{changes[0]} goes with one database, found {len(offers)}")
     if not offers:
         log.info("the embedded library is part of the repository: there is nothing to fetch")
-    found = fetch(offers, (arguments.folder or default_folder()).expanduser().absolute()) if offers else []
+    found = fetch(offers, expanded(arguments.folder or default_folder()).absolute()) if offers else []
     sys.stdout.write(config_lines(found))
 
 

@@ -174,7 +174,7 @@ def _check_room(offers: Sequence[Offer], folder: Path) -> None:
     if free < needed:
         names = ", ".join(offer.name for offer in offers)
         problem = f"expected about {in_words(needed)} of free disk for {names}; there are {in_words(free)}"
-        raise DownloadError(problem, str(folder), "make room, name fewer databases, or another folder by --to")
+        raise DownloadError(problem, str(folder), "make room, name fewer databases, or another folder by --folder")
 
 
 def _size(path: Path) -> int | None:

@@ -9,6 +9,7 @@ from pipeline.config import find, line_of
 from pipeline.databases.packed import opened
 from pipeline.databases.records import LIBRARY, Database, as_text, check_place, described
 from pipeline.errors import ConfigError, LibraryError
+from pipeline.search.engine_settings import check_settings
 
 HHSEARCH = "search.hhsearch"
 
@@ -69,7 +70,7 @@ def located(config: Mapping[str, Any], source: Path | None = None) -> list[Datab
         source: The file that it comes from, as far as it differs from the defaults.
 
     Raises:
-        ConfigError: An entry is not well formed, or a name is there twice.
+        ConfigError: An entry is not well formed, has settings that its engine does not know, or a name is there twice.
         LibraryError: A database does not exist, cannot be read or is empty.
     """
     found: list[Database] = []
@@ -80,6 +81,8 @@ def located(config: Mapping[str, Any], source: Path | None = None) -> list[Datab
             database = entry.database()
             check_place(database)
             _check_beginning(database)
+            if entry.setting != HHSEARCH:
+                check_settings(database, config["search"]["engine"])
         except (ConfigError, LibraryError) as error:
             mend = f"{error.mend or 'correct the config'}: {entry.place}"
             raise dataclasses.replace(error, mend=mend) from error
@@ -88,6 +91,24 @@ def located(config: Mapping[str, Any], source: Path | None = None) -> list[Datab
             raise ConfigError(problem, mend=f"give it another name: {entry.place}")
         found.append(database)
     return found
+
+
+def searched_bytes(config: Mapping[str, Any]) -> dict[str, int]:
+    """Return the sizes of what is read of the databases of sequences, by file: not of the template library.
+
+    Of a database of several files all are counted, which is more than is read.
+
+    Args:
+        config: The run's, whose databases are there.
+    """
+    named = (entry for entry in entries(config) if entry.setting != HHSEARCH and entry.given != LIBRARY)
+    return {str(path): path.stat().st_size for entry in named for path in _files_of_sequences(entry.database())}
+
+
+def _files_of_sequences(database: Database) -> list[Path]:
+    if database.kind == LIBRARY:
+        return [path for path in database.files if path.name.startswith("sequences")]
+    return [database.path] if database.anchor == database.path else database.files
 
 
 def _check_beginning(database: Database) -> None:

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from pipeline.doctor.machine import (
     check_python,
     check_scheduler,
 )
-from pipeline.errors import StageError
+from pipeline.errors import ConfigError, StageError
+from pipeline.paths import expanded
 from pipeline.predict.folders import default_cache
 from pipeline.text_table import printable
 
@@ -76,13 +77,21 @@ def examined(config: Mapping[str, Any], source: Path | None) -> Iterator[Finding
     yield from check_gpu()
     yield check_scheduler()
     yield check_programs()
-    yield check_folder("results", Path(config["outdir"]).expanduser().resolve())
+    yield _folder("results", lambda: expanded(config["outdir"]).resolve())
     if config["databases"]["cache"]:
-        yield check_folder("searches", Path(config["databases"]["cache"]).expanduser())
-    yield check_folder("compiled", default_cache())
+        yield _folder("searches", lambda: expanded(config["databases"]["cache"]))
+    yield _folder("compiled", default_cache)
     yield check_library(config)
     yield from check_databases(config, source)
     yield from check_weights(config)
+
+
+def _folder(name: str, place: Callable[[], Path]) -> Finding:
+    try:
+        folder = place()
+    except ConfigError as error:
+        return Finding(name, "problem", f"{error.where}: {error.problem}", error.mend)
+    return check_folder(name, folder)
 
 
 def line_of(finding: Finding) -> str:

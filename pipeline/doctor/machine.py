@@ -1,6 +1,5 @@
 """The machine: cores, memory, GPU, programs, scheduler, disk."""
 
-import contextlib
 import fcntl
 import importlib.util
 import json
@@ -173,16 +172,25 @@ def check_folder(name: str, folder: Path) -> Finding:
         return Finding(name, "problem", text, "make room, or choose another folder", facts)
     if free < _LITTLE_DISK:
         return Finding(name, "note", text, "little for many targets", facts)
+    if problem := _cannot_lock(place):
+        return Finding(name, "note", f"{text}; no locks ({problem})", "take care that no two runs share it", facts)
     return Finding(name, "ok", text, facts=facts)
 
 
 def _cannot_write(folder: Path) -> str:
-    """Return why files cannot be written and locked in a folder; empty where they can."""
+    """Return why files cannot be written in a folder; empty where they can."""
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".foldline-doctor-") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with contextlib.suppress(OSError):
-                fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".foldline-doctor-"):
+            return ""
     except OSError as error:
         return (error.strerror or str(error)).lower()
-    return ""
+
+
+def _cannot_lock(folder: Path) -> str:
+    """Return why files cannot be locked in a folder; empty where they can."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".foldline-doctor-") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return ""
+    except OSError as error:
+        return (error.strerror or str(error)).lower()

@@ -50,7 +50,7 @@ def dump_structuredb(python: Path, folder: Path) -> None:
 
 
 def read_dump(folder: Path, held_out: frozenset[str]) -> Chains:
-    """Read the files that `pipeline.structuredb` writes.
+    """Read the files that `pipeline.library.structuredb` writes.
 
     Raises:
         LibraryError: A file is missing or damaged, or a chain that is held out does not occur.

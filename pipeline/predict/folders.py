@@ -3,7 +3,13 @@
 import os
 from pathlib import Path
 
+from pipeline.paths import expanded
+
 
 def default_cache() -> Path:
-    """Return the folder of compiled programs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foldline" / "jax"
+    """Return the folder of compiled programs.
+
+    Raises:
+        ConfigError: The user has no home.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or expanded("~/.cache")) / "foldline" / "jax"

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.endings import endings
 from pipeline.errors import FoldlineError
+from pipeline.failures import failures_before_report
 from pipeline.fasta import read_target
 from pipeline.protein import CA, Protein, read_structure
 from pipeline.quality.secondary import likeliest_states
@@ -131,7 +132,7 @@ def read_evidence(target_dir: Path, run: Path, *, parts: Parts = "all", told: To
     Raises:
         FastaError, RecordError, StructureError: The folder holds no record of a target, or a file is damaged.
     """
-    name = target_dir.name
+    name = target_dir.resolve().name
     told = told or read_told(run)
     failure, ending = told.failures.get(name, ""), told.endings.get(name, "")
     target = _target(target_dir)
@@ -161,7 +162,8 @@ def read_evidence(target_dir: Path, run: Path, *, parts: Parts = "all", told: To
 
 def unreadable(target_dir: Path, error: FoldlineError) -> Evidence:
     """Return the evidence of a target whose records cannot be read: a failed row, so that one target costs one row."""
-    return Evidence(target_dir.name, target_dir.name, "", failure=str(error))
+    name = target_dir.resolve().name
+    return Evidence(name, name, "", failure=str(error))
 
 
 def _unfinished(folder: Path, ending: str) -> str:
@@ -233,18 +235,13 @@ def _decode_pae(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
 
 
 def read_told(run: Path) -> Told:
-    """Read what is known of the batches of a run."""
-    return Told(_failures(run), endings(run))
+    """Read what is known of the batches of a run.
 
-
-def _failures(run: Path) -> dict[str, str]:
-    """Return why each target of the run that failed did so, by name; the newer of two batches counts."""
-    failures: dict[str, str] = {}
-    records = [path for path in (run / "batches").glob("*.json") if not path.name.startswith("report-")]
-    for path in sorted(records, key=lambda path: (path.stat().st_mtime, path.name)):
-        for target in read_json(path, "foldline.batch/1").get("targets", ()):
-            failures[str(target["name"])] = "" if target["status"] == "ok" else str(target.get("reason") or NO_REASON)
-    return {name: reason for name, reason in failures.items() if reason}
+    Raises:
+        RecordError: The plan or a record of a batch is damaged.
+    """
+    failures = {name: reason or NO_REASON for name, reason in failures_before_report(run).items()}
+    return Told(failures, endings(run))
 
 
 def _stage_seconds(records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from pipeline.batch_record import outcome, reason_of, write_batch
 from pipeline.command_line import Parser
 from pipeline.errors import ConfigError, FoldlineError, RecordError
+from pipeline.obstacles import concerns_all
 from pipeline.records import write_text
 from pipeline.report.agreement import agreement
 from pipeline.report.evidence import Evidence, Parts, Told, read_evidence, read_told, target_folders, unreadable
@@ -38,17 +39,23 @@ class Settings:
 
 
 def report_batch(folders: Sequence[Path], run: Path, settings: Settings) -> list[dict[str, str]]:
-    """Write the page of each target into its folder; return one record per target: name, status, reason."""
+    """Write the page of each target into its folder; return one record per target: name, status, reason.
+
+    Raises:
+        OSError: The disk is full or cannot be written.
+    """
     told, records = read_told(run), []
     for folder in folders:
-        reason = ""
+        name, reason = folder.resolve().name, ""
         try:
             evidence = read_evidence(folder, run, told=told)
             write_text(folder / PAGE, target_page(evidence, settings, output=folder / PAGE, run=run))
-        except FoldlineError as error:
+        except (FoldlineError, OSError) as error:
+            if concerns_all(error):
+                raise
             reason = reason_of(error)
-            LOGGER.error("%s: no page: %s", folder.name, reason)
-        records.append(outcome(folder.name, reason))
+            LOGGER.error("%s: no page: %s", name, reason)
+        records.append(outcome(name, reason))
     return records
 
 

@@ -12,6 +12,7 @@ from pipeline.command_line import Parser, add_config, said
 from pipeline.config import load_config
 from pipeline.download.fetch import in_words
 from pipeline.errors import ConfigError, StageError
+from pipeline.paths import expanded
 from pipeline.search.cache_items import Item, Wanted, chosen, is_stale, items, problem, tidy
 
 _HEADINGS = ("DATABASE", "ENTRIES", "SIZE", "USED, DAYS AGO")
@@ -44,9 +45,9 @@ def _root(given: Path | None, config: Path | None) -> Path:
     """Return the cache: the given one, or that of the config.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none, or no home that it begins with.
     """
-    root = (given or Path(load_config(config)["databases"]["cache"] or "")).expanduser()
+    root = expanded(given or load_config(config)["databases"]["cache"] or "")
     if not root.is_dir() or root == Path():
         raise ConfigError("there is no cache of searches here", str(root), "name its folder by --cache")
     return root

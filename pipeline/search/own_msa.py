@@ -11,6 +11,7 @@ from pipeline.a3m import Alignment, aligned
 from pipeline.config import find
 from pipeline.errors import AlignmentError, ConfigError
 from pipeline.fasta import as_predicted
+from pipeline.paths import refuse_braces
 from pipeline.search.own_msa_formats import KIND, Row, read_rows, shown
 from pipeline.target import Target
 from pipeline.text_file import read_user_bytes
@@ -45,14 +46,16 @@ def check_entries(entries: Sequence[str], names: Iterable[str]) -> dict[str, Pat
     """Do the same for all targets of a run, and refuse an entry that is of none of them: a name may be mistyped.
 
     Raises:
-        ConfigError: An entry belongs to no target.
+        ConfigError: An entry belongs to no target, or the path of a file has a brace.
     """
     known = list(names)
     for entry in entries:
         if not _files_of(entry, known):
             mend = "call the files by the names in targets.txt, NAME.a3m for example"
             raise ConfigError(f"search.own_msas: {entry!r} has an alignment of no target of this run", mend=mend)
-    return own_files(entries, known)
+    files = own_files(entries, known)
+    refuse_braces(files.values())
+    return files
 
 
 def read_own(path: Path, target: Target) -> Alignment:

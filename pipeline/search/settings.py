@@ -3,19 +3,17 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
 
 from pipeline.databases.records import LIBRARY, Database, parse_database
 from pipeline.errors import ConfigError
 from pipeline.library.store import TemplateLibrary
 from pipeline.search.cache import Place
 from pipeline.search.cache_items import INDICES
-from pipeline.search.engines import DEFAULT, Engine, Options, Source, engine
+from pipeline.search.engine_settings import DEFAULT, of_all, of_engine
+from pipeline.search.engines import Engine, Options, Source, engine
 from pipeline.search.gather import Search
 from pipeline.search.template_settings import TemplateSettings
 from pipeline.settings import setting
-
-_PER_DATABASE = {"rounds": int, "inclusion_e_value": float, "seconds": float}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +95,9 @@ def method_of(database: Database, settings: Settings, place: Place) -> tuple[Eng
         ConfigError: No engine has this name, or a setting of the database means nothing.
         FoldlineError: The engine's program is not installed.
     """
-    own = dict(database.settings)
-    values: dict[str, Any] = {name: _number(own.pop(name), name, database) for name in _PER_DATABASE if name in own}
-    here = dataclasses.replace(settings, **values, max_rows=database.max_rows or settings.max_rows)
+    here = dataclasses.replace(settings, **of_all(database), max_rows=database.max_rows or settings.max_rows)
     options = Options(here.rounds, here.inclusion_e_value, here.max_rows, place.threads, here.seconds)
-    return engine(database.engine or settings.engine, own, _indices(place)), options
+    return engine(database.engine or settings.engine, of_engine(database), _indices(place)), options
 
 
 def _search(source: Source, settings: Settings, place: Place) -> Search:
@@ -110,11 +106,3 @@ def _search(source: Source, settings: Settings, place: Place) -> Search:
 
 def _indices(place: Place) -> Path | None:
     return place.cache.root / INDICES if place.cache.root else None
-
-
-def _number(value: Any, name: str, database: Database) -> int | float:
-    kind = _PER_DATABASE[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or kind(value) != value:
-        expected = "a whole number" if kind is int else "a number"
-        raise ConfigError(f"expected {expected} for {name!r} of the database {database.name!r}, found {value!r}")
-    return kind(value)

@@ -1,6 +1,6 @@
 """Parameters of the published networks: which files there are, where they lie, and what is recorded of them.
 
-No JAX here: the plan of a run asks where a model's file is. `foldline weights` itself is `pipeline/weights_command.py`.
+No JAX here: the plan of a run asks where a model's file is. `foldline weights` itself is `pipeline/weights/command.py`.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from pathlib import Path
 from models.config import PRESETS
 from pipeline.config import find
 from pipeline.errors import RecordError, WeightsError
+from pipeline.paths import expanded
 from pipeline.records import read_json, write_json
 
 RECORD, RECORD_SCHEMA = "weights.json", "foldline.weights/1"
@@ -113,10 +114,11 @@ def user_folder() -> Path:
     `$FOLDLINE_WEIGHTS`, else `$XDG_DATA_HOME/foldline/weights`, else `~/.local/share/foldline/weights`.
 
     Raises:
+        ConfigError: `$FOLDLINE_WEIGHTS` names a home that is none.
         WeightsError: The user has no home.
     """
     if own := os.environ.get("FOLDLINE_WEIGHTS"):
-        return Path(own).expanduser()
+        return expanded(own)
     data = Path(os.environ.get("XDG_DATA_HOME") or ".")
     if data.is_absolute():  # the standard says to ignore others
         return data / "foldline" / "weights"

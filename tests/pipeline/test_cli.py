@@ -11,7 +11,7 @@ import pytest
 from pipeline import __version__, cli, run
 from pipeline.batch_record import outcome, write_batch
 from pipeline.config import load_config, merged
-from pipeline.errors import ConfigError, StageError
+from pipeline.errors import ConfigError, RecordError, StageError
 from pipeline.outcomes import groups_of
 from pipeline.plan import plan_run
 
@@ -185,6 +185,20 @@ def test_one_folder_has_one_spelling(tmp_path, monkeypatch):
     assert run._one_spelling("/elsewhere/out") == "/elsewhere/out"
 
 
+@pytest.mark.parametrize(
+    ("outdir", "message"),
+    [
+        ("~nobody-here/out", "~nobody-here/out: there is no home folder '~nobody-here'; write the whole path"),
+        ("../out", "{lab}/out: a run takes no path with braces, which are wildcards of Snakemake; rename it"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused(tmp_path, monkeypatch, capsys, outdir, message):
+    (tmp_path / "{lab}/here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "{lab}/here")
+    assert cli.main(["run", "x.fasta", "--outdir", outdir]) == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.fixture
 def one_target(tmp_path, monkeypatch):
     """A run of one target, whose Snakemake ends with 3 and does nothing."""
@@ -213,6 +227,44 @@ def test_programs_are_told_how_a_run_began_and_ended(one_target, monkeypatch, ca
     monkeypatch.setattr(run, "start", lambda *_, **__: 0)
     assert cli.main(["run", "x.fasta", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["problem"] is None
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "code"),
+    [
+        (OSError(28, "No space left on device", "results/x"), "results/x: no space left on device", 2),
+        (OSError(28, "No space left on device"), "run: no space left on device", 2),
+        (RecordError("expected a plan", "plan.json"), "plan.json: expected a plan", 2),
+        (TypeError("no number"), "TypeError('no number')", 70),
+    ],
+)
+def test_programs_are_told_of_every_error(one_target, monkeypatch, capsys, error, problem, code):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(run, "start", fails)
+    assert cli.main(["run", "x.fasta", "--json"]) == code
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["problem"] == problem
+
+
+def test_programs_are_told_of_the_end_where_a_record_is_damaged(one_target, monkeypatch, capsys):
+    damaged = one_target / "results/batches/0032-001.json"
+
+    def fails(*_, **__):
+        damaged.parent.mkdir(exist_ok=True)
+        damaged.write_text("{")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "start", fails)
+    assert cli.main(["run", "x.fasta", "--json"]) == 130
+    out, err = capsys.readouterr()
+    end = json.loads(out.splitlines()[-1])
+    assert (end["event"], end["done"], end["failed"], end["problem"]) == ("end", [], {}, "interrupted")
+    assert err.endswith("error: interrupted\n")
+    monkeypatch.setattr(run, "start", lambda *_, **__: damaged.write_text("{") and 0)
+    assert cli.main(["run", "x.fasta", "--json"]) == 2
+    end = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (end["event"], "0032-001.json: expected a foldline.batch/1 file" in end["problem"]) == ("end", True)
 
 
 def test_a_failure_of_no_job_shows_what_snakemake_said(one_target, capsys):
@@ -369,6 +421,16 @@ def test_two_runs_do_not_share_a_folder(tmp_path, monkeypatch, capsys):
         assert "error: results: another run is working here; wait for it, or choose --outdir" in capsys.readouterr().err
         assert cli.main(["run", "x.fasta", "--outdir", "other"]) == 0
     assert cli.main(["run", "x.fasta"]) == 0
+
+
+def test_a_file_system_without_locks_is_said_and_the_run_goes_on(one_target, monkeypatch, caplog):
+    def flock(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr(run, "start", lambda *_, **__: 0)
+    assert cli.main(["run", "x.fasta"]) == 0
+    assert "results/.lock: this file system has no locks (function not implemented)" in caplog.text
 
 
 def test_a_killed_run_holds_the_folder_as_long_as_its_snakemake_works(tmp_path):

@@ -68,11 +68,14 @@ def test_models_seeds_and_recycles_multiply():
 
 
 def test_searches_grow_with_the_databases():
-    own = costs.search_cost(4, {"db.fasta": 14_000_000}, library=False)
+    own = costs.search_cost(4, {"db.fasta": 14_000_000}, in_library=0)
     assert own.cpu_seconds == pytest.approx(21, rel=0.05)
     assert own.memory_mb == pytest.approx(615, rel=0.05)
-    assert costs.search_cost(5, {}, library=True).cpu_seconds == pytest.approx(5)
-    assert costs.search_cost(4, {"db.fasta.gz": 14_000_000}, library=False).cpu_seconds > own.cpu_seconds
+    assert costs.search_cost(5, {}, in_library=5).cpu_seconds == pytest.approx(5)
+    assert costs.search_cost(4, {"db.fasta.gz": 14_000_000}, in_library=0).cpu_seconds > own.cpu_seconds
+    both = costs.search_cost(4, {"db.fasta": 14_000_000}, in_library=7)
+    assert both.cpu_seconds == pytest.approx(own.cpu_seconds + 7)
+    assert both.memory_mb == own.memory_mb
 
 
 def test_relaxations_cost_what_the_example_took():

@@ -135,6 +135,7 @@ def test_only_what_is_not_done_is_lost(out):
         done(out, "predict", batch)
     log(out, "relax", "0032-001-02", "error: ended by the signal SIGKILL\n")
     (out / "targets/b").mkdir(parents=True)
-    (out / "targets/b/relax.json").touch()
+    for name in ("predicted.cif", "relax.json"):
+        (out / "targets/b" / name).touch()
     plan = type("Plan", (), {"targets": dict.fromkeys("dcba")})
     assert lost_targets(out, plan) == {"c": "relax 0032-001-02: ended by the signal SIGKILL"}

@@ -200,6 +200,28 @@ def test_templates_are_files_and_targets_that_are_there(config, tmp_path):
         plan_run(merged(config, chosen))
 
 
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"databases": {"library": "{lab}"}},
+        {"predict": {"model": "model_1"}},
+        {"search": {"databases": ["library", "own={lab}/own.fasta:1"]}},
+        {"search": {"hhsearch": "hh={lab}/own.fasta:1"}},
+        {"search": {"own_templates": ["a={lab}/own.fasta"]}},
+        {"search": {"own_templates": ["many"]}},
+        {"search": {"own_msas": ["a={lab}/own.fasta"]}},
+    ],
+)
+def test_paths_with_braces_are_refused_before_the_run(config, tmp_path, monkeypatch, over):
+    for path in ("{lab}/own.fasta", "{lab}/library.json", "{lab}/alphafold2/params_model_1.npz", "many/{best}.pdb"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f">a\n{SEQUENCE}\n")
+    monkeypatch.setenv("FOLDLINE_WEIGHTS", str(tmp_path / "{lab}"))
+    with pytest.raises(ConfigError, match=r"\{.*: a run takes no path with braces, which are wildcards of Snakemake"):
+        (plan_run if "own_msas" in over.get("search", ()) else data_of)(merged(config, over))
+    assert not (tmp_path / "out").exists()
+
+
 def test_weights_of_each_chosen_model(config, tmp_path):
     (tmp_path / "data/library").mkdir(parents=True)
     (tmp_path / "data/library/library.json").touch()

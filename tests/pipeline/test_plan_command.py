@@ -44,12 +44,20 @@ def test_the_record_is_the_plan_that_a_run_makes(fasta, tmp_path, capsys):
     assert said["memory_mb"] == max(work["cost"]["memory_mb"] for work in said["work"])
 
 
-def test_own_alignments_are_not_searched(fasta, tmp_path, capsys):
+@pytest.mark.parametrize(("templates", "share"), [("use_templates: false", 3 / 4), ("no_templates_for: [t1]", 3 / 4)])
+def test_own_alignments_are_not_searched(fasta, tmp_path, capsys, templates, share):
+    plain = record(capsys, fasta)["work"][0]
+    (tmp_path / "t1.a3m").write_text(f">t1\n{SEQUENCE}\n")
+    (tmp_path / "own.yaml").write_text(f"search:\n  own_msas: ['t1=t1.a3m']\n  {templates}\n")
+    own = record(capsys, fasta, "--config", "own.yaml")["work"][0]
+    assert own["cost"]["cpu_seconds"] == pytest.approx(plain["cost"]["cpu_seconds"] * share)
+
+
+def test_templates_of_own_alignments_are_searched(fasta, tmp_path, capsys):
     plain = record(capsys, fasta)["work"][0]
     (tmp_path / "t1.a3m").write_text(f">t1\n{SEQUENCE}\n")
     (tmp_path / "own.yaml").write_text("search:\n  own_msas: ['t1=t1.a3m']\n")
-    own = record(capsys, fasta, "--config", "own.yaml")["work"][0]
-    assert own["cost"]["cpu_seconds"] == pytest.approx(plain["cost"]["cpu_seconds"] * 3 / 4)
+    assert record(capsys, fasta, "--config", "own.yaml")["work"][0]["cost"] == plain["cost"]
 
 
 def test_databases_cost(fasta, tmp_path, capsys):

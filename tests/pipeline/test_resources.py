@@ -27,5 +27,5 @@ def test_requests_grow_with_length_targets_and_databases():
     assert minutes(predict_cost(section, 512, 32)) > minutes(predict_cost(section, 128, 32))
     assert minutes(relax_cost([1500])) > minutes(relax_cost([100]))
     small, large = ({"db.fasta": size} for size in (10**6, 10**10))
-    assert minutes(search_cost(50, large, library=True)) > minutes(search_cost(50, small, library=True))
-    assert memory(search_cost(50, small, library=True)) > memory(search_cost(5, small, library=True))
+    assert minutes(search_cost(50, large, in_library=50)) > minutes(search_cost(50, small, in_library=50))
+    assert memory(search_cost(50, small, in_library=50)) > memory(search_cost(5, small, in_library=5))

@@ -12,7 +12,9 @@ import yaml
 from pipeline.batch_record import outcome, write_batch
 from pipeline.config import ROOT, load_config, merged
 from pipeline.outcomes import groups_of
-from pipeline.plan import plan_run
+from pipeline.plan import plan_of, plan_run
+from pipeline.plan_command import works_of
+from pipeline.resources import memory, minutes
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 FASTA = f">a first\n{SEQUENCE}\n>b\n{SEQUENCE * 2}\n>c <b>&amp;</b>\n{SEQUENCE * 2}W\n"
@@ -201,6 +203,49 @@ def test_a_database_of_several_files_is_an_input(tmp_path):
     (tmp_path / "mm.dbtype").write_bytes(bytes(4))
     own = {"name": "mm", "path": "mm", "version": "1", "settings": {"rounds": 1}, "max_rows": 7}
     assert planned(tmp_path, search={"databases": ["library", own]}) == EVERYTHING
+
+
+def test_a_path_with_braces_stops_before_any_job(tmp_path):
+    """Snakemake would look for wildcards in it."""
+    working_folder(tmp_path)
+    (tmp_path / "model_{best}.pdb").touch()
+    (tmp_path / "changes.yaml").write_text("search: {own_templates: ['model_{best}.pdb']}\n")
+    done = snakemake(tmp_path, "--dry-run", "--configfile", "changes.yaml")
+    assert done.returncode != 0
+    assert "model_{best}.pdb: a run takes no path with braces, which are wildcards of Snakemake" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_words_with_braces_reach_the_search(tmp_path):
+    working_folder(tmp_path)
+    over = {"databases": {"cache": "/data/{lab}/cache"}, "search": {"exclude_templates": ["{best}"]}}
+    (tmp_path / "changes.yaml").write_text(yaml.safe_dump(over))
+    done = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--configfile", "changes.yaml")
+    assert done.returncode == 0, done.stdout
+    assert "--cache '/data/{lab}/cache'" in done.stdout
+    assert "--exclude-templates '{best}'" in done.stdout
+
+
+def test_a_search_asks_for_what_the_plan_says(tmp_path, monkeypatch):
+    """Of two targets, since the third has an alignment of its own; hhsearch's files are not read as sequences."""
+    working_folder(tmp_path)
+    for name in ("big.fasta", "hh_hhm.ffindex"):
+        with (tmp_path / name).open("w") as file:
+            file.write(">a")
+            file.truncate(3 * 10**9)  # a file of holes
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/b.a3m").write_text(f">b\n{SEQUENCE * 2}\n")
+    over = {"own_msas": ["mine"], "databases": ["library", "big=big.fasta:1"], "hhsearch": "hh=hh:1"}
+    (tmp_path / "changes.yaml").write_text(yaml.safe_dump({"search": over}))
+    done = snakemake(tmp_path, "--dry-run", "--configfile", "changes.yaml")
+    job = re.search(r"^rule search:\n(?: +.*\n)+", done.stdout, re.MULTILINE)[0]
+    asked = {name: int(number) for name, number in re.findall(r"(mem_mb|runtime)=(\d+)", job)}
+    monkeypatch.chdir(tmp_path)
+    config = merged(load_config(), {"search": over})
+    (work, *_) = works_of(config, plan_of(config))
+    assert work.stage == "search"
+    assert work.cost.cpu_seconds == pytest.approx(2 * 3.7e-7 * 3e9 + 3, rel=0.01)
+    assert asked == {"mem_mb": memory(work.cost), "runtime": minutes(work.cost)}
 
 
 def test_bad_config_is_named(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.errors import ConfigError
+from pipeline.search.engine_settings import DEFAULT, checked
 from pipeline.search.engines.binaries import JackhmmerProgram
 from pipeline.search.engines.hmmer import Hmmsearch, Jackhmmer, Phmmer
 from pipeline.search.engines.mmseqs import Mmseqs
@@ -23,7 +23,6 @@ ENGINES: Mapping[str, type] = {
     "mmseqs": Mmseqs,
     "prefilter": Prefilter,
 }
-DEFAULT = "jackhmmer"
 
 
 def engine(name: str, settings: Mapping[str, Any] | None = None, folder: Path | None = None) -> Engine:
@@ -35,17 +34,11 @@ def engine(name: str, settings: Mapping[str, Any] | None = None, folder: Path | 
         folder: Where engines keep what they make of a database (indices); None is a temporary folder.
 
     Raises:
-        ConfigError: No engine has this name, or it has no such setting.
+        ConfigError: No engine has this name, or it has no such setting, or a value is of another type.
         FoldlineError: Its program is not installed.
     """
-    made = ENGINES.get(name or DEFAULT)
-    if made is None:
-        raise ConfigError(f"no search engine is called {name!r}", mend=f"use one of {', '.join(ENGINES)}")
-    known = inspect.signature(made).parameters
-    given: dict[str, Any] = {"folder": folder} if "folder" in known else {}
-    for word, value in (settings or {}).items():
-        if word not in known or word == "folder":
-            mend = f"it has {', '.join(sorted(set(known) - {'folder'})) or 'none'}"
-            raise ConfigError(f"the search engine {name or DEFAULT!r} has no setting {word!r}", mend=mend)
-        given[word] = value
+    given = checked(name, settings or {})
+    made = ENGINES[name or DEFAULT]
+    if "folder" in inspect.signature(made).parameters:
+        given["folder"] = folder
     return cast("Engine", made(**given))

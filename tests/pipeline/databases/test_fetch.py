@@ -262,6 +262,7 @@ def test_free_disk_for_all_before_anything_is_asked(shop, monkeypatch):
     with shop.open(PACKED) as web:
         two = [shop.offer(web), shop.offer(web, name="other")]
         message = "expected about 500.0 kB of free disk for uniref90, other; there are 500.0 kB; make room, name fewer"
+        message += " databases, or another folder by --folder$"
         with pytest.raises(DownloadError, match=message):
             fetch(two, shop.folder, QUICK)
         assert web.requests == []

@@ -3,8 +3,8 @@ import gzip
 import pytest
 
 from pipeline import run
-from pipeline.config import line_of, load_config, merged
-from pipeline.databases.places import entries, located
+from pipeline.config import ROOT, line_of, load_config, merged
+from pipeline.databases.places import entries, located, searched_bytes
 from pipeline.errors import ConfigError, LibraryError
 
 
@@ -71,3 +71,48 @@ def test_the_profiles_of_templates_are_looked_for_too(place, written):
         located(load_config(path), path)
     path.write_text(path.read_text().replace("gone", "hh"))
     assert [database.anchor.name for database in located(load_config(path), path)] == ["hh_hhm.ffindex"]
+
+
+def test_settings_of_the_wrong_type_are_refused_before_any_job(place, written, monkeypatch):
+    """YAML reads 1e4 as a text."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(run, "start", None)
+    path = written({"name": "m", "path": f"{place}/mm", "engine": "mmseqs", "settings": {"max_seqs": "1e4"}})
+    path.write_text(path.read_text().replace('"1e4"', "1e4"))
+    message = r"expected a whole number for 'max_seqs' of the search engine 'mmseqs', found '1e4'; write it without"
+    with pytest.raises(ConfigError, match=rf"{message} .*: search\.databases\[0\], {path}:5$"):
+        run.main(["--config", str(path), "--outdir", "out"])
+    assert not (place / "out").exists()
+
+
+def test_settings_are_those_of_the_engine(place, config):
+    entry = {"name": "m", "path": f"{place}/mm", "settings": {"max_seqs": 7, "rounds": 1}}
+    with pytest.raises(ConfigError, match=r"'jackhmmer' has no setting 'max_seqs'; .*: search\.databases\[1\]$"):
+        located(config("library", entry))
+    searched = merged(config("library", entry), {"search": {"engine": "prefilter"}})
+    assert [database.name for database in located(searched)] == ["m"]
+
+
+def test_what_a_search_reads_is_counted(place, config):
+    """Not the embedded library, nor the profiles of hhsearch; of a library what holds its sequences."""
+    other = {"name": "b", "path": str(ROOT / "data/library"), "kind": "library"}
+    found = searched_bytes(
+        merged(
+            config("library", f"a={place}/plain.fasta:1", {"name": "m", "path": f"{place}/mm"}, other),
+            {"search": {"hhsearch": f"hh={place}/hh:1"}},
+        )
+    )
+    sequences = ROOT / "data/library/sequences.fasta.gz"
+    assert found == {
+        f"{place}/plain.fasta": 44,
+        f"{place}/mm": 19,
+        str(sequences): sequences.stat().st_size,
+    }
+
+
+def test_of_a_database_of_several_files_all_are_counted(place, config):
+    (place / "split.0").write_bytes(b"MKTAYIAKQR\n\0")
+    (place / "split.1").write_bytes(b"MLSDE\n\0")
+    (place / "split.dbtype").write_bytes(bytes(4))
+    found = searched_bytes(config({"name": "m", "path": f"{place}/split", "version": "1"}))
+    assert found == {f"{place}/split.0": 12, f"{place}/split.1": 7, f"{place}/split.dbtype": 4}

@@ -61,6 +61,15 @@ def test_problems_have_a_mend_and_an_exit_code(sound, capsys):
     assert any("foldline weights fetch alphafold2" in line for line in lines)
 
 
+def test_a_home_that_is_none_is_a_problem_of_its_folder(sound, capsys):
+    (sound / "my.yaml").write_text("outdir: ~nobody-here/out\ndatabases: {cache: ~nobody-here/cache}\n")
+    with pytest.raises(StageError, match="problems keep a run from working: results, searches"):
+        command.main(["--config", str(sound / "my.yaml")])
+    said = capsys.readouterr().out
+    assert "~nobody-here/out: there is no home folder '~nobody-here'\n" in said
+    assert "compiled" in said
+
+
 @pytest.mark.parametrize("what", ["jax", "openmm"])
 def test_what_jax_and_openmm_see_here(what):
     answer = machine.asked(what)
@@ -137,6 +146,18 @@ def test_disk(tmp_path, monkeypatch, free, state):
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
     assert machine.check_folder("results", tmp_path / "a/b/c").state == state
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_locks_is_worth_a_note(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr(machine, "_LITTLE_DISK", 0)
+    monkeypatch.setattr(machine, "_LEAST_DISK", 0)
+    found = machine.check_folder("results", tmp_path)
+    assert (found.state, found.mend) == ("note", "take care that no two runs share it")
+    assert found.text.endswith("; no locks (function not implemented)")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from models import params
 from models.config import PRESETS, InputConfig
+from pipeline.batch_record import BATCH_SCHEMA
 from pipeline.errors import StageError, WeightsError
 from pipeline.features import RawFeatures
 from pipeline.predict import network, stage
@@ -293,7 +294,7 @@ def test_the_command_ranks_the_chosen_models(tmp_path, weights, monkeypatch):
     flags += ["--model", "alphafold2", "--models", "4", "3", "--recycles", "0", "--bucket", str(BUCKET)]
     assert stage.main([*flags, "--batch", str(tmp_path / "b.json")]) == 0
     assert {path.name for path in (todo.folder / "models").iterdir()} == {"model_3_ptm-0", "model_4_ptm-0"}
-    assert read_json(tmp_path / "b.json", stage.BATCH_SCHEMA)["targets"][0]["status"] == "ok"
+    assert read_json(tmp_path / "b.json", BATCH_SCHEMA)["targets"][0]["status"] == "ok"
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

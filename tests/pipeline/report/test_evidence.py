@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.batch_record import outcome, write_batch
 from pipeline.errors import FoldlineError
 from pipeline.records import write_json, write_npz
 from pipeline.report.evidence import read_evidence
@@ -57,9 +58,15 @@ def test_an_older_prediction_does_not_hide_a_failure(tmp_path, samples):
     page = samples.Page(samples.target_page(tmp_path, folder))
     assert "No structure: out of memory" in page.words
     assert "pae" not in page.figures()
-    batch["targets"][0]["status"] = "ok"
-    write_json(tmp_path / "batches" / "0032-001.json", batch, "foldline.batch/1")
+    write_json(tmp_path / "plan.json", {"batches": {"again": "0032-001"}}, "foldline.plan/1")
     assert "Predicted and relaxed." in samples.Page(samples.target_page(tmp_path, folder)).words
+
+
+def test_a_later_stage_does_not_hide_a_failure(tmp_path, samples):
+    folder = samples.make_target(tmp_path, "again")
+    write_batch(tmp_path / "batches/0032-000.json", [outcome("again", "out of memory")])
+    write_batch(tmp_path / "batches/relax-0032-000-01.json", [outcome("again")])
+    assert "No structure: out of memory" in samples.Page(samples.target_page(tmp_path, folder)).words
 
 
 @pytest.mark.parametrize("missing", ["confidence.npz", "search.json", "templates.json", "target.json", "relaxed.cif"])

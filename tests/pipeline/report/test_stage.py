@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from pipeline import failures
+from pipeline.batch_record import outcome, reasons_in, write_batch
 from pipeline.errors import FoldlineError
 from pipeline.report import stage as report
 
@@ -51,6 +53,48 @@ def test_one_damaged_target_costs_one_row(tmp_path, samples):
     assert table["good"]["status"] == "relaxed"
     assert table["bad"]["status"] == "failed"
     assert "relax.json" in table["bad"]["reason"]
+
+
+def test_a_record_that_another_job_begins_anew_costs_no_page(tmp_path, samples, monkeypatch):
+    """Snakemake removes the old record of a batch just before its job."""
+    folder = samples.make_target(tmp_path, "mine")
+    for name in ("0032-001", "0064-001"):
+        write_batch(tmp_path / f"batches/{name}.json", [outcome(name, "out of memory")])
+
+    def begun_anew(path):
+        path.unlink()
+        return reasons_in(path)
+
+    monkeypatch.setattr(failures, "reasons_in", begun_anew)
+    batch = tmp_path / "batches/report-0032-001.json"
+    assert report.main(["--targets", str(folder), "--run", str(tmp_path), "--batch", str(batch)]) == 0
+    assert reasons_in(batch) == {}
+    assert "Predicted and relaxed." in samples.Page((folder / "report.html").read_text()).words
+
+
+def test_a_page_that_cannot_be_written_costs_one_target(tmp_path, samples):
+    folders = [samples.make_target(tmp_path, name) for name in ("a", "b")]
+    (folders[0] / "report.html").mkdir()
+    batch = tmp_path / "batches/report-0032-001.json"
+    assert report.main(["--targets", *map(str, folders), "--run", str(tmp_path), "--batch", str(batch)]) == 0
+    assert list(reasons_in(batch)) == ["a"]
+    assert (folders[1] / "report.html").is_file()
+
+
+def test_a_target_is_called_as_its_folder_however_that_is_written(tmp_path, samples, monkeypatch):
+    folder = samples.make_target(tmp_path, "kinase", header="kinase of mine")
+    monkeypatch.chdir(folder)
+    assert report.main(["--target-dir", ".", "--output", "p.html"]) == 0
+    page = samples.Page((folder / "p.html").read_text())
+    assert "kinase" in page.words.split()[:3]
+    assert "relaxed.cif" in {attributes.get("href") for tag, attributes in page.tags if tag == "a"}
+    write_batch(tmp_path / "batches/0032-001.json", [outcome("kinase", "out of memory")])
+    assert report.main(["--target-dir", ".", "--output", "p.html"]) == 0
+    assert "No structure: out of memory" in samples.Page((folder / "p.html").read_text()).words
+    (folder / "relax.json").write_text("{")
+    (tmp_path / "batches/0032-001.json").unlink()
+    assert report.main(["--targets", ".", "--batch", "batch.json"]) == 0
+    assert list(reasons_in(folder / "batch.json")) == ["kinase"]
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from pipeline.a3m import Alignment, read_a3m
+from pipeline.batch_record import BATCH_SCHEMA
 from pipeline.cli import main as command
 from pipeline.databases.records import Database
 from pipeline.errors import LibraryError, StageError, UsageError
@@ -25,7 +26,7 @@ from pipeline.search.cache import Key, Place, SearchCache
 from pipeline.search.engines import Found, Options, Source
 from pipeline.search.gather import Search
 from pipeline.search.settings import Settings
-from pipeline.search.stage import BATCH_SCHEMA, main, open_searcher
+from pipeline.search.stage import main, open_searcher
 
 FORK = multiprocessing.get_context("fork")
 AMINO_ACIDS = np.array(list("ACDEFGHIKLMNPQRSTVWY"))

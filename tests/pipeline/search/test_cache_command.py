@@ -138,6 +138,8 @@ def test_what_cannot_be_done_is_said(cache, tmp_path):
         run(cache, "prune", "--to-size", "much")
     with pytest.raises(ConfigError, match="nowhere: there is no cache of searches here; name its folder by --cache"):
         main(["list", "--cache", str(tmp_path / "nowhere")])
+    with pytest.raises(ConfigError, match="~nobody-here/x: there is no home folder '~nobody-here'"):
+        main(["list", "--cache", "~nobody-here/x"])
 
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("500", 500), ("1.5k", 1500), ("20 GB", 20 * 10**9)])

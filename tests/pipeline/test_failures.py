@@ -1,0 +1,103 @@
+"""Why targets failed: one answer, for the last line of a run and for its pages."""
+
+import os
+
+import pytest
+
+from pipeline import failures as module
+from pipeline.batch_record import outcome, reasons_in, write_batch
+from pipeline.config import load_config, merged
+from pipeline.errors import RecordError
+from pipeline.failures import failures, failures_before_report
+from pipeline.outcomes import failed_targets, groups_of
+from pipeline.plan import plan_run
+
+SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The plan of a run of two batches, all of whose records say that all is well."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.fasta").write_text(f">a\n{SEQUENCE}\n>b\n{SEQUENCE * 2}\n>c\n{SEQUENCE * 2}W\n")
+    over = {"input": {"fasta": ["in.fasta"]}, "outdir": str(tmp_path), "plan": {"compilation_cost": 0}}
+    plan = plan_run(merged(load_config(), over))
+    for group in groups_of(tmp_path, plan):
+        write_batch(group.record, [outcome(name) for name in group.targets])
+    return plan
+
+
+def told(folder, name, *outcomes, when=0):
+    """Write the record of a batch, last changed then."""
+    path = folder / f"batches/{name}.json"
+    write_batch(path, outcomes)
+    os.utime(path, (when, when))
+    return path
+
+
+def test_a_prediction_tells_more_than_what_was_before_it(tmp_path):
+    stages = ("search", "relax", "predict", "featurize", "report")
+    groups = [(stage, told(tmp_path, stage, outcome("x", stage)), ("x",)) for stage in stages]
+    said = []
+    for _ in stages:
+        said.append(failures(groups)["x"])
+        groups = [group for group in groups if group[0] != said[-1]]
+    assert said == ["predict", "relax", "report", "featurize", "search"]
+    assert failures(groups) == {}
+
+
+def test_a_record_speaks_for_the_targets_of_its_batch(tmp_path):
+    record = told(tmp_path, "0032-001", outcome("mine", "no memory"), outcome("moved", "no memory"), outcome("well"))
+    assert failures([("predict", record, {"mine", "well"})]) == {"mine": "no memory"}
+    assert failures([("predict", record, None)]) == {"mine": "no memory", "moved": "no memory"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_times_of_files_change_nothing(run, tmp_path, order):
+    """A copy of a folder has other ones."""
+    told(tmp_path, "0064-001", outcome("b", "out of memory"), outcome("c"), when=1000)
+    told(tmp_path, "relax-0064-001-01", outcome("b"), when=1000 + order)
+    told(tmp_path, "relax-0064-001-02", outcome("c", "no structure"), when=1000)
+    told(tmp_path, "search-0001", outcome("a"), outcome("b", "no file"), outcome("c"), when=1000 + 2 * order)
+    said = {"b": "out of memory", "c": "no structure"}
+    assert failures_before_report(tmp_path) == failed_targets(tmp_path, run) == said
+
+
+def test_batches_of_an_earlier_plan_say_nothing(run, tmp_path):
+    told(tmp_path, "0032-009", outcome("a", "too long"))
+    assert failures_before_report(tmp_path) == failed_targets(tmp_path, run) == {}
+    (tmp_path / "plan.json").unlink()
+    assert failures_before_report(tmp_path) == {"a": "too long"}
+
+
+def test_a_page_that_failed_is_no_reason_for_itself(run, tmp_path):
+    told(tmp_path, "report-0032-001", outcome("a", "relax.json is damaged"))
+    assert failed_targets(tmp_path, run) == {"a": "relax.json is damaged"}
+    assert failures_before_report(tmp_path) == {}
+    (tmp_path / "plan.json").unlink()
+    assert failures_before_report(tmp_path) == {}
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_a_record_that_goes_while_others_are_read_says_nothing(run, tmp_path, monkeypatch, planned):
+    told(tmp_path, "relax-0032-001-01", outcome("a", "no structure"))
+    told(tmp_path, "0064-001", outcome("b", "out of memory"))
+    if not planned:
+        (tmp_path / "plan.json").unlink()
+
+    def begun_anew(path):
+        if path.name == "0064-001.json":
+            path.unlink(missing_ok=True)
+        return reasons_in(path)
+
+    monkeypatch.setattr(module, "reasons_in", begun_anew)
+    assert failures_before_report(tmp_path) == {"a": "no structure"}
+    assert failed_targets(tmp_path, run) == {"a": "no structure"}
+
+
+def test_a_damaged_record_is_named(run, tmp_path):
+    (tmp_path / "batches/0064-001.json").write_text("{")
+    with pytest.raises(RecordError, match=r"0064-001\.json: expected a foldline\.batch/1 file"):
+        failures_before_report(tmp_path)
+    with pytest.raises(RecordError, match=r"0064-001\.json: expected a foldline\.batch/1 file"):
+        failed_targets(tmp_path, run)
