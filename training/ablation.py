@@ -11,14 +11,14 @@ import argparse
 import dataclasses
 import functools
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from models.config import ModelConfig
-from pipeline.settings import add_flags, from_args
-from training import curve, dataset, distillation, scores, train
+from pipeline.settings import add_flags
+from training import curve, dataset, distillation, origin, scores, train
+from training.guard import guarded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,14 +95,13 @@ VARIANTS = {
 def run(
     source: dataset.ExampleSource, variant: Variant, settings: train.Settings, output: Path, files: Files
 ) -> tuple[scores.Way, float]:
-    """Train a variant; return its way to predict and the seconds of a step, compiling included."""
+    """Train a variant; return its way to predict and the seconds of a step in its notes, compiling included."""
     source = dataclasses.replace(source, config=variant.config(source.config))
-    start = train.starting_weights(files.start, source.config) if files.start else None
     teachers = distillation.read(files.teachers, source.config) if variant.taught else None
-    sitting = train.Sitting(start=start)
-    began = time.monotonic()
+    sitting = train.Sitting(start=origin.read_start(files.start, source))
     state = train.train(source, dataclasses.replace(settings, **variant.settings), output, sitting, None, teachers)
-    seconds = (time.monotonic() - began) / settings.steps
+    taken = [float(row["seconds"]) for row in curve.read_table(output / "loss.tsv")]
+    seconds = sum(taken) / max(len(taken), 1)
     return functools.partial(scores.predictor(source, source.config.recycles), state.mean), seconds
 
 
@@ -111,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.ablation", description=__doc__)
     train.add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of ablation.tsv")
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="default: all that --teachers allows")
     parser.add_argument("--start", type=Path, nargs="+", default=(), help="weights that all begin with where they fit")
     parser.add_argument(
         "--teachers", type=Path, nargs="+", default=(), help="weights of `mini`: what teaches a variant"
@@ -119,13 +118,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_flags(parser, train.Settings)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if not arguments.teachers and any(VARIANTS[name].taught for name in arguments.variants):
+    possible = [name for name, variant in VARIANTS.items() if arguments.teachers or not variant.taught]
+    variants = arguments.variants or possible
+    if not set(variants) <= set(possible):
         parser.error("a variant is taught: give --teachers")
-    settings, files = from_args(train.Settings, arguments), Files(arguments.start, arguments.teachers)
+    settings, files = train.settings_of(arguments), Files(arguments.start, arguments.teachers)
     source, held = train.open_source(arguments, settings)
     table = arguments.output / "ablation.tsv"
     done = {row["variant"] for row in curve.read_table(table)}
-    for name in arguments.variants:
+    for name in variants:
         if name in done:
             continue
         folder = arguments.output / name.replace(" ", "_")
@@ -137,4 +138,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

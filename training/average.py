@@ -16,7 +16,8 @@ import numpy as np
 from models import params
 from models.config import PRESETS
 from pipeline.errors import RecordError
-from training import train
+from training import origin
+from training.guard import guarded
 
 _DATA = ("training_list_sha256", "allatom_sequences_sha256")  # of what a file says of its training
 
@@ -31,17 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = PRESETS[arguments.model]
     read = [params.load(path, config) for path in arguments.weights]
     mean = jax.tree.map(lambda *arrays: np.mean(arrays, axis=0, dtype=np.float64).astype(np.float32), *read)
-    of = [params.read_metadata(path).get("training", {}) for path in arguments.weights]
+    about = [origin.read_about(path) for path in arguments.weights]
+    of = [one["training"] for one in about]
     for path, one in zip(arguments.weights[1:], of[1:], strict=True):
         if any(one.get(name) != of[0].get(name) for name in _DATA):
             raise RecordError("these weights were trained on other chains than the first", str(path))
     settings = [one.get("settings", {}) for one in of]
     shared = {name: value for name, value in settings[0].items() if all(s.get(name) == value for s in settings)}
     made = {**{name: of[0].get(name) for name in _DATA}, "settings": shared, "mean_of": of}
-    metadata = {"source": train.SOURCE, "licence": train.LICENCE, "training": made}
-    params.save(arguments.output, mean, config, metadata, half=True)
+    params.save(arguments.output, mean, config, {**origin.of_mean(about), "training": made}, half=True)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

@@ -19,6 +19,11 @@ from jaxtyping import Float
 from models import losses, params
 from models.config import ModelConfig
 
+# The heads that neither distances nor the frames of the next recycle come from, switched off.
+_UNREAD: dict[str, Any] = {"pae_bins": 0, "torsion_bins": 0} | dict.fromkeys(
+    ("masked_msa", "experimentally_resolved", "hydrogen_bonds", "secondary_structure"), False
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Teachers:
@@ -49,8 +54,7 @@ def read(paths: Sequence[Path], config: ModelConfig) -> Teachers:
     Raises:
         ParameterFileError: A file is missing or damaged, or lacks parameters.
     """
-    fewest = dataclasses.replace(config.heads, pae_bins=0, torsion_bins=0, hydrogen_bonds=False)
-    config = dataclasses.replace(config, heads=fewest)
+    config = dataclasses.replace(config, heads=dataclasses.replace(config.heads, **_UNREAD))
     found = tuple(params.load_shared(path, config) for path in paths)
     for path, one in zip(paths, found, strict=True):
         if missing := params.shapes(config).keys() - params.flat(one).keys():

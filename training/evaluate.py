@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from models import params
+from models.config import PRESETS
 from pipeline.errors import RecordError
 from training import scores, train
+from training.guard import guarded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     train.add_data_flags(parser)
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--model", default="mini")
+    parser.add_argument("--model", default="mini", choices=list(PRESETS))
     parser.add_argument("--recycles", type=int, help="default: the model's own")
     parser.add_argument("--chains", type=int, default=96, help="how many validation chains to use")
     parser.add_argument(
@@ -59,4 +61,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

@@ -22,13 +22,13 @@ import numpy as np
 from models import alphafold, params
 from pipeline.quality.geometry import torsion
 from training import alignments, chain_sets, dataset, scores, train
+from training.guard import guarded
 
 WIDTH = 9  # residues of a window
 _ROWS = 256  # drawn from the profile for the network
 _AT_ONCE = 50_000  # windows
 _SURPRISE = 0.05  # share of torsions that are not as expected
 _BONDED = 1.6  # angstrom between C and N
-_NEAR = np.radians(40.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +96,8 @@ def nearest(fragments: Fragments, wanted: np.ndarray, number: int) -> np.ndarray
 
 def votes(angles: np.ndarray, bins: int) -> np.ndarray:
     """Return the shares of bins round the circle that angles (k, number, 2) vote for, shape (k, 2, bins)."""
-    centres = 2 * np.pi * ((np.arange(bins) + 0.5) / bins - 0.5)
     width = 2 * np.pi / bins
-    near = np.exp((np.cos(angles[..., None] - centres) - 1) / width**2)
+    near = np.exp((np.cos(angles[..., None] - scores.torsion_centres(bins)) - 1) / width**2)
     return (near / near.sum(axis=-1, keepdims=True)).mean(axis=1)
 
 
@@ -109,8 +108,7 @@ def judged(shares: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     bins = shares.shape[-1]
     shares = (1 - _SURPRISE) * shares + _SURPRISE / bins
-    centres = 2 * np.pi * ((shares.argmax(axis=-1) + 0.5) / bins - 0.5)
-    right = (np.cos(centres - truth) > np.cos(_NEAR)).all(axis=-1)
+    right = np.asarray(scores.right_torsions(shares, truth))
     target = np.floor((truth / (2 * np.pi) + 0.5) * bins).astype(int) % bins
     return right, -np.log(np.take_along_axis(shares, target[..., None], axis=-1)[..., 0]).mean(axis=-1)
 
@@ -140,7 +138,7 @@ def compare(
     """Return the share that is right and the cross entropy of each way, over the residues of all chains.
 
     Args:
-        source: Of the examples; without couplings.
+        source: Of the examples, which are shown without couplings: rows from a profile have none.
         chains: Where in the set.
         expect: From an example to the network's shares.
         vote: From vectors of windows to the fragments' shares.
@@ -153,7 +151,7 @@ def compare(
         example = source.example(index, rng, scores.LARGEST, [], (rows, np.zeros(rows.shape, np.int16)))
         truth = torsions(database.atom37(index)[0][:, :3])[middle : n - middle]
         known = np.isfinite(truth).all(axis=1)
-        network = expect(example)[middle : n - middle]
+        network = expect(scores.without_couplings(example))[middle : n - middle]
         fragments = vote(vectors(database.profile(index)))
         for name, shares in (("network", network), ("fragments", fragments), ("mean", (network + fragments) / 2)):
             found.setdefault(name, []).append(judged(shares[known], truth[known]))
@@ -173,7 +171,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO)
     source, held = train.open_source(arguments, train.Settings())
-    source = dataclasses.replace(source, settings=dataclasses.replace(source.settings, coupled_fraction=0.0))
     fragments = collect(source.database, source.training, arguments.windows)
     expect = expectation(source, params.load(arguments.weights, source.config))
     vote = functools.partial(_voted, fragments, arguments.nearest, source.config.heads.torsion_bins)
@@ -188,4 +185,4 @@ def _voted(fragments: Fragments, number: int, bins: int, wanted: np.ndarray) -> 
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

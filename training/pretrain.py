@@ -24,12 +24,14 @@ import optax
 from jax import Array
 
 from models import embedders, geometry, losses, params, residue_constants
-from models.config import PRESETS, ModelConfig
+from models.config import PRESETS, ModelConfig, SequenceConfig
 from models.heads import SECONDARY_STRUCTURES
 from models.primitives import layer_norm, linear
 from models.sequence import SequenceTrack
+from pipeline.errors import ConfigError
 from pipeline.settings import add_flags, from_args, setting
-from training import dataset, train
+from training import dataset, origin, scores, train
+from training.guard import guarded
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,11 @@ _NEIGHBOURS = np.array([8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 34], np.f
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How it is done: flags of the command."""
+    """How it is done: flags of the command.
+
+    Raises:
+        ConfigError: One is out of range, or the network has no convolutions.
+    """
 
     model: str = setting("mini", "preset of models/config.py")
     steps: int = setting(3000, "optimiser steps")
@@ -55,13 +61,29 @@ class Settings:
     learning_rate: float = setting(1e-3, "highest learning rate of Adam")
     warmup: int = setting(100, "steps of linear warm-up")
     ema: float = setting(0.995, "decay of the running mean of the weights, per step")
+    validation_chains: int = setting(96, "chains held back for validation, as in the training that comes after")
+    development_chains: int = setting(32, "more chains held back, for choices and to measure along the way")
     seed: int = setting(0, "seed of initialisation and of the data order")
+
+    def __post_init__(self) -> None:
+        train.check_settings(self.model, self.steps, self.warmup, batch=self.batch, crop=self.crop)
+        convolutions(PRESETS[self.model])
+
+
+def convolutions(config: ModelConfig) -> SequenceConfig:
+    """Return the part of a network that is taught.
+
+    Raises:
+        ConfigError: It has none.
+    """
+    if config.evoformer.sequence is None:
+        raise ConfigError(f"{config.name} has no convolutions to teach", "--model")
+    return config.evoformer.sequence
 
 
 def network(config: ModelConfig) -> hk.Transformed:
     """Return the convolutions with the heads that are thrown away, as a function of one example."""
-    assert config.evoformer.sequence is not None  # noqa: S101 - there is something to teach
-    track, bins = config.evoformer.sequence, config.heads.torsion_bins
+    track, bins = convolutions(config), config.heads.torsion_bins
 
     def run(example: Mapping[str, Array]) -> dict[str, Array]:
         with hk.name_scope(_SCOPES[0]), hk.name_scope(_SCOPES[1]), hk.name_scope(_SCOPES[2]):
@@ -85,17 +107,14 @@ def terms_of(outputs: Mapping[str, Array], example: Mapping[str, Any]) -> dict[s
     near = (geometry.distances(ca, ca) < _NEAR) * known[:, None] * known
     neighbours = losses.bin_of(near.sum(axis=-1) - 1, jnp.asarray(_NEIGHBOURS))
     entropy = losses.cross_entropy(outputs["neighbours"], neighbours)
-    logits, bins = outputs["torsions"], outputs["torsions"].shape[-1]
-    centres = 2 * jnp.pi * ((jnp.argmax(logits, axis=-1) + 0.5) / bins - 0.5)
-    angles = jnp.arctan2(torsions.sin_cos[:, 1:3, 0], torsions.sin_cos[:, 1:3, 1])
-    right = jnp.all(jnp.cos(centres - angles) > np.cos(np.radians(40)), axis=-1)
+    logits, angles = outputs["torsions"], jnp.arctan2(torsions.sin_cos[:, 1:3, 0], torsions.sin_cos[:, 1:3, 1])
     states = example["secondary_structure"]
     return {
         "states": losses.secondary_structure_loss(outputs["states"], states),
         "Q3": losses.masked_mean(jnp.argmax(outputs["states"], axis=-1) == states, states >= 0),
         "torsions": losses.torsion_bins_loss(logits, torsions),
         "neighbours": losses.masked_mean(entropy, known),
-        "right": losses.masked_mean(right, torsions.mask[:, 1:3].prod(axis=-1)),
+        "right": losses.masked_mean(scores.right_torsions(logits, angles), torsions.mask[:, 1:3].prod(axis=-1)),
     }
 
 
@@ -112,8 +131,10 @@ def stacked(examples: Sequence[dataset.Arrays]) -> dataset.Arrays:
     return {name: np.stack([example[name] for example in examples]) for name in _INPUTS}
 
 
-def teach(source: dataset.ExampleSource, settings: Settings, start: hk.Params, held: dataset.Arrays) -> hk.Params:
-    """Return the averaged weights after all steps; what is held back is measured along the way."""
+def teach(
+    source: dataset.ExampleSource, settings: Settings, start: hk.Params, held: dataset.Arrays | None
+) -> hk.Params:
+    """Return the averaged weights after all steps; what is held back, if anything is, is measured along the way."""
     net = network(source.config)
     schedule = optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, settings.warmup, settings.steps, 1e-5)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b1=0.9, b2=0.99, eps=1e-7))
@@ -142,7 +163,8 @@ def teach(source: dataset.ExampleSource, settings: Settings, start: hk.Params, h
     for number in range(1, settings.steps + 1):
         weights, mean, state, terms = step(weights, mean, state, batch)
         if number % 100 == 0 or number == settings.steps:
-            shown = {**terms, **{f"held back {name}": value for name, value in measure(mean, held).items()}}
+            measured = measure(mean, held) if held else {}
+            shown = {**terms, **{f"held back {name}": value for name, value in measured.items()}}
             text = "  ".join(f"{name} {float(value):.3f}" for name, value in shown.items())
             log.info("step %d  %s  %.0f s", number, text, time.monotonic() - began)
         if number < settings.steps:
@@ -161,17 +183,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = from_args(Settings, arguments)
     config = PRESETS[settings.model]
-    source, held = train.open_source(arguments, train.Settings(model=settings.model))
+    chains = {name: getattr(settings, name) for name in ("model", "validation_chains", "development_chains")}
+    source, held = train.open_source(arguments, train.Settings(**chains))
     rng = np.random.default_rng(0)
-    seen = stacked([source.example(int(i), rng, settings.crop, []) for i in held.development])
-    start = train.starting_weights([arguments.start], config) if arguments.start else {}
-    taught = params.flat(teach(source, settings, start, seen))
+    examples = [source.example(int(i), rng, settings.crop, []) for i in held.development]
+    start = origin.read_start([arguments.start] if arguments.start else [], source) or origin.Start({})
+    taught = params.flat(teach(source, settings, start.params, stacked(examples) if examples else None))
     kept = {name: array for name, array in taught.items() if name in params.shapes(config) and name not in _UNTAUGHT}
     made = {"pretraining": dataclasses.asdict(settings), **source.describe()}
-    metadata = {"source": train.SOURCE, "licence": train.LICENCE, "training": made}
+    if start.about:
+        made["start"] = [one["training"] for one in start.about]
+    metadata = {**origin.of_trained(start.about), "training": made}
     params.save(arguments.output, params.nested(kept), config, metadata, half=True)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

@@ -4,6 +4,7 @@ No held-back chain has a hit among the training chains; the templates shown are 
 """
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,7 @@ CONDITIONS = {
 _NOWHERE = 1e4  # angstrom
 LARGEST = 208  # residues; held-back chains have at most 200
 _MSA_ROWS = 256
+_NEAR = np.radians(40.0)  # of a torsion that is right
 _CA = rc.ATOM37_ID["CA"]
 
 
@@ -92,6 +94,22 @@ def predictor(source: dataset.ExampleSource, recycles: int) -> Predictor:
         return np.asarray(positions), confidence.plddt(np.asarray(logits))
 
     return predict
+
+
+def torsion_centres(bins: int) -> np.ndarray:
+    """Return the middles of bins round the circle, radian, as the head of the torsions has them (`models/heads.py`)."""
+    return 2 * np.pi * ((np.arange(bins) + 0.5) / bins - 0.5)
+
+
+def right_torsions(shares: jax.Array | np.ndarray, truth: jax.Array | np.ndarray) -> jax.Array:
+    """Return whether the likeliest phi and psi are both right to 40 degrees, shape (n,).
+
+    Args:
+        shares: Of the bins, or their logits, shape (n, 2, bins).
+        truth: Radian, shape (n, 2).
+    """
+    likeliest = jnp.asarray(torsion_centres(shares.shape[-1]))[jnp.argmax(shares, axis=-1)]
+    return jnp.all(jnp.cos(likeliest - truth) > np.cos(_NEAR), axis=-1)
 
 
 def copied(example: dataset.Arrays) -> Answer:
@@ -144,6 +162,11 @@ def _means(found: Sequence[Score]) -> tuple[str, str, str]:
     return str(len(found)), f"{np.mean([s.lddt for s in found]):.3f}", f"{np.mean([s.plddt for s in found]):.3f}"
 
 
+def without_couplings(example: dataset.Arrays) -> dataset.Arrays:
+    """Return an example of which no couplings are known."""
+    return example | {name: np.zeros_like(x) for name, x in example.items() if name == "couplings"}
+
+
 def table_of_alignments(
     source: dataset.ExampleSource, folder: Path, predict: Way
 ) -> Iterator[tuple[str, str, str, str]]:
@@ -155,7 +178,7 @@ def table_of_alignments(
         predict: From an example to its structure.
 
     Raises:
-        RecordError: A file is named after no chain.
+        RecordError: A file is named after no chain, or its query is not that chain.
     """
     found: dict[str, list[Score]] = {}
     ids = {str(name): index for index, name in enumerate(source.database.ids)}
@@ -168,14 +191,23 @@ def table_of_alignments(
         length = int(source.database.lengths[index])
         if length > LARGEST:
             continue
-        example = source.example(index, np.random.default_rng(0), LARGEST, [], encode(read_a3m(path)))
-        left_out = example | {"couplings": np.zeros_like(example["couplings"])}
+        alignment = read_a3m(path)
+        _check_query(path, alignment.query, source.database.letters(index).tobytes().decode("ascii"))
+        example = source.example(index, np.random.default_rng(0), LARGEST, [], encode(alignment))
         drawn = drawing.example(index, np.random.default_rng(0), LARGEST, [])
-        shown = {"as found": example, "couplings left out": left_out, "drawn": drawn}
+        shown = {"as found": example, "couplings left out": without_couplings(example), "drawn": drawn}
         for name, given in shown.items():
             found.setdefault(f"alignment, {name}", []).append(_score(source, index, given, predict, 0.0))
     for name, judged in found.items():
         yield name, *_means(judged)
+
+
+def _check_query(path: Path, found: str, chain: str) -> None:
+    if found != chain:
+        same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(found, chain, strict=False)))
+        problem = f"expected the {len(chain)} residues of the chain as query, found {len(found)}"
+        mend = "name the files ID.a3m, the query first"
+        raise RecordError(f"{problem}, other ones from residue {same + 1} on", str(path), mend)
 
 
 def table(

@@ -11,12 +11,12 @@ import dataclasses
 import functools
 import json
 import logging
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import haiku as hk
 import jax
@@ -27,17 +27,17 @@ import optax
 from models import alphafold, objective, params
 from models.config import PRESETS, ModelConfig
 from pipeline import records
-from pipeline.errors import RecordError
+from pipeline.errors import ConfigError, FoldlineError, RecordError
 from pipeline.predict.torsions import usual_torsions
 from pipeline.settings import add_flags, from_args, setting
-from training import chain_sets, dataset, distillation, scores
+from training import chain_sets, dataset, distillation, origin, scores
+from training.guard import guarded
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SCHEMA = "foldline.checkpoint/1"
 
-SOURCE = "trained from scratch by training/train.py on ProMod3's StructureDB"
-LICENCE = "Apache-2.0"
+NOT_FINITE = 20  # steps in a row whose gradient is not finite, after which a training ends
 
 # AlphaFold 2's, but for the terms from which a small network learns first (distances, their hand, and its own error),
 # and for those of our own heads.
@@ -51,9 +51,19 @@ VIOLATION_WEIGHT = 0.02
 PHYSICS_WEIGHTS = {"strain": 0.0003, "ramachandran": 0.003, "rotamer": 0.03}
 
 
+class DivergedError(FoldlineError):
+    """A training came to weights from which no gradient is finite."""
+
+    exit_code: ClassVar[int] = 1
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How long and how fast to train."""
+    """How long and how fast to train.
+
+    Raises:
+        ConfigError: One is out of range.
+    """
 
     model: str = setting("mini", "preset of models/config.py")
     steps: int = setting(4000, "optimiser steps of the whole schedule")
@@ -75,6 +85,9 @@ class Settings:
     seed: int = setting(0, "seed of initialisation and of the data order")
     checkpoint_every: int = setting(100, "steps between checkpoints")
 
+    def __post_init__(self) -> None:
+        check_settings(self.model, self.steps, self.warmup, batch=self.batch, crops=min(self.crops, default=0))
+
 
 @dataclasses.dataclass(frozen=True)
 class Sitting:
@@ -83,12 +96,12 @@ class Sitting:
     Args:
         minutes: Longest time.
         until: Step after which it ends; None for the last of the schedule.
-        start: Weights to begin with, all or some; the others are random.
+        start: Weights to begin with; None for random ones.
     """
 
     minutes: float = 1e9
     until: int | None = None
-    start: hk.Params | None = None
+    start: origin.Start | None = None
 
 
 class Turn(NamedTuple):
@@ -107,12 +120,42 @@ class Turn(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """All that a resumed training needs."""
+    """All that a resumed training needs.
+
+    Args:
+        params: The weights.
+        mean: Their running mean.
+        optimiser: The optimiser's state.
+        step: Steps that were taken.
+        start: What the weights that it began with say of themselves.
+    """
 
     params: hk.Params
     mean: hk.Params
     optimiser: Any
     step: int
+    start: tuple[origin.About, ...] = ()
+
+
+def check_settings(model: str, steps: int, warmup: int, **counts: int) -> None:
+    """Refuse settings that no training can have.
+
+    Args:
+        model: Name of the network.
+        steps: Of the whole schedule.
+        warmup: Steps of it.
+        counts: Numbers of things, by the names of their settings.
+
+    Raises:
+        ConfigError: There is no such network, or a number is too small or too large.
+    """
+    if model not in PRESETS:
+        raise ConfigError(f"expected one of {', '.join(PRESETS)}, found {model!r}", "--model")
+    if not 0 <= warmup < steps:
+        raise ConfigError(f"expected fewer than the {steps} steps of the schedule, found {warmup}", "--warmup")
+    for name, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"expected at least 1, found {count}", f"--{name.replace('_', '-')}")
 
 
 def schedule(settings: Settings) -> optax.Schedule:
@@ -127,7 +170,7 @@ def optimiser(settings: Settings) -> optax.GradientTransformation:
     chain = optax.chain(
         optax.clip_by_global_norm(settings.clip), optax.adam(schedule(settings), b1=0.9, b2=0.99, eps=1e-7)
     )
-    return optax.apply_if_finite(chain, max_consecutive_errors=20)
+    return optax.apply_if_finite(chain, max_consecutive_errors=NOT_FINITE)
 
 
 def forward(config: ModelConfig, recycles: int) -> hk.Transformed:
@@ -151,6 +194,18 @@ def unknown_parts(settings: Settings) -> list[str]:
     modules = {name.split("//")[0] for name in params.shapes(PRESETS[settings.model])}
     parts = {part for module in modules for part in module.split("/")}
     return [name for name in settings.only if name not in parts]
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Return the settings that flags give.
+
+    Raises:
+        ConfigError: One is out of range, or names what the network does not have.
+    """
+    settings = from_args(Settings, arguments)
+    for name in unknown_parts(settings):
+        raise ConfigError(f"{name} is no part of {settings.model}", "--only")
+    return settings
 
 
 def make_step(config: ModelConfig, settings: Settings, teachers: distillation.Teachers | None = None) -> Any:
@@ -206,15 +261,22 @@ def initial_state(config: ModelConfig, settings: Settings, example: dict[str, np
     return State(weights, jax.tree.map(jnp.copy, weights), optimiser(settings).init(weights), 0)
 
 
+def begun_with(state: State, start: origin.Start) -> State:
+    """Return a fresh state with the weights to begin with in the place of its own."""
+    begun = jax.tree.map(jnp.array, params.nested({**params.flat(state.params), **params.flat(start.params)}))
+    return dataclasses.replace(state, params=begun, mean=jax.tree.map(jnp.copy, begun), start=start.about)
+
+
 def save(path: Path, state: State, about: str) -> None:
     """Write a checkpoint; the last one stays whole if this is interrupted. `about` says what the training is."""
     leaves = jax.tree.leaves((state.params, state.mean, state.optimiser))
     arrays = {f"leaf_{i:05d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-    records.write_npz(path, {**arrays, "step": np.array(state.step), "about": np.array(about)}, CHECKPOINT_SCHEMA)
+    said = {"step": np.array(state.step), "about": np.array(about), "start": np.array(json.dumps(state.start))}
+    records.write_npz(path, {**arrays, **said}, CHECKPOINT_SCHEMA)
 
 
 def restore(path: Path, template: State, about: str) -> State:
-    """Read a checkpoint into the shape of `template`.
+    """Read a checkpoint into the shape of `template`; an older one does not say what it began with, `template` does.
 
     Raises:
         RecordError: The file is damaged, or belongs to a training with other settings, data or network.
@@ -223,10 +285,11 @@ def restore(path: Path, template: State, about: str) -> State:
     if str(arrays.pop("about", "")) != about:
         raise RecordError("this checkpoint is of another training", str(path), "choose another --output, or remove it")
     step = int(arrays.pop("step"))
+    start = json.loads(str(arrays.pop("start"))) if "start" in arrays else template.start
     tree = jax.tree.structure((template.params, template.mean, template.optimiser))
     leaves = [jnp.asarray(arrays[name]) for name in sorted(arrays)]
     weights, mean, state = jax.tree.unflatten(tree, leaves)
-    return State(weights, mean, state, step)
+    return State(weights, mean, state, step, tuple(start))
 
 
 def identity(source: dataset.ExampleSource, settings: Settings, teachers: distillation.Teachers | None = None) -> str:
@@ -245,16 +308,16 @@ def identity(source: dataset.ExampleSource, settings: Settings, teachers: distil
 
 
 def prefetch(items: Iterator[Any], depth: int = 3) -> Iterator[Any]:
-    """Make the next items in a thread while the caller works."""
-    ready: queue.Queue[Any] = queue.Queue(depth)
-
-    def fill() -> None:
-        for item in items:
-            ready.put(item)
-
-    threading.Thread(target=fill, daemon=True).start()
-    while True:
-        yield ready.get()
+    """Make the next items in a thread while the caller works; what goes wrong there is raised here."""
+    end = object()
+    pool = ThreadPoolExecutor(max_workers=1)
+    try:
+        coming = deque(pool.submit(next, items, end) for _ in range(depth))
+        while (item := coming.popleft().result()) is not end:
+            coming.append(pool.submit(next, items, end))
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def turn_of(step: int, settings: Settings) -> Turn:
@@ -278,15 +341,17 @@ def train(
     """Train from the last checkpoint until the schedule or the sitting ends.
 
     `watch` sees the state every `score_every` steps, just after it was saved. What teachers expect is learned too.
+
+    Raises:
+        RecordError: There is a checkpoint, damaged or of another training.
+        DivergedError: The gradients are no longer finite; the weights of the last checkpoint are.
     """
     last = settings.steps if sitting.until is None else sitting.until
     config = source.config
     first = source.draw(np.random.default_rng(settings.seed), settings.crops[0])
     state = initial_state(config, settings, first)
     if sitting.start is not None:
-        begun = params.nested({**params.flat(state.params), **params.flat(sitting.start)})
-        begun = jax.tree.map(jnp.array, begun)
-        state = dataclasses.replace(state, params=begun, mean=jax.tree.map(jnp.copy, begun))
+        state = begun_with(state, sitting.start)
     checkpoint, notes, about = (
         output / "checkpoint.npz",
         output / "loss.tsv",
@@ -305,8 +370,11 @@ def train(
         weights, mean, opt, metrics = step(
             state.params, state.mean, state.optimiser, next(data), turn_of(state.step, settings), taught
         )
-        state = State(weights, mean, opt, state.step + 1)
+        state = State(weights, mean, opt, state.step + 1, state.start)
         _note(notes, state.step, {k: float(v) for k, v in metrics.items()}, time.monotonic() - began)
+        if opt.notfinite_count >= NOT_FINITE:  # the next one would be taken
+            problem = f"the gradients of {NOT_FINITE} steps up to step {state.step} are not finite"
+            raise DivergedError(problem, str(output), "begin again with a lower --learning-rate")
         if watch and settings.score_every and state.step % settings.score_every == 0:
             save(checkpoint, state, about)
             watch(state)
@@ -348,15 +416,15 @@ class HeldBack:
 
 
 def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[dataset.ExampleSource, HeldBack]:
-    """Return the source of training examples and the chains held back."""
+    """Return the source of training examples and the chains held back.
+
+    Raises:
+        ConfigError: More chains are to be held back than there are, or none remains.
+    """
     folder = arguments.data
     database = chain_sets.StructureDB(folder / "structuredb", folder / "hits.npz", dataset.read_ids(arguments.exclude))
-    training, validation = dataset.split(database, settings.validation_chains, seed=0)
-    if arguments.omit:
-        training = training[~np.isin(database.ids[training], list(dataset.read_ids(arguments.omit)))]
-    development = training[:0]
-    if settings.development_chains:
-        training, development = dataset.hold_back(database, training, settings.development_chains, seed=1)
+    omitted = dataset.read_ids(arguments.omit) if arguments.omit else frozenset()
+    training, validation, development = _divided(database, omitted, settings)
     allatom = chain_sets.AllAtomChains(arguments.allatom) if arguments.allatom else None
     source = dataset.ExampleSource(database, allatom, training, PRESETS[settings.model])
     if allatom:
@@ -366,14 +434,22 @@ def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[data
     return source, HeldBack(validation, development)
 
 
-def starting_weights(paths: Sequence[Path], config: ModelConfig) -> hk.Params:
-    """Return the weights of files, a later one before an earlier one; of another network's those that fit."""
-    found: dict[str, np.ndarray] = {}
-    for path in paths:
-        shared = params.flat(params.load_shared(path, config))
-        log.info("%d of %d arrays from %s", len(shared), len(params.shapes(config)), path)
-        found |= shared
-    return params.nested(found)
+def _divided(
+    database: chain_sets.StructureDB, omitted: frozenset[str], settings: Settings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the chains for training, validation and development."""
+    try:
+        training, validation = dataset.split(database, settings.validation_chains, seed=0)
+        training = training[~np.isin(database.ids[training], list(omitted))]
+        development = training[:0]
+        if settings.development_chains:
+            training, development = dataset.hold_back(database, training, settings.development_chains, seed=1)
+    except ValueError as error:  # NumPy's, of a choice of more than there are
+        counts = f"--validation-chains {settings.validation_chains} --development-chains {settings.development_chains}"
+        raise ConfigError("there are not as many chains of 40 to 200 residues to hold back", counts) from error
+    if not len(training):
+        raise ConfigError("no chain remains to train on", mend="hold back fewer, or exclude fewer")
+    return training, validation, development
 
 
 def watcher(source: dataset.ExampleSource, chains: np.ndarray, output: Path) -> Callable[[State], None]:
@@ -414,13 +490,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_flags(parser, Settings)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    settings = from_args(Settings, arguments)
-    for name in unknown_parts(settings):
-        parser.error(f"{name} is no part of {settings.model}")
+    settings = settings_of(arguments)
     source, held = open_source(arguments, settings)
     watch = watcher(source, held.development, arguments.output) if settings.development_chains else None
-    start = starting_weights(arguments.start, source.config) if arguments.start else None
-    sitting = Sitting(arguments.minutes, arguments.until, start)
+    sitting = Sitting(arguments.minutes, arguments.until, origin.read_start(arguments.start, source))
     teachers = distillation.read(arguments.teachers, source.config) if arguments.teachers else None
     state = train(source, settings, arguments.output, sitting, watch, teachers)
     made = {"step": state.step, "settings": dataclasses.asdict(settings), **source.describe()}
@@ -428,12 +501,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         made["teachers"] = teachers.about
     else:
         del made["settings"]["distillation"]
-    if arguments.start:
-        made["start"] = [params.read_metadata(path).get("training", {}) for path in arguments.start]
-    metadata = {"source": SOURCE, "licence": LICENCE, "training": made}
+    if state.start:
+        made["start"] = [one["training"] for one in state.start]
+    metadata = {**origin.of_trained(state.start), "training": made}
     params.save(arguments.output / "weights.npz", state.mean, source.config, metadata, half=True)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

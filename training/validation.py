@@ -30,6 +30,7 @@ from pipeline.quality.rotamers import chi_angles
 from pipeline.quality.secondary import likeliest_states, secondary_structure, three_states
 from pipeline.text_table import aligned
 from training import curve
+from training.guard import guarded
 
 BINS = {"above 50 %": (0.5, 1.01), "30 to 50 %": (0.3, 0.5), "below 30 %": (1e-9, 0.3), "no template": (-1.0, 1e-9)}
 RIGHT = 40.0  # degrees by which a first torsion may be off
@@ -188,7 +189,10 @@ def _shares(chosen: Sequence[Judged]) -> list[str]:
 
 def calibration(judged: Sequence[Judged]) -> Iterator[list[str]]:
     """Give a row for each tenth of pLDDT: residues, mean pLDDT, mean lDDT; then the correlations."""
-    plddt, lddt = (np.concatenate([getattr(one, name) for one in judged]) for name in ("plddt", "ca_lddt"))
+    judged = [one for one in judged if len(one.plddt)]
+    plddt, lddt = (
+        np.concatenate([np.empty(0), *(getattr(one, name) for one in judged)]) for name in ("plddt", "ca_lddt")
+    )
     known = np.isfinite(plddt) & np.isfinite(lddt)
     plddt, lddt = plddt[known], lddt[known]
     tenth = np.minimum((10 * plddt).astype(int), 9)
@@ -200,7 +204,7 @@ def calibration(judged: Sequence[Judged]) -> Iterator[list[str]]:
             f"{plddt[here].mean():.3f}",
             f"{lddt[here].mean():.3f}",
         ]
-    means = np.array([(np.nanmean(one.plddt), np.nanmean(one.ca_lddt)) for one in judged if len(one.plddt)])
+    means = np.array([(np.nanmean(one.plddt), np.nanmean(one.ca_lddt)) for one in judged]).reshape(-1, 2)
     yield ["correlation", "of residues", _correlation(plddt, lddt), ""]
     yield ["correlation", "of targets", _correlation(*means.T), ""]
 
@@ -210,13 +214,14 @@ def calibration_curve(judged: Sequence[Judged]) -> str:
     tenths = [row for row in calibration(judged) if row[0] != "correlation"]
     plddt, lddt = (np.array([float(row[k]) for row in tenths]) for k in (2, 3))
     ends = np.array([0.0, 1.0])
-    curves = {"ideal": (ends, ends), "predicted": (plddt, lddt)}
+    curves = {"ideal": (ends, ends)} | ({"predicted": (plddt, lddt)} if tenths else {})
     return curve.drawing([curve.panel(curves, "CA-lDDT of residues by pLDDT", 0.0, "pLDDT")])
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> str:
-    """Return Pearson's correlation in words; none of values that are all alike."""
-    return f"{np.corrcoef(one, other)[0, 1]:.3f}" if min(np.ptp(one), np.ptp(other)) > 0 else "-"
+    """Return Pearson's correlation in words; none of fewer than two values, or of values that are all alike."""
+    varied = len(one) > 1 and min(np.ptp(one), np.ptp(other)) > 0
+    return f"{np.corrcoef(one, other)[0, 1]:.3f}" if varied else "-"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -244,4 +249,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models import params
+from models.config import HeadsConfig
 from training import distillation
 
 N, BINS = 4, 5
@@ -46,12 +47,26 @@ def written(path, config, seed):
     return path
 
 
-def test_a_teacher_may_lack_heads_but_nothing_else(tmp_path, smallest):
-    without = dataclasses.replace(smallest, heads=dataclasses.replace(smallest.heads, hydrogen_bonds=False))
-    files = [written(tmp_path / f"{seed}.npz", config, seed) for seed, config in enumerate((smallest, without))]
-    teachers = distillation.read(files, smallest)
-    assert [about["step"] for about in teachers.about] == [0, 1]
-    assert len(set(teachers.sha256)) == 2
-    deeper = dataclasses.replace(smallest, heads=dataclasses.replace(smallest.heads, handedness=True))
+def switched(config, **heads):
+    return dataclasses.replace(config, heads=dataclasses.replace(config.heads, **heads))
+
+
+SWITCHES = {field.name for field in dataclasses.fields(HeadsConfig) if isinstance(field.default, bool)}
+OPTIONAL = {**dict.fromkeys(SWITCHES - {"handedness"}, (True, False)), "pae_bins": (64, 0), "torsion_bins": (12, 0)}
+
+
+@pytest.mark.parametrize("head", sorted(OPTIONAL))
+def test_a_teacher_may_lack_a_head_or_have_another(tmp_path, smallest, head):
+    configs = [switched(smallest, **{head: value}) for value in OPTIONAL[head]]
+    files = [written(tmp_path / f"{seed}.npz", config, seed) for seed, config in enumerate(configs)]
+    for student in configs:
+        teachers = distillation.read(files, student)
+        assert [about["step"] for about in teachers.about] == [0, 1]
+        assert len(set(teachers.sha256)) == 2
+        assert params.shapes(teachers.config).keys() <= params.shapes(configs[1]).keys()
+
+
+def test_a_teacher_may_not_lack_what_distances_come_from(tmp_path, smallest):
+    path = written(tmp_path / "teacher.npz", smallest, 0)
     with pytest.raises(params.ParameterFileError, match="handedness_head"):
-        distillation.read(files[:1], deeper)
+        distillation.read([path], switched(smallest, handedness=True))

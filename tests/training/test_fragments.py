@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from models import coevolution
+from models.config import PRESETS
 from pipeline.protein import read_structure
-from training import fragments
+from training import chain_sets, dataset, fragments
 from training.fragments import WIDTH
 
 BINS = 36
@@ -105,6 +107,30 @@ def test_ways_are_compared_on_the_same_residues(golden):
     assert found["fragments"][0] < 0.5
     assert found["fragments"][1] == pytest.approx(np.log(BINS))
     assert found["network"][1] < found["mean"][1] < found["fragments"][1]
+
+
+def test_the_network_is_shown_no_couplings(golden, folder, monkeypatch):
+    """Chain 0 has the beginning of BPTI as backbone; couplings of independent rows would be noise."""
+    store, n = folder / "structuredb", 41
+    backbone = np.load(store / "backbone.npy")
+    backbone[:n] = read_structure(golden / "1bpi_A.pdb").atom37_positions[:n, chain_sets.BACKBONE_ATOM37]
+    np.save(store / "backbone.npy", backbone)
+    source = dataset.ExampleSource(
+        chain_sets.StructureDB(store, folder / "hits.npz"), None, np.arange(5), PRESETS["mini"]
+    )
+    found, shown = [], []
+    monkeypatch.setattr(coevolution, "couplings", lambda msa: found.append(np.ones((n, n), np.float32)) or found[-1])
+
+    def expect(example):
+        shown.append(example)
+        return np.full((len(example["aatype"]), 2, BINS), 1 / BINS)
+
+    fragments.compare(source, np.arange(1), expect, lambda windows: np.full((len(windows), 2, BINS), 1 / BINS))
+    assert len(found) == 1  # of the alignment as it is
+    (example,) = shown
+    assert example["seq_mask"].sum() == n
+    assert example["couplings"].shape == (len(example["aatype"]),) * 2
+    assert not example["couplings"].any()
 
 
 def test_windows_are_collected_until_there_are_enough(golden):

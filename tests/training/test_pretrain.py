@@ -1,12 +1,15 @@
 """The convolutions along the chain by themselves: they learn what the sequence says, and nothing else changes."""
 
+import argparse
 import dataclasses
 
 import numpy as np
 import pytest
 
 from models import params
-from training import pretrain
+from models.config import PRESETS
+from pipeline.errors import ConfigError
+from training import origin, pretrain, train
 
 SEED, CROP = 5, 23
 
@@ -50,7 +53,7 @@ def source(smallest):
 def test_what_the_sequence_says_is_learned(source, caplog):
     settings = pretrain.Settings(steps=60, batch=4, crop=CROP, learning_rate=3e-2, warmup=2, ema=0.8, seed=SEED)
     held = pretrain.stacked([source.example(i, np.random.default_rng(1), CROP, []) for i in (3, 4)])
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "training.pretrain"):
         taught = params.flat(pretrain.teach(source, settings, {}, held))
         none = params.flat(pretrain.teach(source, dataclasses.replace(settings, learning_rate=0.0), {}, held))
     for term in ("torsions", "states"):
@@ -73,8 +76,41 @@ def test_it_begins_with_the_weights_that_it_is_given(source):
     assert "elsewhere//weights" not in taught
 
 
+@pytest.mark.parametrize("development", [0, 1])
+def test_the_training_that_comes_after_may_hold_back_the_same_chains(folder, smallest, monkeypatch, development):
+    monkeypatch.setitem(PRESETS, "smallest", smallest)
+    (folder / "list").touch()
+    output = folder / "convolutions.npz"
+    words = ["--data", str(folder), "--exclude", str(folder / "list"), "--output", str(output), "--model", "smallest"]
+    words += ["--validation-chains", "1", "--development-chains", str(development)]
+    assert pretrain.main([*words, "--steps", "1", "--warmup", "0", "--batch", "2", "--crop", str(CROP)]) == 0
+    said = params.read_metadata(output)
+    assert said["source"] == origin.SOURCE
+    assert said["training"]["pretraining"]["development_chains"] == development
+    data = argparse.Namespace(data=folder, exclude=folder / "list", omit=None, allatom=None)
+    settings = train.Settings(model="smallest", validation_chains=1, development_chains=development)
+    source, held = train.open_source(data, settings)
+    assert len(held.development) == development
+    assert origin.read_start([output], source).about[0]["training"] == said["training"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"model": "model_1"}, "--model: model_1 has no convolutions to teach"),
+        ({"model": "typo"}, "--model: expected one of mini, model_1, .*, found 'typo'"),
+        ({"batch": 0}, "--batch: expected at least 1, found 0"),
+        ({"crop": 0}, "--crop: expected at least 1, found 0"),
+        ({"steps": 50}, "--warmup: expected fewer than the 50 steps of the schedule, found 100"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, text):
+    with pytest.raises(ConfigError, match=text):
+        pretrain.Settings(**wrong)
+
+
 def test_batches_depend_on_seed_and_step_alone(source):
-    settings = pretrain.Settings(steps=3, batch=2, crop=CROP, seed=SEED)
+    settings = pretrain.Settings(steps=3, batch=2, crop=CROP, warmup=0, seed=SEED)
     first, again = (list(pretrain.batches(source, settings)) for _ in range(2))
     assert len(first) == 3
     for a, b in zip(first, again, strict=True):

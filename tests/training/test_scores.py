@@ -67,6 +67,31 @@ def test_an_alignment_of_no_chain_is_refused(source, tmp_path):
         list(scores.table_of_alignments(source, tmp_path, scores.copied))
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda query: query[:5] + "AC"[query[5] == "A"] + query[6:], "found 47, other ones from residue 6 on"),
+        (lambda query: query[:-4], "found 43, other ones from residue 44 on"),
+    ],
+)
+def test_an_alignment_of_another_chain_is_refused(source, tmp_path, change, text):
+    query = source.database.letters(1).tobytes().decode()
+    (tmp_path / "1ABC_A.a3m").write_text(f">query\n{change(query)}\n", encoding="utf-8")
+    with pytest.raises(RecordError, match=f"expected the 47 residues of the chain as query, {text}") as caught:
+        list(scores.table_of_alignments(source, tmp_path, scores.copied))
+    assert caught.value.where == str(tmp_path / "1ABC_A.a3m")
+
+
+def test_torsions_are_right_to_40_degrees():
+    bins = 36
+    centres = np.degrees(scores.torsion_centres(bins))
+    np.testing.assert_allclose(centres, np.arange(-175, 180, 10))
+    shares = np.zeros((4, 2, bins))
+    shares[:, 0, 0] = shares[:, 1, 20] = 1  # phi of -175, psi of 25 degrees
+    truth = np.radians([[-175, 25], [-137, 63], [146, 25], [-175, 66]])
+    assert scores.right_torsions(shares, truth).tolist() == [True, True, True, False]
+
+
 @pytest.mark.parametrize(("window", "chains"), [((0.3, 0.9), 1), (None, 2)])
 def test_perfect_answers_score_one(window, chains):
     class Database:

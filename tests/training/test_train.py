@@ -1,15 +1,19 @@
 """The training loop: a resumed training is the one that was never interrupted, and what it writes can be loaded."""
 
+import argparse
 import dataclasses
+import itertools
+import threading
 
 import jax
 import numpy as np
 import pytest
 
 from models import params
-from models.config import ModelConfig
-from pipeline.errors import RecordError
-from training import distillation, train
+from models.config import PRESETS, ModelConfig
+from pipeline import records
+from pipeline.errors import ConfigError, RecordError
+from training import distillation, origin, train
 
 CROP, SEED = 11, 2
 
@@ -91,11 +95,65 @@ def test_a_part_can_be_taught_alone(source, tmp_path):
     assert moved == {name for name in moved if "/predicted_lddt_head" in name}
 
 
-def test_a_part_that_is_not_there_is_refused(capsys, tmp_path):
+def test_a_part_that_is_not_there_is_refused(tmp_path):
     words = ["--data", str(tmp_path), "--exclude", "list", "--output", str(tmp_path / "out"), "--only", "plddt_head"]
-    with pytest.raises(SystemExit):
+    with pytest.raises(ConfigError, match="plddt_head is no part of mini"):
         train.main(words)
-    assert "plddt_head is no part of mini" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"model": "typo"}, "--model: expected one of mini, model_1, .*, found 'typo'"),
+        ({"batch": 0}, "--batch: expected at least 1, found 0"),
+        ({"crops": (64, 0)}, "--crops: expected at least 1, found 0"),
+        ({"crops": ()}, "--crops: expected at least 1, found 0"),
+        ({"steps": 200}, "--warmup: expected fewer than the 200 steps of the schedule, found 200"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, text):
+    with pytest.raises(ConfigError, match=text):
+        train.Settings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("held", "text"),
+    [
+        ((6, 0), "--validation-chains 6 --development-chains 0: there are not as many chains"),
+        ((1, 5), "--validation-chains 1 --development-chains 5: there are not as many chains"),
+        ((5, 0), "no chain remains to train on"),
+    ],
+)
+def test_more_chains_than_there_are_cannot_be_held_back(folder, held, text):
+    (folder / "list").touch()
+    data = argparse.Namespace(data=folder, exclude=folder / "list", omit=None, allatom=None)
+    with pytest.raises(ConfigError, match=text):
+        train.open_source(data, train.Settings(validation_chains=held[0], development_chains=held[1]))
+
+
+def test_what_is_made_ahead_comes_in_order_and_ends():
+    assert list(train.prefetch(iter(range(11)), depth=3)) == list(range(11))
+    assert list(train.prefetch(iter(()))) == []
+
+
+def test_what_goes_wrong_ahead_is_raised_in_its_turn():
+    def items():
+        yield 1
+        raise RecordError("damaged", "chain 2")
+
+    ahead = train.prefetch(items())
+    assert next(ahead) == 1
+    with pytest.raises(RecordError, match="chain 2: damaged"):
+        next(ahead)
+
+
+def test_nothing_is_made_once_nobody_waits():
+    before = threading.active_count()
+    ahead = train.prefetch(itertools.count())
+    assert next(ahead) == 0
+    assert threading.active_count() == before + 1
+    ahead.close()
+    assert threading.active_count() == before
 
 
 def test_the_mean_lags_behind_the_weights(runs, source):
@@ -154,9 +212,73 @@ def test_violations_and_physics_count_from_their_step_on():
 
 def test_a_fine_tuning_begins_with_the_weights_that_it_is_given(runs, source, tmp_path):
     start = runs[1].mean
-    tuned = train.train(source, SETTINGS, tmp_path, train.Sitting(until=0, start=start))
+    tuned = train.train(source, SETTINGS, tmp_path, train.Sitting(until=0, start=origin.Start(start)))
     for left, right in zip(jax.tree.leaves(start), jax.tree.leaves(tuned.params), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+class BrokenSource(MadeUpSource):
+    """Gives examples from which no gradient is finite."""
+
+    def draw(self, rng, crop):
+        example = super().draw(rng, crop)
+        return example | {"msa_feat": example["msa_feat"] * np.nan}
+
+
+def test_a_training_ends_before_it_takes_what_is_not_finite(smallest, source, tmp_path):
+    good = train.train(source, SETTINGS, tmp_path, train.Sitting(until=1))
+    with pytest.raises(train.DivergedError, match="the gradients of 20 steps up to step 21 are not finite") as caught:
+        train.train(BrokenSource(smallest), SETTINGS, tmp_path, train.Sitting(until=30))
+    assert (caught.value.where, caught.value.exit_code) == (str(tmp_path), 1)
+    kept = train.train(source, SETTINGS, tmp_path, train.Sitting(until=0))
+    assert kept.step == 20
+    for before, after in zip(jax.tree.leaves(good.params), jax.tree.leaves(kept.params), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept.mean))
+
+
+def test_a_resumed_training_knows_what_it_began_with(runs, source, tmp_path):
+    _, at_once, *_ = runs
+    about = ({"source": "elsewhere", "licence": "theirs", "training": {"step": 7}},)
+    begun = train.Sitting(until=0, start=origin.Start(at_once.mean, about))
+    assert train.train(source, SETTINGS, tmp_path, begun).start == about
+    other = origin.Start(at_once.params, ({"source": "wrong"},))
+    for start in (None, other):
+        resumed = train.train(source, SETTINGS, tmp_path, train.Sitting(until=0, start=start))
+        assert resumed.start == about
+    for before, after in zip(jax.tree.leaves(at_once.mean), jax.tree.leaves(resumed.params), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_a_checkpoint_of_earlier_code_can_be_resumed(runs, source, tmp_path):
+    folder, at_once, *_ = runs
+    arrays = records.read_npz(folder / "checkpoint.npz", train.CHECKPOINT_SCHEMA)
+    del arrays["start"]
+    records.write_npz(tmp_path / "checkpoint.npz", arrays, train.CHECKPOINT_SCHEMA)
+    about = ({"source": "elsewhere", "licence": "theirs", "training": {}},)
+    resumed = train.train(source, SETTINGS, tmp_path, train.Sitting(start=origin.Start(at_once.params, about)))
+    assert (resumed.step, resumed.start) == (3, about)
+    for before, after in zip(jax.tree.leaves(at_once.mean), jax.tree.leaves(resumed.mean), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_weights_say_what_the_first_sitting_began_with(folder, smallest, monkeypatch, tmp_path):
+    monkeypatch.setitem(PRESETS, "smallest", smallest)
+    rng, output = np.random.default_rng(SEED), tmp_path / "out"
+    arrays = {name: 0.1 * rng.normal(size=shape).astype(np.float32) for name, shape in params.shapes(smallest).items()}
+    np.savez(tmp_path / "published.npz", **arrays)
+    (folder / "list").touch()
+    words = ["--data", str(folder), "--exclude", str(folder / "list"), "--output", str(output), "--model", "smallest"]
+    words += ["--validation-chains", "1", "--development-chains", "0", "--crops", str(CROP), "--until", "0"]
+    assert train.main([*words, "--start", str(tmp_path / "published.npz")]) == 0
+    assert train.main(words) == 0
+    said = params.read_metadata(output / "weights.npz")
+    assert said["licence"] == "Apache-2.0 and CC BY 4.0"
+    assert "beginning with: AlphaFold 2" in said["source"]
+    assert said["training"]["start"] == [{}]
+    found = params.flat(params.load(output / "weights.npz", smallest))
+    for name, array in found.items():
+        np.testing.assert_allclose(array, arrays[name], rtol=1e-3, atol=1e-4)  # half precision
 
 
 def first_step(folder):

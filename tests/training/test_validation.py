@@ -94,6 +94,25 @@ def test_a_run_without_references_is_refused(run, tmp_path):
         validation.main(["--run", str(run / "run"), "--references", str(tmp_path / "elsewhere")])
 
 
+def test_a_run_without_predictions_has_no_correlation(run, capsys):
+    (run / "run" / "targets" / "near" / "predicted.cif").unlink()
+    figure = run / "calibration.svg"
+    folders = ["--run", str(run / "run"), "--references", str(run / "references")]
+    assert validation.main([*folders, "--figure", str(figure)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[-1] for line in lines if "correlation" in line] == ["-", "-"]
+    assert figure.is_file()
+
+
+def test_one_residue_has_no_correlation():
+    judged = [validation.Judged((), {}, np.array([0.55]), np.array([0.4])), validation.MISSING]
+    assert list(validation.calibration(judged)) == [
+        ["0.5 to 0.6", "1", "0.550", "0.400"],
+        ["correlation", "of residues", "-", ""],
+        ["correlation", "of targets", "-", ""],
+    ]
+
+
 def test_calibration_counts_every_residue_once(native):
     rng = np.random.default_rng(0)
     judged = [
