@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from models.config import ModelConfig
 from pipeline.settings import add_flags
-from training import curve, dataset, distillation, origin, scores, train
+from training import curve, dataset, distillation, origin, scores, sources, train
 from training.guard import guarded
 
 
@@ -108,7 +108,7 @@ def run(
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and measure the variants that are not yet in the table."""
     parser = argparse.ArgumentParser(prog="python -m training.ablation", description=__doc__)
-    train.add_data_flags(parser)
+    sources.add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of ablation.tsv")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="default: all that --teachers allows")
     parser.add_argument("--start", type=Path, nargs="+", default=(), help="weights that all begin with where they fit")
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not set(variants) <= set(possible):
         parser.error("a variant is taught: give --teachers")
     settings, files = train.settings_of(arguments), Files(arguments.start, arguments.teachers)
-    source, held = train.open_source(arguments, settings)
+    source, held = sources.open_source(arguments, settings.model, settings.held_back)
     table = arguments.output / "ablation.tsv"
     done = {row["variant"] for row in curve.read_table(table)}
     for name in variants:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import records
+from pipeline.errors import RecordError
+from training.guard import guarded
 
 _TERMS = ("loss", "distogram", "backbone_fape")
 _LEGEND = 14.0  # of a line of the legend, above the diagram
@@ -100,9 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the training's output, with loss.tsv and curve.tsv")
     parser.add_argument("figure", type=Path, help="SVG file to write")
     arguments = parser.parse_args(argv)
+    if not (arguments.folder / "loss.tsv").is_file():
+        raise RecordError("expected the output of a training: there is no loss.tsv", str(arguments.folder))
     records.write_text(arguments.figure, figure(arguments.folder))
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

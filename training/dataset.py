@@ -8,7 +8,6 @@ inputs at training look like inputs at use; both go through `models/inputs.py`.
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -32,8 +31,6 @@ from training.chain_sets import (
 LABELS = ("all_atom_positions", "all_atom_mask", "bonded", "secondary_structure")
 
 _PADDED = 64  # residues; whole chains are padded to multiples
-_SHORTEST = 30  # residues of a chain to train on
-_WORD = 8  # residues; two unrelated chains hardly share so many in a row
 
 _GAP = residue_constants.GAP  # the same id in both alphabets
 _CA, _CB = residue_constants.ATOM37_ID["CA"], residue_constants.ATOM37_ID["CB"]
@@ -286,36 +283,6 @@ def stack_templates(built: list[tuple[np.ndarray, np.ndarray, np.ndarray]], leng
     }
 
 
-def split(database: StructureDB, validation_chains: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return indices for training and validation; excluded chains are in neither."""
-    training, validation = hold_back(database, np.flatnonzero(database.allowed), validation_chains, seed)
-    return training[database.lengths[training] >= _SHORTEST], validation
-
-
-def hold_back(database: StructureDB, among: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the chains that remain, and those held back.
-
-    These have 40 to 200 residues and no hit among the rest: what is similar to one of them is in neither.
-    """
-    rng = np.random.default_rng(seed)
-    suitable = among[(database.lengths[among] >= 40) & (database.lengths[among] <= 200)]
-    held = np.sort(rng.choice(suitable, count, replace=False))
-    related = set(held.tolist())
-    for i in held:
-        related.update(database.hits(int(i)).target.tolist())
-    held_set = set(held.tolist())
-    rest = [i for i in among if i not in related and not held_set.intersection(database.hits(int(i)).target.tolist())]
-    return np.array(rest, among.dtype), held
-
-
-def unseen(database: StructureDB, validation: np.ndarray, allatom: AllAtomChains) -> np.ndarray:
-    """Return the validation chains that share no eight residues in a row with an all-atom chain."""
-    seen = {text[i : i + _WORD] for text in allatom.letters() for i in range(len(text) - _WORD + 1)}
-    texts = (database.letters(int(i)).tobytes().decode("ascii") for i in validation)
-    clean = [all(text[k : k + _WORD] not in seen for k in range(len(text) - _WORD + 1)) for text in texts]
-    return validation[np.array(clean, bool)]
-
-
 def batches(source: ExampleSource, seed: int, start: int, size: int, crops: tuple[int, ...]) -> Iterator[Arrays]:
     """Yield batches from step `start` on; a step's batch depends on seed and step alone."""
     step = start
@@ -325,9 +292,3 @@ def batches(source: ExampleSource, seed: int, start: int, size: int, crops: tupl
         examples = [source.draw(rng, crop) for _ in range(size)]
         yield {name: np.stack([e[name] for e in examples]) for name in examples[0]}
         step += 1
-
-
-def read_ids(path: Path) -> frozenset[str]:
-    """Return the chain ids of a list, one per line; lines that start with # are remarks."""
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return frozenset(line for line in lines if line and not line.startswith("#"))

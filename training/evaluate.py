@@ -17,14 +17,14 @@ import numpy as np
 from models import params
 from models.config import PRESETS
 from pipeline.errors import RecordError
-from training import scores, train
+from training import scores, sources, train
 from training.guard import guarded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a table of mean CA-lDDT per condition, for the weights, an untrained network and the best template."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    train.add_data_flags(parser)
+    sources.add_data_flags(parser)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--model", default="mini", choices=list(PRESETS))
     parser.add_argument("--recycles", type=int, help="default: the model's own")
@@ -35,12 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO)
     about = params.read_metadata(arguments.weights).get("training", {})
-    held_back = about.get("settings", {}).get("validation_chains", train.Settings.validation_chains)
-    development = about.get("settings", {}).get("development_chains", 0)
-    settings = train.Settings(model=arguments.model, validation_chains=held_back, development_chains=development)
-    source, held = train.open_source(arguments, settings)
+    said = about.get("settings", {})
+    number = sources.Number(said.get("validation_chains", sources.VALIDATION), said.get("development_chains", 0))
+    source, held = sources.open_source(arguments, arguments.model, number)
     if about.get("training_list_sha256") != source.describe()["training_list_sha256"]:
         raise RecordError("these weights were trained on another list of chains", str(arguments.weights))
+    settings = train.Settings(model=arguments.model)
     first = source.draw(np.random.default_rng(0), settings.crops[0])
     networks = {
         "trained": params.load(arguments.weights, source.config),

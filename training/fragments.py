@@ -21,7 +21,7 @@ import numpy as np
 
 from models import alphafold, params
 from pipeline.quality.geometry import torsion
-from training import alignments, chain_sets, dataset, scores, train
+from training import alignments, chain_sets, dataset, scores, sources
 from training.guard import guarded
 
 WIDTH = 9  # residues of a window
@@ -164,13 +164,13 @@ def compare(
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m training.fragments", description=__doc__)
-    train.add_data_flags(parser)
+    sources.add_data_flags(parser)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--windows", type=int, default=500_000, help="of training chains, at least")
     parser.add_argument("--nearest", type=int, default=50, help="windows that vote")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO)
-    source, held = train.open_source(arguments, train.Settings())
+    source, held = sources.open_source(arguments)
     fragments = collect(source.database, source.training, arguments.windows)
     expect = expectation(source, params.load(arguments.weights, source.config))
     vote = functools.partial(_voted, fragments, arguments.nearest, source.config.heads.torsion_bins)

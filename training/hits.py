@@ -19,7 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.errors import StageError
 from pipeline.records import atomic
+from training.guard import guarded
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,12 @@ _RUN = re.compile(r"(\d+)([MID])")
 
 
 def search_self(structuredb: Path, work: Path, threads: int) -> list[str]:
-    """Return the lines of MMseqs2's table of hits; names are the numbers of the chains."""
+    """Return the lines of MMseqs2's table of hits; names are the numbers of the chains.
+
+    Raises:
+        StageError: The program failed.
+        OSError: It is not there, or the disk is full.
+    """
     offsets = np.load(structuredb / "offsets.npy", allow_pickle=False)
     letters = np.load(structuredb / "sequence.npy", allow_pickle=False).tobytes().decode("ascii")
     fasta = work / "set.fasta"
@@ -45,7 +52,9 @@ def search_self(structuredb: Path, work: Path, threads: int) -> list[str]:
 
 
 def _mmseqs(*words: object) -> None:
-    subprocess.run(["mmseqs", *map(str, words), "-v", "2"], check=True)  # noqa: S607 - found on the user's PATH
+    command = ["mmseqs", *map(str, words), "-v", "2"]
+    if code := subprocess.run(command, check=False).returncode:
+        raise StageError(f"mmseqs {words[0]} ended with code {code}", mend="what it said stands above")
 
 
 def parse_hits(lines: Iterable[str], chains: int) -> dict[str, np.ndarray]:
@@ -85,4 +94,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

@@ -30,7 +30,7 @@ from models.primitives import layer_norm, linear
 from models.sequence import SequenceTrack
 from pipeline.errors import ConfigError
 from pipeline.settings import add_flags, from_args, setting
-from training import dataset, origin, scores, train
+from training import dataset, origin, scores, sources, train
 from training.guard import guarded
 
 log = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ class Settings:
     learning_rate: float = setting(1e-3, "highest learning rate of Adam")
     warmup: int = setting(100, "steps of linear warm-up")
     ema: float = setting(0.995, "decay of the running mean of the weights, per step")
-    validation_chains: int = setting(96, "chains held back for validation, as in the training that comes after")
-    development_chains: int = setting(32, "more chains held back, for choices and to measure along the way")
+    validation_chains: int = setting(sources.VALIDATION, "chains held back, as in the training that comes after")
+    development_chains: int = setting(sources.DEVELOPMENT, "more chains held back, to measure along the way")
     seed: int = setting(0, "seed of initialisation and of the data order")
 
     def __post_init__(self) -> None:
@@ -175,7 +175,7 @@ def teach(
 def main(argv: Sequence[str] | None = None) -> int:
     """Teach the convolutions and write their weights, a part of a network's."""
     parser = argparse.ArgumentParser(prog="python -m training.pretrain", description=__doc__)
-    train.add_data_flags(parser)
+    sources.add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="file of the weights to write")
     parser.add_argument("--start", type=Path, help="weights whose embedding of the input is begun with")
     add_flags(parser, Settings)
@@ -183,8 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = from_args(Settings, arguments)
     config = PRESETS[settings.model]
-    chains = {name: getattr(settings, name) for name in ("model", "validation_chains", "development_chains")}
-    source, held = train.open_source(arguments, train.Settings(**chains))
+    number = sources.Number(settings.validation_chains, settings.development_chains)
+    source, held = sources.open_source(arguments, settings.model, number)
     rng = np.random.default_rng(0)
     examples = [source.example(int(i), rng, settings.crop, []) for i in held.development]
     start = origin.read_start([arguments.start] if arguments.start else [], source) or origin.Start({})

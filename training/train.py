@@ -30,7 +30,7 @@ from pipeline import records
 from pipeline.errors import ConfigError, FoldlineError, RecordError
 from pipeline.predict.torsions import usual_torsions
 from pipeline.settings import add_flags, from_args, setting
-from training import chain_sets, dataset, distillation, origin, scores
+from training import dataset, distillation, origin, scores, sources
 from training.guard import guarded
 
 log = logging.getLogger(__name__)
@@ -77,13 +77,18 @@ class Settings:
     recycle_from: float = setting(0.3, "fraction of the steps before which nothing is recycled: quicker")
     violation_from: float = setting(0.5, "fraction of the steps after which the violation terms count")
     physics_from: float = setting(0.75, "fraction of the steps after which the terms of physics count; 1 for never")
-    validation_chains: int = setting(96, "chains held back for validation")
-    development_chains: int = setting(32, "more chains held back, for choices and for the curve along the training")
+    validation_chains: int = setting(sources.VALIDATION, "chains held back for validation")
+    development_chains: int = setting(sources.DEVELOPMENT, "more chains held back, for choices and the curve")
     score_every: int = setting(1000, "steps between measurements on the development chains; 0 for none")
     distillation: float = setting(1.0, "weight of what teachers expect of distances; the truth has 1")
     only: tuple[str, ...] = setting((), "parts of the network that are taught alone, by names of modules; none for all")
     seed: int = setting(0, "seed of initialisation and of the data order")
     checkpoint_every: int = setting(100, "steps between checkpoints")
+
+    @property
+    def held_back(self) -> sources.Number:
+        """How many chains are held back."""
+        return sources.Number(self.validation_chains, self.development_chains)
 
     def __post_init__(self) -> None:
         check_settings(self.model, self.steps, self.warmup, batch=self.batch, crops=min(self.crops, default=0))
@@ -407,51 +412,6 @@ def append(path: Path, row: Mapping[str, str]) -> None:
         file.write(("\t".join(row) + "\n") * new + "\t".join(row.values()) + "\n")
 
 
-@dataclasses.dataclass(frozen=True)
-class HeldBack:
-    """Chains without a hit among the training chains: for the final figures, and for choices along the way."""
-
-    validation: np.ndarray
-    development: np.ndarray
-
-
-def open_source(arguments: argparse.Namespace, settings: Settings) -> tuple[dataset.ExampleSource, HeldBack]:
-    """Return the source of training examples and the chains held back.
-
-    Raises:
-        ConfigError: More chains are to be held back than there are, or none remains.
-    """
-    folder = arguments.data
-    database = chain_sets.StructureDB(folder / "structuredb", folder / "hits.npz", dataset.read_ids(arguments.exclude))
-    omitted = dataset.read_ids(arguments.omit) if arguments.omit else frozenset()
-    training, validation, development = _divided(database, omitted, settings)
-    allatom = chain_sets.AllAtomChains(arguments.allatom) if arguments.allatom else None
-    source = dataset.ExampleSource(database, allatom, training, PRESETS[settings.model])
-    if allatom:
-        validation = dataset.unseen(database, validation, allatom)
-        development = dataset.unseen(database, development, allatom)
-    log.info("%d chains to train on, %d to validate on", len(training), len(validation))
-    return source, HeldBack(validation, development)
-
-
-def _divided(
-    database: chain_sets.StructureDB, omitted: frozenset[str], settings: Settings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the chains for training, validation and development."""
-    try:
-        training, validation = dataset.split(database, settings.validation_chains, seed=0)
-        training = training[~np.isin(database.ids[training], list(omitted))]
-        development = training[:0]
-        if settings.development_chains:
-            training, development = dataset.hold_back(database, training, settings.development_chains, seed=1)
-    except ValueError as error:  # NumPy's, of a choice of more than there are
-        counts = f"--validation-chains {settings.validation_chains} --development-chains {settings.development_chains}"
-        raise ConfigError("there are not as many chains of 40 to 200 residues to hold back", counts) from error
-    if not len(training):
-        raise ConfigError("no chain remains to train on", mend="hold back fewer, or exclude fewer")
-    return training, validation, development
-
-
 def watcher(source: dataset.ExampleSource, chains: np.ndarray, output: Path) -> Callable[[State], None]:
     """Return what measures the averaged weights: lines of `curve.tsv`."""
     predict = scores.predictor(source, source.config.recycles)
@@ -464,18 +424,10 @@ def watcher(source: dataset.ExampleSource, chains: np.ndarray, output: Path) -> 
     return watch
 
 
-def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that name the training data."""
-    parser.add_argument("--data", type=Path, required=True, help="folder with structuredb/ and hits.npz")
-    parser.add_argument("--exclude", type=Path, required=True, help="list of chain ids never to train on")
-    parser.add_argument("--omit", type=Path, help="list of more chain ids not to train on; they may be templates")
-    parser.add_argument("--allatom", type=Path, help="npz of all-atom chains, for the side chains")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, then write the averaged weights in half precision."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
-    add_data_flags(parser)
+    sources.add_data_flags(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint.npz, loss.tsv and weights.npz")
     parser.add_argument(
         "--start",
@@ -491,7 +443,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = settings_of(arguments)
-    source, held = open_source(arguments, settings)
+    source, held = sources.open_source(arguments, settings.model, settings.held_back)
     watch = watcher(source, held.development, arguments.output) if settings.development_chains else None
     sitting = Sitting(arguments.minutes, arguments.until, origin.read_start(arguments.start, source))
     teachers = distillation.read(arguments.teachers, source.config) if arguments.teachers else None

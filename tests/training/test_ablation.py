@@ -8,7 +8,7 @@ import pytest
 from models import params
 from models.config import PRESETS, ModelConfig
 from pipeline.errors import ConfigError
-from training import ablation, curve, train
+from training import ablation, curve, sources, train
 
 CHANGES = {
     "as it is": set(),
@@ -89,9 +89,7 @@ def runs(monkeypatch):
         return (lambda example: (np.zeros((1, 3)), np.zeros(1))), 0.25
 
     monkeypatch.setattr(ablation, "run", run)
-    monkeypatch.setattr(
-        train, "open_source", lambda arguments, settings: (None, train.HeldBack(np.arange(1), np.arange(1)))
-    )
+    monkeypatch.setattr(sources, "open_source", lambda *_: (None, sources.HeldBack(np.arange(1), np.arange(1))))
     monkeypatch.setattr(ablation.scores, "table", lambda *_: iter([("no template", "1", "0.500", "0.400")]))
     return names
 

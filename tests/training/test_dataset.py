@@ -7,7 +7,7 @@ import pytest
 
 from models import residue_constants as rc
 from pipeline.protein import read_structure
-from training import chain_sets, dataset
+from training import chain_sets, dataset, sources
 
 LENGTHS = (41, 47, 53, 59, 61)  # of the chains of conftest.py
 SEED = 11
@@ -76,14 +76,14 @@ def test_batches_depend_on_seed_and_step_alone(source):
 def test_excluded_chains_are_no_templates_and_no_examples(folder):
     database = chain_sets.StructureDB(folder / "structuredb", folder / "hits.npz", frozenset({"1ABC_A"}))
     assert database.hits(0).target.tolist() == [2]
-    training, validation = dataset.split(database, 1, seed=0)
+    training, validation = sources.split(database, 1, seed=0)
     assert 1 not in training
     assert 1 not in validation
 
 
 def test_training_has_no_relative_of_a_validation_chain(database):
     for seed in range(7):
-        training, validation = dataset.split(database, 2, seed)
+        training, validation = sources.split(database, 2, seed)
         assert not set(training) & set(validation)
         for i in validation:
             assert not set(database.hits(i).target) & set(training)
@@ -119,12 +119,12 @@ def test_validation_chains_that_the_allatom_set_holds_are_left_out(database):
         def letters(self):
             return ["A" * 30, database.letters(3)[11:25].tobytes().decode()]
 
-    assert dataset.unseen(database, np.array([1, 3, 4]), AllAtom()).tolist() == [1, 4]
+    assert sources.unseen(database, np.array([1, 3, 4]), AllAtom()).tolist() == [1, 4]
 
 
 def test_what_is_held_back_has_no_hit_among_the_rest(database):
     for seed in range(5):
-        rest, held = dataset.hold_back(database, np.arange(5), 1, seed)
+        rest, held = sources.hold_back(database, np.arange(5), 1, seed)
         assert len(held) == 1
         related = {0: {1, 2}, 1: {0}, 2: {0}}.get(int(held[0]), set())
         assert sorted([*rest, *held, *related]) == [0, 1, 2, 3, 4]

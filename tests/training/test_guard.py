@@ -49,6 +49,8 @@ def test_a_bug_is_none_of_its_business():
 DATA = ["--data", "d", "--exclude", "e"]
 COMMANDS = {
     "ablation": ([*DATA, "--output", "o", "--only", "plddt"], "--only: plddt is no part of mini"),
+    "curve": (["f", "x.svg"], "f: expected the output of a training: there is no loss.tsv"),
+    "hits": (["--data", "d"], "d/structuredb/ids.npy: no such file or directory"),
     "average": (["w.npz", "--output", "o"], "w.npz: expected a parameter file: there is none"),
     "evaluate": ([*DATA, "--weights", "w.npz"], "w.npz: expected a parameter file: there is none"),
     "fragments": ([*DATA, "--weights", "w.npz"], "e: no such file or directory"),

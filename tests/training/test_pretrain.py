@@ -9,7 +9,7 @@ import pytest
 from models import params
 from models.config import PRESETS
 from pipeline.errors import ConfigError
-from training import origin, pretrain, train
+from training import origin, pretrain, sources, train
 
 SEED, CROP = 5, 23
 
@@ -89,7 +89,7 @@ def test_the_training_that_comes_after_may_hold_back_the_same_chains(folder, sma
     assert said["training"]["pretraining"]["development_chains"] == development
     data = argparse.Namespace(data=folder, exclude=folder / "list", omit=None, allatom=None)
     settings = train.Settings(model="smallest", validation_chains=1, development_chains=development)
-    source, held = train.open_source(data, settings)
+    source, held = sources.open_source(data, settings.model, settings.held_back)
     assert len(held.development) == development
     assert origin.read_start([output], source).about[0]["training"] == said["training"]
 

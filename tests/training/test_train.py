@@ -13,7 +13,7 @@ from models import params
 from models.config import PRESETS, ModelConfig
 from pipeline import records
 from pipeline.errors import ConfigError, RecordError
-from training import distillation, origin, train
+from training import distillation, origin, sources, train
 
 CROP, SEED = 11, 2
 
@@ -128,7 +128,7 @@ def test_more_chains_than_there_are_cannot_be_held_back(folder, held, text):
     (folder / "list").touch()
     data = argparse.Namespace(data=folder, exclude=folder / "list", omit=None, allatom=None)
     with pytest.raises(ConfigError, match=text):
-        train.open_source(data, train.Settings(validation_chains=held[0], development_chains=held[1]))
+        sources.open_source(data, number=sources.Number(*held))
 
 
 def test_what_is_made_ahead_comes_in_order_and_ends():
