@@ -177,6 +177,7 @@ def test_the_record_says_what_the_program_needs_and_was_made_from(finished):
         "recycles": 1,
         "recycle_tolerance": 0.0,
         "ensemble": 1,
+        "guidance": False,
         "max_msa": 6,
         "max_extra_msa": 2,
         "dropout": False,
