@@ -13,8 +13,12 @@ import types
 import numpy as np
 import pytest
 
+from pipeline.batch_record import outcome, write_batch
+from pipeline.config import load_config, merged
 from pipeline.download.fetch import Patience
 from pipeline.errors import WeightsError
+from pipeline.outcomes import groups_of
+from pipeline.plan import plan_run
 from pipeline.weights import command, records
 from pipeline.weights.install import Fetch, fetch
 
@@ -266,3 +270,16 @@ def own(tmp_path):
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def two_batches(tmp_path, monkeypatch):
+    """The plan of a run of two batches, all of whose records say that all is well."""
+    monkeypatch.chdir(tmp_path)
+    sequence = "MKTAYIAKQRQISFVKSHFSRQ"
+    (tmp_path / "in.fasta").write_text(f">a\n{sequence}\n>b\n{sequence * 2}\n>c\n{sequence * 2}W\n")
+    over = {"input": {"fasta": ["in.fasta"]}, "outdir": str(tmp_path), "plan": {"compilation_cost": 0}}
+    plan = plan_run(merged(load_config(), over))
+    for group in groups_of(tmp_path, plan):
+        write_batch(group.record, [outcome(name) for name in group.targets])
+    return plan

@@ -6,25 +6,9 @@ import pytest
 
 from pipeline import failures as module
 from pipeline.batch_record import outcome, reasons_in, write_batch
-from pipeline.config import load_config, merged
 from pipeline.errors import RecordError
 from pipeline.failures import failures, failures_before_report
-from pipeline.outcomes import failed_targets, groups_of
-from pipeline.plan import plan_run
-
-SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """The plan of a run of two batches, all of whose records say that all is well."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "in.fasta").write_text(f">a\n{SEQUENCE}\n>b\n{SEQUENCE * 2}\n>c\n{SEQUENCE * 2}W\n")
-    over = {"input": {"fasta": ["in.fasta"]}, "outdir": str(tmp_path), "plan": {"compilation_cost": 0}}
-    plan = plan_run(merged(load_config(), over))
-    for group in groups_of(tmp_path, plan):
-        write_batch(group.record, [outcome(name) for name in group.targets])
-    return plan
+from pipeline.outcomes import failed_targets
 
 
 def told(folder, name, *outcomes, when=0):
@@ -53,33 +37,33 @@ def test_a_record_speaks_for_the_targets_of_its_batch(tmp_path):
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_times_of_files_change_nothing(run, tmp_path, order):
+def test_times_of_files_change_nothing(two_batches, tmp_path, order):
     """A copy of a folder has other ones."""
     told(tmp_path, "0064-001", outcome("b", "out of memory"), outcome("c"), when=1000)
     told(tmp_path, "relax-0064-001-01", outcome("b"), when=1000 + order)
     told(tmp_path, "relax-0064-001-02", outcome("c", "no structure"), when=1000)
     told(tmp_path, "search-0001", outcome("a"), outcome("b", "no file"), outcome("c"), when=1000 + 2 * order)
     said = {"b": "out of memory", "c": "no structure"}
-    assert failures_before_report(tmp_path) == failed_targets(tmp_path, run) == said
+    assert failures_before_report(tmp_path) == failed_targets(tmp_path, two_batches) == said
 
 
-def test_batches_of_an_earlier_plan_say_nothing(run, tmp_path):
+def test_batches_of_an_earlier_plan_say_nothing(two_batches, tmp_path):
     told(tmp_path, "0032-009", outcome("a", "too long"))
-    assert failures_before_report(tmp_path) == failed_targets(tmp_path, run) == {}
+    assert failures_before_report(tmp_path) == failed_targets(tmp_path, two_batches) == {}
     (tmp_path / "plan.json").unlink()
     assert failures_before_report(tmp_path) == {"a": "too long"}
 
 
-def test_a_page_that_failed_is_no_reason_for_itself(run, tmp_path):
+def test_a_page_that_failed_is_no_reason_for_itself(two_batches, tmp_path):
     told(tmp_path, "report-0032-001", outcome("a", "relax.json is damaged"))
-    assert failed_targets(tmp_path, run) == {"a": "relax.json is damaged"}
+    assert failed_targets(tmp_path, two_batches) == {"a": "relax.json is damaged"}
     assert failures_before_report(tmp_path) == {}
     (tmp_path / "plan.json").unlink()
     assert failures_before_report(tmp_path) == {}
 
 
 @pytest.mark.parametrize("planned", [True, False])
-def test_a_record_that_goes_while_others_are_read_says_nothing(run, tmp_path, monkeypatch, planned):
+def test_a_record_that_goes_while_others_are_read_says_nothing(two_batches, tmp_path, monkeypatch, planned):
     told(tmp_path, "relax-0032-001-01", outcome("a", "no structure"))
     told(tmp_path, "0064-001", outcome("b", "out of memory"))
     if not planned:
@@ -92,12 +76,12 @@ def test_a_record_that_goes_while_others_are_read_says_nothing(run, tmp_path, mo
 
     monkeypatch.setattr(module, "reasons_in", begun_anew)
     assert failures_before_report(tmp_path) == {"a": "no structure"}
-    assert failed_targets(tmp_path, run) == {"a": "no structure"}
+    assert failed_targets(tmp_path, two_batches) == {"a": "no structure"}
 
 
-def test_a_damaged_record_is_named(run, tmp_path):
+def test_a_damaged_record_is_named(two_batches, tmp_path):
     (tmp_path / "batches/0064-001.json").write_text("{")
     with pytest.raises(RecordError, match=r"0064-001\.json: expected a foldline\.batch/1 file"):
         failures_before_report(tmp_path)
     with pytest.raises(RecordError, match=r"0064-001\.json: expected a foldline\.batch/1 file"):
-        failed_targets(tmp_path, run)
+        failed_targets(tmp_path, two_batches)

@@ -3,28 +3,21 @@
 import pytest
 
 from pipeline.batch_record import outcome, write_batch
-from pipeline.config import load_config, merged
 from pipeline.outcomes import failed_targets, forget_unfinished, groups_of, is_done, running_targets, without_page
-from pipeline.plan import plan_run
 
-SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
 FILES = ("msa.a3m", "templates.json", "search.json", "features.npz", "predicted.cif", "confidence.npz")
 FILES += ("confidence.json", "relaxed.cif", "relax.json", "report.html")
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch):
+def plan(two_batches, tmp_path):
     """A run of two batches that is done."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "in.fasta").write_text(f">a\n{SEQUENCE}\n>b\n{SEQUENCE * 2}\n>c\n{SEQUENCE * 2}W\n")
-    over = {"input": {"fasta": ["in.fasta"]}, "outdir": str(tmp_path), "plan": {"compilation_cost": 0}}
-    made = plan_run(merged(load_config(), over))
-    for name in made.targets:
+    for name in two_batches.targets:
         for file in FILES:
             (tmp_path / "targets" / name / file).touch()
-    for group in groups_of(tmp_path, made):
+    for group in groups_of(tmp_path, two_batches):
         write_batch(group.record, [outcome(name) for name in group.targets])
-    return made
+    return two_batches
 
 
 def records(folder):
