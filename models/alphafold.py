@@ -31,12 +31,13 @@ from models.config import GuidanceConfig, ModelConfig
 from models.evoformer import Representations
 from models.geometry import Rigid
 from models.physics_losses import Densities
-from models.shapes import Atom37, Rotation, SeqMask, Translation
+from models.shapes import Aatype, Atom37, Rotation, SeqMask, Translation
 
 Batch = Mapping[str, Array]
 Outputs = dict[str, Any]
 
 _CA = residue_constants.ATOM37_ID["CA"]
+_GLYCINE = residue_constants.RESTYPE_ID["G"]
 _CHANGE_EPSILON = 1e-8  # square angstrom
 
 
@@ -224,29 +225,32 @@ def predict(
     return {**outputs, "ca_change": end.changes[1:], "recycles": end.done - 1}
 
 
-def guided(config: ModelConfig, batch: Batch, outputs: Outputs, densities: Densities) -> Outputs:
-    """Return the outputs of `predict` with the guided structure as the final one, where the network has it so.
+def finished(config: ModelConfig, batch: Batch, outputs: Outputs, densities: Densities | None) -> Outputs:
+    """Return the outputs of `predict` with the final structure: guided, where the network has it so.
+
+    Unknown residues, of which the structure module places no atom, have the backbone of their frames.
 
     Args:
         config: The network.
         batch: Its inputs, as for `predict`.
         outputs: Of `predict`.
-        densities: What torsions are usual.
+        densities: What torsions are usual; guidance needs them.
     """
-    if config.guidance is None:
-        return outputs
-    folded, chain = outputs["structure_module"], _chain(batch, outputs, config.guidance)
+    folded, seq_mask = outputs["structure_module"], batch["seq_mask"][0]
+    aatype = jnp.where(batch["aatype"][0] == residue_constants.UNKNOWN, _GLYCINE, batch["aatype"][0])
     frames = Rigid(folded["rotations"][-1], folded["translations"][-1])
     fold = guidance.Fold(frames, folded["sidechains"]["angles_sin_cos"][-1])
-    _, atom14 = structure.place_atoms(chain.aatype, *guidance.guide(fold, chain, densities, config.guidance))
-    return {**outputs, "structure_module": {**folded, **structure.final_atoms(chain.aatype, chain.seq_mask, atom14)}}
+    if config.guidance is not None and densities is not None:
+        fold = guidance.guide(fold, _chain(batch, aatype, outputs, config.guidance), densities, config.guidance)
+    _, atom14 = structure.place_atoms(aatype, *fold)
+    return {**outputs, "structure_module": {**folded, **structure.final_atoms(aatype, seq_mask, atom14)}}
 
 
-def _chain(batch: Batch, outputs: Outputs, config: GuidanceConfig) -> guidance.Chain:
+def _chain(batch: Batch, aatype: Aatype, outputs: Outputs, config: GuidanceConfig) -> guidance.Chain:
     """Return the residues with what the network expects of them."""
     logits = outputs["predicted_lddt"]["logits"]
     bins = logits.shape[-1]
-    aatype, residue_index, seq_mask = (batch[name][0] for name in ("aatype", "residue_index", "seq_mask"))
+    residue_index, seq_mask = batch["residue_index"][0], batch["seq_mask"][0]
     torsions = bonds = strand = None
     if "torsions" in outputs:
         torsions = heads.torsion_log_densities(outputs["torsions"]["logits"])

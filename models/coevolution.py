@@ -16,7 +16,7 @@ _CODES = np.eye(_LETTERS + 2, _LETTERS, dtype=np.float32)  # zero rows for X and
 _SAME = 0.8  # identity from which two rows share their weight
 _SHRINKAGE = 4.5  # of the covariance, over the root of the effective number of rows
 _FEWEST = 64.0  # effective rows with a letter in a column below which nothing is said of it
-_MOST_ROWS = 2048  # evenly chosen
+_MOST_ROWS = 2048  # chosen evenly, the target among them
 _LONGEST = 512  # residues beyond which it would take too long
 _COLUMNS_AT_ONCE = 16
 _APART = 6  # residues along the chain from which a pair counts as background
@@ -35,7 +35,7 @@ def couplings(msa: NDArray) -> NDArray:
     """
     n = msa.shape[1]
     found = np.zeros((n, n), np.float32)
-    letters = msa[:: -(-len(msa) // _MOST_ROWS)]
+    letters = msa[np.linspace(0, len(msa) - 1, min(len(msa), _MOST_ROWS)).astype(int)]
     if len(letters) >= _FEWEST and _APART + 1 < n <= _LONGEST:
         weights = row_weights(letters)
         told = np.flatnonzero(weights @ (letters < _LETTERS) >= _FEWEST)

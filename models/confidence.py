@@ -25,14 +25,14 @@ def plddt(logits: Float[Array, "n bins"]) -> Float[Array, " n"]:
 
 
 def bin_centres(edges: Float[Array, " edges"]) -> Float[Array, " bins"]:
-    """Return the centres of error bins: half a step above each edge, the first edge being 0, and one more for the rest.
+    """Return the centres of error bins: half a step above each edge but no less than 0, and one more for the rest.
 
     Args:
         edges: Lower edges of equal bins, angstrom.
     """
     step = edges[1] - edges[0]
     centres = edges + step / 2
-    return np.append(centres, centres[-1] + step)
+    return np.maximum(np.append(centres, centres[-1] + step), 0)
 
 
 def predicted_aligned_error(logits: Float[Array, "n n bins"], edges: Float[Array, " edges"]) -> Float[Array, "n n"]:
@@ -40,7 +40,7 @@ def predicted_aligned_error(logits: Float[Array, "n n bins"], edges: Float[Array
 
     Args:
         logits: Logits of the aligned error.
-        edges: Edges between its bins, angstrom.
+        edges: Lower edges of its bins, angstrom.
     """
     return np.sum(softmax(logits) * bin_centres(edges), axis=-1)
 
@@ -52,7 +52,7 @@ def predicted_tm_score(
 
     Args:
         logits: Logits of the aligned error.
-        edges: Edges between its bins, angstrom.
+        edges: Lower edges of its bins, angstrom.
         seq_mask: 1 for residues that count; None for all.
     """
     weight = np.ones(len(logits)) if seq_mask is None else np.asarray(seq_mask, float)

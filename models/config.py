@@ -187,6 +187,8 @@ class HeadsConfig:
     Args:
         distogram_atom: The atoms whose distances are predicted (AlphaFold 2: CB, and CA of glycine).
         pae_bins: 0 for a network without the predicted aligned error.
+        pae_lowest: Lower edge of the first bin where errors are read. The loss puts what is below an edge into its
+            bin, the published code reads that bin as what is above, half an angstrom more.
         handedness: Whether a head predicts the CA pseudo-dihedrals that choose the mirror image of scaled distances.
         torsion_bins: Bins of phi and of psi, each over the whole circle; 0 for a network that does not predict them.
         hydrogen_bonds: Whether a head predicts which C=O each N-H of the backbone binds.
@@ -201,6 +203,7 @@ class HeadsConfig:
     plddt_channels: int = 128
     pae_bins: int = 64
     pae_max: float = 31.0
+    pae_lowest: float = 0.0
     masked_msa: bool = True
     experimentally_resolved: bool = True
     handedness: bool = False
@@ -383,6 +386,7 @@ def mini() -> ModelConfig:
             distogram_atom="ca",
             distogram_max=42.0,
             plddt_channels=96,
+            pae_lowest=-0.5,
             masked_msa=False,
             experimentally_resolved=False,
             handedness=True,

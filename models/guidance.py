@@ -50,7 +50,7 @@ class Chain(NamedTuple):
     """What does not move.
 
     Args:
-        aatype: Residue types.
+        aatype: Residue types; real residues are known ones.
         residue_index: Numbers of the residues; steps of one are peptide bonds.
         seq_mask: 1 for real residues.
         plddt: How sure the network is of each residue, 0 to 1.
@@ -233,7 +233,10 @@ def overlaps(positions: Float[Array, "n 5 3"], near: Contacts, sigma: float) -> 
 
 
 def crowded(ca: Float[Array, "n 3"], chain: Chain, config: GuidanceConfig) -> Float[Array, "n n"]:
-    """Return half the squares of how far CA atoms that are not neighbours in sequence are too near, as `overlaps`."""
+    """Return half the squares of how far CA atoms that are not neighbours in sequence are too near, as `overlaps`.
+
+    Here both atoms of a pair move, so that it counts twice.
+    """
     apart = jnp.abs(chain.residue_index[:, None] - chain.residue_index) > 1
     counted = apart * chain.seq_mask[:, None] * chain.seq_mask
     return 0.5 * jnp.square(

@@ -21,7 +21,7 @@ MASKED_MSA_CLASSES = 23  # 20 amino acids, X, gap, mask
 RESOLVED_CLASSES = len(rc.ATOM37)
 SECONDARY_STRUCTURES = 3  # helix, strand, neither
 STRAND = 1
-_SURPRISE = 0.05  # share of torsions that are not as expected
+SURPRISE = 0.05  # share of torsions that are not as expected
 
 
 def distogram_edges(config: HeadsConfig) -> np.ndarray:
@@ -82,9 +82,13 @@ class PredictedAlignedErrorHead(hk.Module):
     name: str | None = "predicted_aligned_error_head"
 
     def __call__(self, pair: Pair) -> dict[str, Array]:
-        """Return `logits` (frames, residues, bins) and `bin_edges`."""
-        logits = _pair_logits(pair, self.config.pae_bins, "logits")
-        return {"logits": logits, "bin_edges": jnp.asarray(pae_edges(self.config), pair.dtype)}
+        """Return `logits` (frames, residues, bins), `bin_edges`, and `lower_edges`, from which errors are read."""
+        edges = pae_edges(self.config)
+        return {
+            "logits": _pair_logits(pair, self.config.pae_bins, "logits"),
+            "bin_edges": jnp.asarray(edges, pair.dtype),
+            "lower_edges": jnp.asarray(edges + self.config.pae_lowest, pair.dtype),
+        }
 
 
 @dataclasses.dataclass
@@ -127,7 +131,7 @@ def torsion_log_densities(logits: Float[Array, "n 2 bins"]) -> Float[Array, "n 2
     """Return the logarithms of what is expected of phi and psi, blurred by a bin, and nothing quite impossible."""
     share = jax.nn.softmax(logits, axis=-1)
     blurred = 0.5 * share + 0.25 * (jnp.roll(share, 1, axis=-1) + jnp.roll(share, -1, axis=-1))
-    return jnp.log((1 - _SURPRISE) * blurred + _SURPRISE / logits.shape[-1])
+    return jnp.log((1 - SURPRISE) * blurred + SURPRISE / logits.shape[-1])
 
 
 @dataclasses.dataclass

@@ -6,21 +6,22 @@ so a small network starts from the CA trace that its own distogram implies. No g
 Sources: classical scaling, Torgerson 1952, Psychometrika 17, 401; majorisation of weighted stress, de Leeuw 1977.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from models import geometry
+from models import residue_constants as rc
 from models.shapes import ResidueIndex, SeqMask
 
-CA_CA = 3.80  # angstrom between the CA atoms of a trans peptide (Engh & Huber 1991)
 _BONDED_WEIGHT = 4.0  # 1/A^2: as sure as a distance known to 0.5 A
 _KNOWN = 0.5  # a pair less probable than this to lie within the last edge is far
-_UNREACHED = 1e3  # angstrom
-_DOUBLINGS = 3  # eight steps of up to the last edge: longer than any chain that fits the network
+_UNREACHED = 1e5  # angstrom: longer than any path
+_DOUBLINGS = 3  # eight steps of up to the last edge reach along all but long chains
 _FAR_WEIGHT = 0.003  # 1/A^2: keeps far pairs apart, decides nothing else
 _ITERATIONS = 40  # the stress of a 300-residue chain changes by less than 1 % afterwards
 
@@ -80,9 +81,10 @@ def trace_of(distance: Float[Array, "n n"], weight: Float[Array, "n n"], belief:
 def expected_distances(belief: Belief) -> Expected:
     """Return the mean distances and how sure they are.
 
-    A pair that is probably beyond the last edge gets the length of the shortest path over nearer pairs.
+    A pair that is probably beyond the last edge gets the length of the shortest path over nearer pairs; one that no
+    path joins gets the longest of these lengths, and no weight.
     """
-    logits, bin_edges, _, residue_index, seq_mask = belief
+    logits, bin_edges, _, residue_index, seq_mask = jax.lax.stop_gradient(belief)
     step = bin_edges[1] - bin_edges[0]
     centres = jnp.concatenate([bin_edges - step / 2, bin_edges[-1:] + step / 2])
     probability = jax.nn.softmax(logits, axis=-1)
@@ -92,28 +94,38 @@ def expected_distances(belief: Belief) -> Expected:
     # A floor of 1 A^2, growing with the square of the distance, keeps a few very sure pairs from deciding the fold.
     weight = known**2 / (jnp.maximum(variance, 0) + 1.0 + (0.05 * distance) ** 2)
     bonded = jnp.abs(residue_index[:, None] - residue_index[None, :]) == 1
-    distance = jnp.where(bonded, CA_CA, distance)
+    distance = jnp.where(bonded, rc.CA_CA_TRANS, distance)
     weight = jnp.where(bonded, _BONDED_WEIGHT, weight)
     far = known < _KNOWN
     itself = jnp.eye(len(seq_mask), dtype=seq_mask.dtype)
     pair_mask = seq_mask[:, None] * seq_mask[None, :] * (1 - itself)
     reached = jnp.where(far | (pair_mask == 0), _UNREACHED, distance) * (1 - itself)
-    distance = jnp.where(far, shortest_paths(reached), distance)
-    weight = jnp.where(far, _FAR_WEIGHT, weight)
+    paths = shortest_paths(reached, pair_mask > 0)
+    joined = paths < _UNREACHED
+    longest = jnp.max(jnp.where(joined & (pair_mask > 0), paths, 0))
+    distance = jnp.where(far, jnp.where(joined, paths, longest), distance)
+    weight = jnp.where(far, _FAR_WEIGHT * joined, weight)
     return Expected(distance * pair_mask, weight * pair_mask, far)
 
 
-def shortest_paths(distance: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """Return the lengths of the shortest paths of at most 2 to the power of `_DOUBLINGS` steps.
+def shortest_paths(distance: Float[Array, "n n"], wanted: Bool[Array, "n n"]) -> Float[Array, "n n"]:
+    """Return the lengths of the shortest paths, of as many steps as join all pairs that are wanted, eight at least.
 
     Args:
-        distance: Lengths of single steps, 0 on the diagonal.
+        distance: Lengths of single steps, 0 on the diagonal, `_UNREACHED` where there is none.
+        wanted: Pairs that are to be joined, where any path does.
     """
+    most = max(math.ceil(math.log2(len(distance))), _DOUBLINGS)  # a path meets no residue twice
 
-    def double(_: int, d: Float[Array, "n n"]) -> Float[Array, "n n"]:
-        return jnp.min(d[:, None, :] + d[None, :, :], axis=-1)  # symmetric: d_jk stands for d_kj
+    def goes_on(state: tuple[Int[Array, ""], Float[Array, "n n"]]) -> Bool[Array, ""]:
+        done, d = state
+        return (done < _DOUBLINGS) | ((done < most) & jnp.any(wanted & (d >= _UNREACHED)))
 
-    return jax.lax.fori_loop(0, _DOUBLINGS, double, distance)
+    def double(state: tuple[Int[Array, ""], Float[Array, "n n"]]) -> tuple[Int[Array, ""], Float[Array, "n n"]]:
+        done, d = state
+        return done + 1, jnp.min(d[:, None, :] + d[None, :, :], axis=-1)  # symmetric: d_jk stands for d_kj
+
+    return jax.lax.while_loop(goes_on, double, (jnp.zeros((), jnp.int32), distance))[1]
 
 
 def classical_scaling(distance: Float[Array, "n n"], seq_mask: SeqMask) -> Float[Array, "n 3"]:
@@ -124,7 +136,8 @@ def classical_scaling(distance: Float[Array, "n n"], seq_mask: SeqMask) -> Float
     total = row @ seq_mask / count
     gram = -0.5 * (square - row[:, None] - row[None, :] + total) * seq_mask[:, None] * seq_mask[None, :]
     values, vectors = jnp.linalg.eigh(gram)
-    return vectors[:, -3:] * jnp.sqrt(jnp.maximum(values[-3:], 0))
+    embedding = vectors[:, -3:] * jnp.sqrt(jnp.maximum(values[-3:], 0))
+    return jnp.pad(embedding, ((0, 0), (3 - embedding.shape[1], 0)))  # of one or two residues
 
 
 def majorise(

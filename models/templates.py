@@ -19,6 +19,7 @@ from models.shapes import Msa, MsaMask, Pair, PairMask, PairPart
 
 AATYPE_CLASSES = 22  # 20 amino acids, X, gap
 UNIT_VECTOR_EPSILON = 1e-6  # square angstrom
+BACKBONE = np.array([residue_constants.ATOM37_ID[name] for name in ("N", "CA", "C")], np.int32)
 
 
 class Template(NamedTuple):
@@ -84,7 +85,7 @@ class SingleTemplateEmbedding(hk.Module):
         of_bins, of_beta, of_j, of_i, of_vector, of_mask = jnp.split(weights, [sum(cuts[:k]) for k in range(1, 6)])
         types = jax.nn.one_hot(template.aatype, AATYPE_CLASSES, dtype=bins.dtype)
         beta_mask = _outer(template.pseudo_beta_mask)[None].astype(dtype)
-        mask = _outer(template.atom_mask[:, _BACKBONE].prod(axis=-1))[None].astype(dtype)
+        mask = _outer(template.atom_mask[:, BACKBONE].prod(axis=-1))[None].astype(dtype)
         pair = primitives.project(bins, of_bins, channel_axis=0)
         pair = pair + beta_mask * of_beta[0, :, None, None] + mask * of_mask[0, :, None, None]
         pair = pair + (types @ of_j).T[:, None, :] + (types @ of_i).T[:, :, None]
@@ -165,9 +166,6 @@ def embed_torsions(templates: Template, config: TemplateConfig, c_m: int, dtype:
     return linear(rows, c_m, "template_projection"), torsions.mask[:, :, 2]  # that of psi
 
 
-_BACKBONE = np.array([residue_constants.ATOM37_ID[name] for name in ("N", "CA", "C")], np.int32)
-
-
 def _outer(mask: Float[Array, " n"]) -> PairMask:
     """Return the mask of pairs of a mask of residues."""
     return mask[:, None] * mask[None, :]
@@ -175,6 +173,6 @@ def _outer(mask: Float[Array, " n"]) -> PairMask:
 
 def _unit_vectors(template: Template) -> Float[Array, "n n 3"]:
     """Return the directions from residue i to residue j in the backbone frame of i."""
-    frames = geometry.backbone_frames(*(template.positions[:, atom] for atom in _BACKBONE))
+    frames = geometry.backbone_frames(*(template.positions[:, atom] for atom in BACKBONE))
     local = frames.per_atom().apply_inverse(frames.translation[None, :, :])
     return geometry.normalized(local, UNIT_VECTOR_EPSILON)

@@ -9,16 +9,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from models import geometry, residue_constants, scaling
+from models import geometry, scaling
 from models.geometry import Rigid
 from models.shapes import SeqMask
-from models.templates import Template
+from models.templates import BACKBONE, Template
 
-_BACKBONE = np.array([residue_constants.ATOM37_ID[name] for name in ("N", "CA", "C")], np.int32)
 _NEAR = 15.0  # angstrom: pairs that decide whether a residue of a template is believed
 _SLACK = 1.0  # angstrom, beside two standard deviations of the predicted distance
 _BELIEVED = 0.5  # share of its near pairs that agree
@@ -40,8 +38,8 @@ class Scaffold(NamedTuple):
 
 def scaffold_of(template: Template, template_mask: Float[Array, " t"], seq_mask: SeqMask) -> Scaffold:
     """Return the backbones of the templates that exist."""
-    frames = geometry.backbone_frames(*(template.positions[..., atom, :] for atom in _BACKBONE))
-    known = template.atom_mask[..., _BACKBONE].prod(axis=-1)
+    frames = geometry.backbone_frames(*(template.positions[..., atom, :] for atom in BACKBONE))
+    known = template.atom_mask[..., BACKBONE].prod(axis=-1)
     return Scaffold(frames, known * template_mask[:, None] * seq_mask)
 
 

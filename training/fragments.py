@@ -20,15 +20,14 @@ import jax
 import numpy as np
 
 from models import alphafold, params
-from pipeline.quality.geometry import torsion
+from models.heads import SURPRISE
 from training import alignments, chain_sets, dataset, scores, sources
 from training.guard import guarded
+from training.quality_statistics import backbone_torsions
 
 WIDTH = 9  # residues of a window
 _ROWS = 256  # drawn from the profile for the network
 _AT_ONCE = 50_000  # windows
-_SURPRISE = 0.05  # share of torsions that are not as expected
-_BONDED = 1.6  # angstrom between C and N
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +56,8 @@ def torsions(backbone: np.ndarray) -> np.ndarray:
     Args:
         backbone: N, CA and C, angstrom, shape (n, 3, 3).
     """
-    n, ca, c = (backbone[:, k].astype(np.float64) for k in range(3))
-    found = np.full((len(n), 2), np.nan)
-    phi, psi = torsion(c[:-1], n[1:], ca[1:], c[1:]), torsion(n[:-1], ca[:-1], c[:-1], n[1:])
-    bonded = np.linalg.norm(c[:-1] - n[1:], axis=1) < _BONDED
-    found[1:, 0], found[:-1, 1] = np.where(bonded, phi, np.nan), np.where(bonded, psi, np.nan)
-    return np.radians(found)
+    phi, psi, _ = backbone_torsions(*(backbone[:, k].astype(np.float64) for k in range(3)))
+    return np.radians(np.stack([phi, psi], axis=1))
 
 
 def collect(database: chain_sets.StructureDB, chains: np.ndarray, count: int) -> Fragments:
@@ -107,7 +102,7 @@ def judged(shares: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarra
     A share of what is likely is given to all bins, so that nothing is impossible.
     """
     bins = shares.shape[-1]
-    shares = (1 - _SURPRISE) * shares + _SURPRISE / bins
+    shares = (1 - SURPRISE) * shares + SURPRISE / bins
     right = np.asarray(scores.right_torsions(shares, truth))
     target = np.floor((truth / (2 * np.pi) + 0.5) * bins).astype(int) % bins
     return right, -np.log(np.take_along_axis(shares, target[..., None], axis=-1)[..., 0]).mean(axis=-1)

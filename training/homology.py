@@ -23,6 +23,7 @@ from pipeline.protein import Protein
 from pipeline.protein_writer import write_pdb
 from pipeline.records import write_text
 from pipeline.templates import TemplateChain, TemplateHit, read_templates
+from training.guard import guarded
 
 log = logging.getLogger(__name__)
 
@@ -138,4 +139,4 @@ def alignment(query: str, hit: TemplateHit, sequence: str, there: np.ndarray) ->
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.quality import ramachandran, rotamers
 from training.chain_sets import AllAtomChains
+from training.guard import guarded
 from training.quality_statistics import chain_torsions
 
 EVERY, SHARP = 30, 1.8  # chains; angstrom
@@ -86,4 +87,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

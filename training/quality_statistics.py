@@ -10,7 +10,6 @@ and the sha256 of what was read.
 """
 
 import argparse
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -21,10 +20,12 @@ import numpy as np
 
 from models import residue_constants as rc
 from pipeline.library.source import read_held_out
+from pipeline.provenance import sha256
 from pipeline.quality import ramachandran, rotamers, statistics
 from pipeline.quality.geometry import torsion
 from pipeline.records import write_npz
 from training.chain_sets import AllAtomChains
+from training.guard import guarded
 
 RAMACHANDRAN_CELLS, FINE = 90, 2  # cells along an axis of the map that is kept; of the histogram, that many times more
 CHI_CELLS = 72
@@ -176,11 +177,6 @@ def _one_byte(logarithms: np.ndarray) -> np.ndarray:
     return np.round(-logarithms / statistics.STEP).astype(np.uint8)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Read both sources and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -197,9 +193,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "ramachandran": {
             **SOURCES["ramachandran"],
             "residues": dict(zip(ramachandran.KINDS, residues, strict=True)),
-            "backbone_sha256": _sha256(arguments.dump / "backbone.npy"),
+            "backbone_sha256": sha256(arguments.dump / "backbone.npy"),
         },
-        "rotamers": {**SOURCES["rotamers"], "residues": counts, "sha256": _sha256(arguments.allatom)},
+        "rotamers": {**SOURCES["rotamers"], "residues": counts, "sha256": sha256(arguments.allatom)},
         "letters": "".join(counts),
     }
     arrays = {**maps, **tables, "facts": np.array(json.dumps(facts))}
@@ -209,4 +205,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

@@ -76,11 +76,11 @@ def predictor(source: dataset.ExampleSource, recycles: int) -> Predictor:
     """Return the prediction of CA positions (n, 3) and pLDDT (n,) from weights and an example, compiled once."""
     densities = usual_torsions()
 
-    def guided(batch: Mapping[str, jax.Array]) -> dict[str, Any]:
+    def finished(batch: Mapping[str, jax.Array]) -> dict[str, Any]:
         outputs = alphafold.predict(source.config, batch, recycles)
-        return outputs if hk.running_init() else alphafold.guided(source.config, batch, outputs, densities)
+        return outputs if hk.running_init() else alphafold.finished(source.config, batch, outputs, densities)
 
-    network = hk.transform(guided)
+    network = hk.transform(finished)
 
     @jax.jit
     def run(weights: hk.Params, example: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -7,7 +7,6 @@ licence, counts and the sha256 of what was read.
 """
 
 import argparse
-import hashlib
 import itertools
 import json
 import logging
@@ -18,10 +17,12 @@ import numpy as np
 
 from models import residue_constants as rc
 from pipeline import quality
+from pipeline.provenance import sha256
 from pipeline.records import write_npz
 from pipeline.relax import trace
 from pipeline.side_chains import rotamers
 from training.chain_sets import AllAtomChains
+from training.guard import guarded
 from training.quality_statistics import backbone_torsions
 
 WIDTH = 15.0  # degrees, standard deviation of the smoothing over phi and psi
@@ -186,13 +187,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         counts[letter] = len(table)
     whole = np.isfinite(planes).all(axis=(1, 2)) & np.isfinite(quads).all(axis=(1, 2))
     arrays["peptides"] = peptides(quads[whole], planes[whole]).astype(np.float16)
-    with arguments.allatom.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    facts = {**SOURCE, "sha256": digest, "rotamers": counts, "peptides": int(whole.sum())}
+    facts = {**SOURCE, "sha256": sha256(arguments.allatom), "rotamers": counts, "peptides": int(whole.sum())}
     write_npz(arguments.output, {**arrays, "facts": np.array(json.dumps(facts))}, rotamers.SCHEMA)
     log.info("%s: %s", arguments.output, facts)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main))

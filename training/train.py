@@ -91,7 +91,8 @@ class Settings:
         return sources.Number(self.validation_chains, self.development_chains)
 
     def __post_init__(self) -> None:
-        check_settings(self.model, self.steps, self.warmup, batch=self.batch, crops=min(self.crops, default=0))
+        counts = {"batch": self.batch, "crops": min(self.crops, default=0), "checkpoint_every": self.checkpoint_every}
+        check_settings(self.model, self.steps, self.warmup, **counts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -399,7 +400,7 @@ def _forget_after(path: Path, step: int) -> None:
 
 def _note(path: Path, step: int, metrics: dict[str, float], seconds: float) -> None:
     row = {"step": step, **metrics, "seconds": seconds}
-    append(path, {name: f"{value:.5g}" for name, value in row.items()})
+    append(path, {"step": str(step)} | {name: f"{value:.5g}" for name, value in row.items() if name != "step"})
     if step % 20 == 0:
         log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in row.items()))
 

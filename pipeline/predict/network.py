@@ -237,8 +237,7 @@ class Predictor:
                 ensemble=self.settings.ensemble,
                 dropout=self.settings.dropout,
             )
-            if densities is not None:
-                outputs = alphafold.guided(self.program, batch, outputs, densities)
+            outputs = alphafold.finished(self.program, batch, outputs, densities)
             structure = outputs["structure_module"]
             heads = ("predicted_lddt", "predicted_aligned_error", "secondary_structure", "ca_change", "recycles")
             return {
@@ -285,7 +284,7 @@ def _results(features: RawFeatures, outputs: dict[str, Any]) -> dict[str, Any]:
     pae = ptm = None
     if "predicted_aligned_error" in outputs:
         logits = outputs["predicted_aligned_error"]["logits"][:n, :n].astype(np.float32)
-        edges = outputs["predicted_aligned_error"]["bin_edges"]
+        edges = outputs["predicted_aligned_error"]["lower_edges"]
         pae = confidence.predicted_aligned_error(logits, edges)
         ptm = float(confidence.predicted_tm_score(logits, edges))
     states = None

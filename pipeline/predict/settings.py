@@ -42,7 +42,7 @@ class Settings:
     max_extra_msa: int | None = setting(None, "most rows of the extra MSA; the model's own number where not given")
     dropout: bool = setting(False, "keep the dropout of training, so that seeds differ more")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        "auto", "numbers of the network's trunk; auto: float32 on a CPU, bfloat16 on a GPU"
+        "auto", "numbers of the network's trunk; auto: bfloat16 on a GPU, float32 on a CPU and for mini"
     )
     guidance: bool = setting(
         True, "end predictions of mini with steps down a physical energy; AlphaFold 2's networks go without"

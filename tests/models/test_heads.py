@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import heads
-from models.config import HeadsConfig
+from models import confidence, heads, losses
+from models.config import PRESETS, HeadsConfig
 
 CONFIG = HeadsConfig(torsion_bins=11)
 N, S = 7, 5
@@ -97,6 +97,15 @@ def test_expected_torsions_go_around_and_nothing_is_impossible():
     np.testing.assert_allclose(found[..., 1], found[..., -1], rtol=1e-5)
     assert (found[..., 0] > found[..., 1]).all()
     assert (found[..., 1] > found[..., 2]).all()
+
+
+def test_errors_of_mini_are_read_as_the_loss_counts_them():
+    config = PRESETS["mini"].heads
+    errors = np.arange(0.03, 31.4, 0.1, np.float32)
+    bins = np.asarray(losses.bin_of(jnp.asarray(errors), jnp.asarray(heads.pae_edges(config), jnp.float32)))
+    logits = np.where(np.arange(config.pae_bins) == bins[:, None], 0.0, -1e9)
+    read = confidence.predicted_aligned_error(logits[None], heads.pae_edges(config) + config.pae_lowest)[0]
+    np.testing.assert_allclose(read, errors, atol=0.2501)
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,21 @@ import numpy as np
 import pytest
 
 from models import alphafold, geometry, params, scaling, threading
+from models import residue_constants as rc
 from models.config import PRESETS
 
 LENGTH, PADDED, BINS = 37, 41, 64
 EDGES = jnp.linspace(2.3125, 42.0, BINS - 1)
 
 
-def helix(length: int = LENGTH, *, kink: int = 19) -> np.ndarray:
-    """Return the CA trace of two ideal alpha helices (1.5 A rise, 100 degrees, radius 2.3 A) joined at a kink."""
+def helix(length: int = LENGTH, *, kink: int | None = 19) -> np.ndarray:
+    """Return the CA trace of ideal alpha helices (1.5 A rise, 100 degrees, radius 2.3 A): one, or two with a kink."""
     i = np.arange(length)
     angle = np.deg2rad(100.0) * i
     trace = np.stack([2.3 * np.cos(angle), 2.3 * np.sin(angle), 1.5 * i], -1)
     turn = np.array([[1, 0, 0], [0, np.cos(2.1), -np.sin(2.1)], [0, np.sin(2.1), np.cos(2.1)]])
-    trace[kink:] = (trace[kink:] - trace[kink]) @ turn.T + trace[kink]
+    if kink is not None:
+        trace[kink:] = (trace[kink:] - trace[kink]) @ turn.T + trace[kink]
     return trace.astype(np.float32)
 
 
@@ -111,13 +113,40 @@ def test_a_path_takes_no_more_steps_than_it_needs():
     rng = np.random.default_rng(3)
     ends = rng.normal(0, 6, (24, 3)) + np.repeat([[0, 0, 0], [30, 0, 0]], 12, axis=0)
     apart = np.linalg.norm(ends[:, None] - ends[None], axis=-1)
-    direct = np.where(apart > 25, 1e3, apart)
-    paths = np.asarray(scaling.shortest_paths(jnp.asarray(direct)))
+    direct = np.where(apart > 25, 1e5, apart)
+    paths = np.asarray(scaling.shortest_paths(jnp.asarray(direct), jnp.asarray(apart > 0)))
     exact = direct.copy()
     for k in range(len(exact)):  # Floyd 1962, Communications of the ACM 5, 345
         exact = np.minimum(exact, exact[:, k, None] + exact[None, k])
     assert exact.max() > 25
     np.testing.assert_allclose(paths, exact, rtol=1e-5)
+
+
+def test_a_long_helix_is_as_long_as_it_is():
+    trace = helix(311, kink=None)
+    logits = jnp.asarray(sharp_logits(trace, 311))
+    belief = scaling.Belief(logits, EDGES, jnp.ones((311, 2)), jnp.arange(311), jnp.ones(311))
+    found = scaling.expected_distances(belief)
+    assert float(found.distance[0, -1]) == pytest.approx(1.5 * 310, rel=0.02)
+    assert float(found.weight[0, -1]) > 0
+
+
+def test_parts_that_nothing_joins_decide_nothing_of_each_other():
+    trace = helix()
+    trace[19:] += np.array([0, 0, 500.0], np.float32)
+    logits = jnp.asarray(sharp_logits(trace, LENGTH))
+    number = jnp.arange(LENGTH) + 100 * (jnp.arange(LENGTH) > 18)  # a gap in the numbering: no bond there
+    found = scaling.expected_distances(scaling.Belief(logits, EDGES, jnp.ones((LENGTH, 2)), number, jnp.ones(LENGTH)))
+    assert not np.any(np.asarray(found.weight)[:19, 19:])
+    assert float(found.distance.max()) < 100
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_the_shortest_chains_have_frames(length):
+    found = frames(helix(length, kink=None), length)
+    assert found.translation.shape == (length, 3)
+    assert np.isfinite(found.translation).all()
+    assert np.isfinite(found.rotation).all()
 
 
 def test_stress_goes_down():
@@ -200,7 +229,7 @@ def test_its_gap_is_closed():
     trace = np.asarray(frames.translation)[:LENGTH]
     assert superposed_rmsd(trace, helix()) < 0.3
     steps = np.linalg.norm(np.diff(trace, axis=0), axis=-1)
-    assert np.all(np.abs(steps - scaling.CA_CA) < 0.6)
+    assert np.all(np.abs(steps - rc.CA_CA_TRANS) < 0.6)
 
 
 def test_its_hand_wins_over_the_predicted_one():

@@ -47,12 +47,23 @@ def test_a_bug_is_none_of_its_business():
 
 
 DATA = ["--data", "d", "--exclude", "e"]
+LIBRARY = (
+    "l/library.json: expected a foldline.library/1 file: it does not exist; "
+    "fetch the files again (git checkout -- data/library) or run foldline library build"
+)
 COMMANDS = {
     "ablation": ([*DATA, "--output", "o", "--only", "plddt"], "--only: plddt is no part of mini"),
     "curve": (["f", "x.svg"], "f: expected the output of a training: there is no loss.tsv"),
     "hits": (["--data", "d"], "d/structuredb/ids.npy: no such file or directory"),
     "average": (["w.npz", "--output", "o"], "w.npz: expected a parameter file: there is none"),
     "evaluate": ([*DATA, "--weights", "w.npz"], "w.npz: expected a parameter file: there is none"),
+    "homology": (["--run", "r", "--library", "l", "--output", "o"], LIBRARY),
+    "quality_limits": (["--allatom", "a.npz"], "a.npz: no such file or directory"),
+    "quality_statistics": (
+        ["--dump", "d", "--allatom", "a.npz", "--held-out", "h"],
+        "h: cannot read the chains to hold out: [Errno 2] No such file or directory: 'h'",
+    ),
+    "side_chain_statistics": (["--allatom", "a.npz"], "a.npz: no such file or directory"),
     "fragments": ([*DATA, "--weights", "w.npz"], "e: no such file or directory"),
     "pretrain": ([*DATA, "--output", "o", "--model", "model_1"], "--model: model_1 has no convolutions to teach"),
     "train": ([*DATA, "--output", "o", "--batch", "0"], "--batch: expected at least 1, found 0"),

@@ -106,6 +106,7 @@ def test_a_part_that_is_not_there_is_refused(tmp_path):
     [
         ({"model": "typo"}, "--model: expected one of mini, model_1, .*, found 'typo'"),
         ({"batch": 0}, "--batch: expected at least 1, found 0"),
+        ({"checkpoint_every": 0}, "--checkpoint-every: expected at least 1, found 0"),
         ({"crops": (64, 0)}, "--crops: expected at least 1, found 0"),
         ({"crops": ()}, "--crops: expected at least 1, found 0"),
         ({"steps": 200}, "--warmup: expected fewer than the 200 steps of the schedule, found 200"),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from models import params
+from models import residue_constants as rc
 from models.config import PRESETS, GuidanceConfig
 from pipeline.config import ROOT
 from pipeline.errors import ConfigError, StageError, WeightsError
@@ -29,6 +30,7 @@ from pipeline.target import TARGET_SCHEMA, Chain, Target
 
 LENGTH, ROWS, SEED = 13, 5, 3
 RUN = predict.Run("smallest", 0)
+UNKNOWN_AT, BACKBONE = 5, [0, 1, 2, 4]  # N, CA, C, O of atom37
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,6 +71,12 @@ def features(name: str = "one", length: int = LENGTH, rows: int = ROWS) -> RawFe
         template_mask=np.zeros((0, length, 37), bool),
         template_sum_probs=np.zeros(0, np.float32),
     )
+
+
+def with_unknown() -> RawFeatures:
+    one = features()
+    one.aatype[UNKNOWN_AT] = rc.UNKNOWN
+    return one
 
 
 def job(folder, name: str = "one") -> predict.Job:
@@ -117,6 +125,19 @@ def test_guided_structures_have_ideal_residues_and_rotamers(smallest, weights, p
         if letter in rotamers.statistics().rotamers:
             known = rotamers.statistics().rotamers[letter].chi[:, 0]
             assert np.abs((known - angle + 180) % 360 - 180).min() < 1  # degrees
+
+
+@pytest.mark.parametrize("guidance", [None, GuidanceConfig(rounds=1, steps=3)])
+def test_unknown_residues_have_a_backbone(smallest, weights, monkeypatch, guidance):
+    monkeypatch.setitem(PRESETS, "smallest", dataclasses.replace(smallest, guidance=guidance))
+    made = predict.Predictor(predict.Settings(model="smallest", recycles=1))
+    made.hold("smallest", params.load(weights["smallest"].path, smallest))
+    protein = made.predict(with_unknown(), RUN, LENGTH).protein
+    assert protein.sequence[UNKNOWN_AT] == "X"
+    assert np.flatnonzero(protein.atom37_mask[UNKNOWN_AT]).tolist() == BACKBONE
+    n, ca, c, o = protein.atom37_positions[UNKNOWN_AT][BACKBONE]
+    lengths = [float(np.linalg.norm(a - b)) for a, b in ((n, ca), (ca, c), (c, o))]
+    np.testing.assert_allclose(lengths, [1.46, 1.52, 1.23], atol=0.03)
 
 
 def test_files_hold_the_prediction(tmp_path, predictor, weights):
@@ -181,6 +202,19 @@ def test_files_that_are_wanted_later_are_written(tmp_path, predictor, weights, m
 def number(one, numbering, header="one of many"):
     target = Target("one", header, (Chain("A" * LENGTH, numbering),))
     write_json(one.folder / "target.json", target.record(), TARGET_SCHEMA)
+
+
+def test_a_finished_target_with_an_unknown_residue_gets_other_numbers(tmp_path, predictor, weights):
+    one = job(tmp_path)
+    with_unknown().save(one.folder / "features.npz")
+    for numbering in ("1", "-2-4,50,50A,100"):
+        number(one, numbering)
+        (said,) = predict.run_batch([one], predictor, weights, None)
+        assert said["reason"] == ""
+    structure = read_structure(one.folder / "predicted.cif")
+    assert structure.author_number == author_numbers(numbering, LENGTH)
+    plddt = read_npz(one.folder / "confidence.npz", records.CONFIDENCE_SCHEMA)["plddt"]
+    np.testing.assert_allclose(structure.b_factor, plddt, atol=0.01)
 
 
 def test_the_users_numbers_change_no_prediction(tmp_path, predictor, weights, monkeypatch):
