@@ -19,6 +19,9 @@ CUDA = "requirements-cuda.lock"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 STAGES = ("search", "featurize", "predict", "relax", "report")
+ENVIRONMENTS = {stage: (f"pipeline.{stage}.stage",) for stage in STAGES} | {
+    "training": ("training.pretrain", "training.train", "training.evaluate")
+}
 NOT_PACKAGES = {"promod3", "ost", *sys.stdlib_module_names}  # ProMod3 runs under the system's Python
 PACKAGES = {
     "Bio": "biopython",
@@ -116,11 +119,12 @@ def conda(stage):
     return environment, dict(line.split("==") for line in pip)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_conda_environments_follow_the_lock(stage):
-    environment, pins = conda(stage)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_conda_environments_follow_the_lock(name):
+    environment, pins = conda(name)
     (python,) = [entry.split("=")[1] for entry in environment["dependencies"] if str(entry).startswith("python=")]
-    assert pins.items() <= locked("requirements.lock", python).items()
+    lock = "requirements.lock" if name in STAGES else "requirements-test.lock"
+    assert pins.items() <= locked(lock, python).items()
 
 
 def imports(module, seen):
@@ -142,15 +146,16 @@ def imports(module, seen):
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
             top = name.split(".")[0]
-            found |= imports(name, seen) if top in ("pipeline", "models") else {top}
+            found |= imports(name, seen) if top in ("pipeline", "models", "training") else {top}
     return found
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_conda_environments_hold_what_the_stage_imports(stage):
-    needed = {PACKAGES.get(name, name) for name in imports(f"pipeline.{stage}.stage", set()) - NOT_PACKAGES}
-    assert needed <= set(conda(stage)[1])
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_conda_environments_hold_what_is_imported(name):
+    seen = set()
+    found = set().union(*(imports(module, seen) for module in ENVIRONMENTS[name])) - NOT_PACKAGES
+    assert {PACKAGES.get(package, package) for package in found} <= set(conda(name)[1])
 
 
 def test_every_stage_has_an_environment():
-    assert {path.stem for path in (ROOT / "envs").glob("*.yaml")} == set(STAGES)
+    assert {path.stem for path in (ROOT / "envs").glob("*.yaml")} == set(ENVIRONMENTS)
