@@ -17,15 +17,15 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from models import (
+    distogram_frames,
     evoformer,
     guidance,
     heads,
     hydrogen_bonds,
     residue_constants,
-    scaling,
     structure,
+    template_frames,
     templates,
-    threading,
 )
 from models.config import GuidanceConfig, ModelConfig
 from models.evoformer import Representations
@@ -130,12 +130,12 @@ class AlphaFoldIteration(hk.Module):
         distogram = heads.DistogramHead(self.config.heads)(x.pair)
         handedness = heads.HandednessHead()(x.single)["sin_cos"]
         distances = distogram["logits"], distogram["bin_edges"]
-        belief = scaling.Belief(*distances, handedness, batch["residue_index"], batch["seq_mask"])
+        belief = distogram_frames.Belief(*distances, handedness, batch["residue_index"], batch["seq_mask"])
         if self.config.structure.initial_frames == "distogram":
-            return scaling.frames_from_distogram(belief)
+            return distogram_frames.frames_from_distogram(belief)
         template = templates.Template.from_batch(batch)
-        scaffold = threading.scaffold_of(template, batch["template_mask"], batch["seq_mask"])
-        return threading.frames_from_templates(belief, scaffold)
+        scaffold = template_frames.scaffold_of(template, batch["template_mask"], batch["seq_mask"])
+        return template_frames.frames_from_templates(belief, scaffold)
 
 
 def iteration(config: ModelConfig, *, remat: bool = False) -> AlphaFoldIteration:

@@ -163,8 +163,8 @@ class StructureConfig:
         position_scale: Angstrom per internal unit of length.
         dropout: Rate after attention and transition; training and sampling only.
         initial_frames: `origin` (AlphaFold 2); `distogram`: frames from multidimensional scaling of the predicted
-            distances (`models/scaling.py`); `template`: the same, with the backbone of the templates where they agree
-            with the predicted distances (`models/threading.py`).
+            distances (`models/distogram_frames.py`); `template`: the same, with the backbone of the templates where
+            they agree with the predicted distances (`models/template_frames.py`).
     """
 
     c: int = 384

@@ -1,8 +1,8 @@
 """Initial backbone frames from templates: their backbones where the network's own distances agree with them.
 
-What a template leaves open comes from multidimensional scaling (`models/scaling.py`), in which the distances of the
-template stand for those of its own residues. So gaps are closed and several templates are put together by what the
-network believes of the rest, and a wrong template, which the distogram contradicts, counts for nothing.
+What a template leaves open comes from multidimensional scaling (`models/distogram_frames.py`), in which the distances
+of the template stand for those of its own residues. So gaps are closed and several templates are put together by what
+the network believes of the rest, and a wrong template, which the distogram contradicts, counts for nothing.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from models import geometry, scaling
+from models import distogram_frames, geometry
 from models.geometry import Rigid
 from models.shapes import SeqMask
 from models.templates import BACKBONE, Template
@@ -43,18 +43,18 @@ def scaffold_of(template: Template, template_mask: Float[Array, " t"], seq_mask:
     return Scaffold(frames, known * template_mask[:, None] * seq_mask)
 
 
-def frames_from_templates(belief: scaling.Belief, scaffold: Scaffold) -> Rigid:
+def frames_from_templates(belief: distogram_frames.Belief, scaffold: Scaffold) -> Rigid:
     """Return backbone frames that follow the templates and, between them, the distances of a CA distogram.
 
     Args:
         belief: What the network believes of the chain.
         scaffold: The templates' backbones, the best first. Without any, the frames are those of
-            `scaling.frames_from_distogram`.
+            `distogram_frames.frames_from_distogram`.
 
     Returns:
         One frame per residue, angstrom; masked residues lie at the origin. No gradient flows through them.
     """
-    expected = scaling.expected_distances(belief)
+    expected = distogram_frames.expected_distances(belief)
     distance, weight, handedness = expected.distance, expected.weight, belief.handedness
     believed = jax.vmap(lambda ca, mask: believe(ca, mask, expected))(scaffold.frames.translation, scaffold.mask)
     numbered = list(zip(scaffold.frames.translation, scaffold.frames.rotation, believed, strict=True))[::-1]
@@ -62,9 +62,9 @@ def frames_from_templates(belief: scaling.Belief, scaffold: Scaffold) -> Rigid:
         pairs = trust[:, None] * trust[None, :] * (1 - jnp.eye(len(trust), dtype=trust.dtype)) > 0
         distance = jnp.where(pairs, geometry.distances(ca, ca, _EPSILON), distance)
         weight = jnp.where(pairs, _WEIGHT, weight)
-        handedness = jnp.where(_whole_runs(trust)[:, None], scaling.pseudo_dihedral(ca), handedness)
-    trace = scaling.trace_of(distance, weight, belief._replace(handedness=handedness))
-    rotation, translation = scaling.frames_from_trace(trace, belief.seq_mask)
+        handedness = jnp.where(_whole_runs(trust)[:, None], distogram_frames.pseudo_dihedral(ca), handedness)
+    trace = distogram_frames.trace_of(distance, weight, belief._replace(handedness=handedness))
+    rotation, translation = distogram_frames.frames_from_trace(trace, belief.seq_mask)
     for ca, turn, trust in numbered:
         placed, rotated = _placed(ca, turn, trace, trust)
         translation = jnp.where(trust[:, None] > 0, placed, translation)
@@ -72,7 +72,9 @@ def frames_from_templates(belief: scaling.Belief, scaffold: Scaffold) -> Rigid:
     return jax.lax.stop_gradient(Rigid(rotation, translation))
 
 
-def believe(ca: Float[Array, "n 3"], mask: Float[Array, " n"], expected: scaling.Expected) -> Float[Array, " n"]:
+def believe(
+    ca: Float[Array, "n 3"], mask: Float[Array, " n"], expected: distogram_frames.Expected
+) -> Float[Array, " n"]:
     """Return 1 for the residues of a template whose near distances agree with the predicted ones, 0 for the others.
 
     Args:

@@ -45,7 +45,7 @@ from pipeline.predict.records import (
     write,
 )
 from pipeline.predict.settings import Settings, check_draws
-from pipeline.predict.stepdown import Ladder
+from pipeline.predict.stepdown import StepDown
 from pipeline.predict.weights import weights_files
 from pipeline.progress import tracked
 from pipeline.settings import add_flags, from_args
@@ -83,12 +83,12 @@ def run_batch(
         WeightsError: Parameters cannot be read; no target could do without them.
         OSError: Nothing can be written.
     """
-    runs, failed, ladder = runs_of(predictor.settings), dict[Job, str](), Ladder(predictor)
+    runs, failed, stepdown = runs_of(predictor.settings), dict[Job, str](), StepDown(predictor)
     with tracked("predict", len(runs) * len(jobs), "predictions") as tracker:
         for run, job in itertools.product(runs, jobs):
             if job not in failed:
                 try:
-                    _make(job, run, ladder, weights[run.model], bucket)
+                    _make(job, run, stepdown, weights[run.model], bucket)
                     if run == runs[-1]:
                         finish(job, runs, predictor.settings)
                 except WeightsError:
@@ -107,10 +107,10 @@ def _outcome(job: Job, reason: str) -> dict[str, str]:
     return outcome(job.name, reason, **({} if reason else {"predicted_sha256": sha256(job.folder / STRUCTURE)}))
 
 
-def _make(job: Job, run: Run, ladder: Ladder, weights: Weights, bucket: int | None) -> None:
+def _make(job: Job, run: Run, stepdown: StepDown, weights: Weights, bucket: int | None) -> None:
     """Make one prediction of a target, unless it is there."""
-    settings = ladder.predictor.settings
-    folder, made_from = run.folder(job, settings), provenance(job, run, ladder.predictor, weights, bucket)
+    settings = stepdown.predictor.settings
+    folder, made_from = run.folder(job, settings), provenance(job, run, stepdown.predictor, weights, bucket)
     label = label_of(job)
     if is_done(folder, made_from):
         log.info("%s: %s, seed %d: already predicted", job.name, run.model, run.seed)
@@ -121,7 +121,7 @@ def _make(job: Job, run: Run, ladder: Ladder, weights: Weights, bucket: int | No
     forget(folder)
     features = RawFeatures.load(job.features)
     with said_to_run(job, run):
-        prediction = _predicted(features, run, ladder, weights, bucket)
+        prediction = _predicted(features, run, stepdown, weights, bucket)
     tables = describe(job, features, prediction, made_from)
     protein = dataclasses.replace(labelled(prediction.protein, label), described=tables)
     prediction = dataclasses.replace(prediction, protein=protein)
@@ -129,12 +129,12 @@ def _make(job: Job, run: Run, ladder: Ladder, weights: Weights, bucket: int | No
     _report(job, run, prediction)
 
 
-def _predicted(features: RawFeatures, run: Run, ladder: Ladder, weights: Weights, bucket: int | None) -> Prediction:
+def _predicted(features: RawFeatures, run: Run, stepdown: StepDown, weights: Weights, bucket: int | None) -> Prediction:
     """Predict, and let a failure name the model where there are several."""
     try:
-        return ladder.predict(features, run, weights, bucket)
+        return stepdown.predict(features, run, weights, bucket)
     except _OF_THE_NETWORK as error:
-        if not ladder.predictor.settings.several:
+        if not stepdown.predictor.settings.several:
             raise
         raise StageError(f"{run.model}, seed {run.seed}: {reason_of(error)}") from error
 

@@ -36,7 +36,7 @@ class Step:
     platform: str = ""
 
 
-class Ladder:
+class StepDown:
     """The chosen networks, with less where memory ends."""
 
     def __init__(self, predictor: Predictor) -> None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import alphafold, geometry, params, scaling, threading
+from models import alphafold, distogram_frames, geometry, params, template_frames
 from models import residue_constants as rc
 from models.config import PRESETS
 
@@ -46,17 +46,17 @@ def frames(trace: np.ndarray, padded: int, hand: float = 1.0):
     mask = np.zeros(padded, np.float32)
     mask[: len(trace)] = 1
     handedness = np.zeros((padded, 2), np.float32)
-    handedness[: len(trace)] = scaling.pseudo_dihedral(jnp.asarray(trace)) * np.array([hand, 1.0])
+    handedness[: len(trace)] = distogram_frames.pseudo_dihedral(jnp.asarray(trace)) * np.array([hand, 1.0])
     logits = jnp.asarray(sharp_logits(trace, padded))
-    return scaling.frames_from_distogram(
-        scaling.Belief(logits, EDGES, jnp.asarray(handedness), jnp.arange(padded), jnp.asarray(mask))
+    return distogram_frames.frames_from_distogram(
+        distogram_frames.Belief(logits, EDGES, jnp.asarray(handedness), jnp.arange(padded), jnp.asarray(mask))
     )
 
 
-def belief_in(trace: np.ndarray) -> scaling.Belief:
+def belief_in(trace: np.ndarray) -> distogram_frames.Belief:
     """Return a sharp belief in the distances of a trace, of no hand."""
     logits = jnp.asarray(sharp_logits(trace, LENGTH))
-    return scaling.Belief(logits, EDGES, jnp.ones((LENGTH, 2)), jnp.arange(LENGTH), jnp.ones(LENGTH))
+    return distogram_frames.Belief(logits, EDGES, jnp.ones((LENGTH, 2)), jnp.arange(LENGTH), jnp.ones(LENGTH))
 
 
 def superposed_rmsd(a: np.ndarray, b: np.ndarray) -> float:
@@ -102,7 +102,7 @@ def test_frames_are_rotations_that_look_along_the_chain():
 
 def test_pairs_beyond_the_last_edge_get_the_length_of_a_path():
     line = np.stack([np.zeros(LENGTH), np.zeros(LENGTH), 3.8 * np.arange(LENGTH)], -1).astype(np.float32)
-    distance, weight, far = scaling.expected_distances(belief_in(line))
+    distance, weight, far = distogram_frames.expected_distances(belief_in(line))
     assert far[0, -1]
     assert not far[0, 5]
     assert float(distance[0, -1]) == pytest.approx(3.8 * (LENGTH - 1), rel=0.05)
@@ -114,7 +114,7 @@ def test_a_path_takes_no_more_steps_than_it_needs():
     ends = rng.normal(0, 6, (24, 3)) + np.repeat([[0, 0, 0], [30, 0, 0]], 12, axis=0)
     apart = np.linalg.norm(ends[:, None] - ends[None], axis=-1)
     direct = np.where(apart > 25, 1e5, apart)
-    paths = np.asarray(scaling.shortest_paths(jnp.asarray(direct), jnp.asarray(apart > 0)))
+    paths = np.asarray(distogram_frames.shortest_paths(jnp.asarray(direct), jnp.asarray(apart > 0)))
     exact = direct.copy()
     for k in range(len(exact)):  # Floyd 1962, Communications of the ACM 5, 345
         exact = np.minimum(exact, exact[:, k, None] + exact[None, k])
@@ -125,8 +125,8 @@ def test_a_path_takes_no_more_steps_than_it_needs():
 def test_a_long_helix_is_as_long_as_it_is():
     trace = helix(311, kink=None)
     logits = jnp.asarray(sharp_logits(trace, 311))
-    belief = scaling.Belief(logits, EDGES, jnp.ones((311, 2)), jnp.arange(311), jnp.ones(311))
-    found = scaling.expected_distances(belief)
+    belief = distogram_frames.Belief(logits, EDGES, jnp.ones((311, 2)), jnp.arange(311), jnp.ones(311))
+    found = distogram_frames.expected_distances(belief)
     assert float(found.distance[0, -1]) == pytest.approx(1.5 * 310, rel=0.02)
     assert float(found.weight[0, -1]) > 0
 
@@ -136,7 +136,9 @@ def test_parts_that_nothing_joins_decide_nothing_of_each_other():
     trace[19:] += np.array([0, 0, 500.0], np.float32)
     logits = jnp.asarray(sharp_logits(trace, LENGTH))
     number = jnp.arange(LENGTH) + 100 * (jnp.arange(LENGTH) > 18)  # a gap in the numbering: no bond there
-    found = scaling.expected_distances(scaling.Belief(logits, EDGES, jnp.ones((LENGTH, 2)), number, jnp.ones(LENGTH)))
+    found = distogram_frames.expected_distances(
+        distogram_frames.Belief(logits, EDGES, jnp.ones((LENGTH, 2)), number, jnp.ones(LENGTH))
+    )
     assert not np.any(np.asarray(found.weight)[:19, 19:])
     assert float(found.distance.max()) < 100
 
@@ -151,28 +153,28 @@ def test_the_shortest_chains_have_frames(length):
 
 def test_stress_goes_down():
     rng = np.random.default_rng(5)
-    distance, weight, _ = scaling.expected_distances(belief_in(helix()))
+    distance, weight, _ = distogram_frames.expected_distances(belief_in(helix()))
 
     def stress(x):
         apart = jnp.sqrt(jnp.sum((x[:, None] - x[None]) ** 2, -1) + 1e-9)
         return float(jnp.sum(weight * (apart - distance) ** 2))
 
     start = jnp.asarray(helix() + rng.normal(0, 2.0, (LENGTH, 3)).astype(np.float32))
-    assert stress(scaling.majorise(start, distance, weight, jnp.ones(LENGTH))) < 0.1 * stress(start)
+    assert stress(distogram_frames.majorise(start, distance, weight, jnp.ones(LENGTH))) < 0.1 * stress(start)
 
 
 def test_no_gradient_flows():
     def score(logits):
         handedness = jnp.ones((LENGTH, 2))
-        belief = scaling.Belief(logits, EDGES, handedness, jnp.arange(LENGTH), jnp.ones(LENGTH))
-        made = scaling.frames_from_distogram(belief)
+        belief = distogram_frames.Belief(logits, EDGES, handedness, jnp.arange(LENGTH), jnp.ones(LENGTH))
+        made = distogram_frames.frames_from_distogram(belief)
         return made.translation.sum() + made.rotation.sum()
 
     gradient = jax.grad(score)(jnp.asarray(sharp_logits(helix(), LENGTH)))
     assert not np.any(np.asarray(gradient))
 
 
-# Templates (models/threading.py) --------------------------------------------------------------------------------------
+# Templates (models/template_frames.py) -------------------------------------------------------------------------------
 
 SEED = 7
 SURE, UNSURE = 1.0, 0.02
@@ -188,24 +190,26 @@ def backbone(trace: np.ndarray) -> geometry.Rigid:
     return geometry.Rigid(jnp.asarray(turns[:-1]), jnp.asarray(moved))
 
 
-def scaffold(*traces: np.ndarray, gap: slice = slice(0, 0)) -> threading.Scaffold:
+def scaffold(*traces: np.ndarray, gap: slice = slice(0, 0)) -> template_frames.Scaffold:
     frames = [backbone(trace) for trace in traces]
     mask = np.ones((len(traces), LENGTH), np.float32)
     mask[:, gap] = 0
     rotation, translation = (jnp.stack(parts) for parts in zip(*frames, strict=True))
     padding = ((0, 0), (0, PADDED - LENGTH))
-    return threading.Scaffold(
+    return template_frames.Scaffold(
         geometry.Rigid(jnp.pad(rotation, (*padding, (0, 0), (0, 0))), jnp.pad(translation, (*padding, (0, 0)))),
         jnp.pad(jnp.asarray(mask), padding),
     )
 
 
-def thread(found: threading.Scaffold, *, belief: np.ndarray, sharpness: float) -> geometry.Rigid:
+def thread(found: template_frames.Scaffold, *, belief: np.ndarray, sharpness: float) -> geometry.Rigid:
     """Return the frames for a distogram that believes in a trace, more or less."""
     mask = jnp.zeros(PADDED).at[:LENGTH].set(1)
     logits = jnp.asarray(sharpness * sharp_logits(belief, PADDED))
-    hand = jnp.zeros((PADDED, 2)).at[:LENGTH].set(scaling.pseudo_dihedral(jnp.asarray(belief)))
-    return threading.frames_from_templates(scaling.Belief(logits, EDGES, hand, jnp.arange(PADDED), mask), found)
+    hand = jnp.zeros((PADDED, 2)).at[:LENGTH].set(distogram_frames.pseudo_dihedral(jnp.asarray(belief)))
+    return template_frames.frames_from_templates(
+        distogram_frames.Belief(logits, EDGES, hand, jnp.arange(PADDED), mask), found
+    )
 
 
 def relative(rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -249,10 +253,10 @@ def test_a_template_that_the_distances_contradict_is_not_read():
 def test_near_in_a_template_contradicts_far():
     triangle = jnp.asarray([[0.0, 0.0, 0.0], [12.0, 0.0, 0.0], [0.0, 12.0, 0.0]])
     apart = 45.0 * (1 - jnp.eye(3))
-    expected = scaling.Expected(apart, jnp.full((3, 3), 0.003), apart > 0)
-    assert not threading.believe(triangle, jnp.ones(3), expected).any()
+    expected = distogram_frames.Expected(apart, jnp.full((3, 3), 0.003), apart > 0)
+    assert not template_frames.believe(triangle, jnp.ones(3), expected).any()
     unsure = expected._replace(far=jnp.zeros((3, 3), bool))
-    assert threading.believe(triangle, jnp.ones(3), unsure).all()
+    assert template_frames.believe(triangle, jnp.ones(3), unsure).all()
 
 
 def test_the_first_of_two_templates_has_the_last_word():
@@ -266,9 +270,9 @@ def test_without_templates_they_are_those_of_the_distances():
     nothing = scaffold(helix(), gap=slice(0, LENGTH))
     mask = jnp.zeros(PADDED).at[:LENGTH].set(1)
     logits = jnp.asarray(sharp_logits(helix(), PADDED))
-    hand = jnp.zeros((PADDED, 2)).at[:LENGTH].set(scaling.pseudo_dihedral(jnp.asarray(helix())))
-    belief = scaling.Belief(logits, EDGES, hand, jnp.arange(PADDED), mask)
-    frames = threading.frames_from_templates(belief, nothing), scaling.frames_from_distogram(belief)
+    hand = jnp.zeros((PADDED, 2)).at[:LENGTH].set(distogram_frames.pseudo_dihedral(jnp.asarray(helix())))
+    belief = distogram_frames.Belief(logits, EDGES, hand, jnp.arange(PADDED), mask)
+    frames = template_frames.frames_from_templates(belief, nothing), distogram_frames.frames_from_distogram(belief)
     for ours, theirs in zip(*frames, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 

@@ -176,7 +176,7 @@ def test_steps_keep_the_rows_of_templates_and_leave_mini_alone():
 
 def test_a_shallow_alignment_skips_steps_that_change_nothing(device):
     tried = device(lambda *_: False).tried
-    ladder = stepdown.Ladder(Predictor(Settings(model=RUN.model)))
+    ladder = stepdown.StepDown(Predictor(Settings(model=RUN.model)))
     with pytest.raises(OutOfMemoryError, match="one: memory ended on"):
         ladder.predict(features(100), RUN, WEIGHTS[RUN.model], None)
     assert len({way[:2] for way in tried}) == len(tried) < 4
