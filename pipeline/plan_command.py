@@ -159,8 +159,9 @@ def page_of(plan: Plan, works: Sequence[Work], cores: int) -> str:
     jobs = [["job", "jobs", "targets", "padded to", "CPU", f"wall, {cores} cores", "memory MB"]]
     jobs += [_row(name, together, cores) for name, together in _together(left).items()]
     cpu = sum(work.cost.cpu_seconds for work in left)
-    done = f", {len(works) - len(left)} are done; the others need" if len(left) < len(works) else ":"
-    total = f"{len(plan.targets)} targets, {len(works)} jobs, one compilation for each padded length{done}"
+    done = f"; {len(works) - len(left)} of them done, the others need" if len(left) < len(works) else ":"
+    targets = "1 target" if len(plan.targets) == 1 else f"{len(plan.targets)} targets"
+    total = f"{targets}, {len(works)} jobs and the run's page, one compilation for each padded length{done}"
     total += f" {_time(cpu)} of CPU time, at least {_time(cpu / cores)} on {cores} cores.\n"
     return "\n".join([aligned([head, *buckets]), aligned(jobs), total, *_NOTES]) + "\n"
 

@@ -121,7 +121,7 @@ def jax_finding(answer: Mapping[str, Any], has_gpu: bool) -> Finding:
         return Finding("JAX", "problem", problem, mend)
     text = f"{answer['version']}: {answer['backend']} ({', '.join(answer['devices'])})"
     if has_gpu and answer["backend"] == "cpu":
-        mend = "it is built for the CPU: install jax[cuda12] of the same version (docs/hpc.md)"
+        mend = "it is built for the CPU: install requirements-cuda.lock in its place (docs/hpc.md)"
         return Finding("JAX", "note", f"{text}; the GPU stands idle", mend, dict(answer))
     return Finding("JAX", "ok", text, facts=dict(answer))
 

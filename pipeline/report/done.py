@@ -159,7 +159,7 @@ def _made_from(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _relaxation(relax: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = {
         "status": "Status",
-        "rung": "Rung of the ladder",
+        "rung": "What was minimised",
         "force_field": "Force field",
         "platform": "Platform",
         "iterations": "Iterations",

@@ -56,7 +56,7 @@ def _violations(found: Findings) -> Iterator[Fault]:
     }
     for key, what in words.items():
         yield from (Fault(i, "violation", what) for i in _where(getattr(found.violations, key)))
-    yield from (Fault(i, "violation", "of the wrong hand (D)") for i in _where(found.chain.d_residue))
+    yield from (Fault(i, "violation", "of the wrong chirality (D)") for i in _where(found.chain.d_residue))
 
 
 def _clashes(found: Findings) -> Iterator[Fault]:

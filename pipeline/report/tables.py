@@ -34,7 +34,7 @@ QUALITY = {
     "chain_breaks": "Chain breaks",
     "cis_peptides": "Cis peptide bonds",
     "twisted_peptides": "Twisted peptide bonds",
-    "d_residues": "Residues of the wrong hand (D)",
+    "d_residues": "Residues of the wrong chirality (D)",
     "missing_atoms": "Missing atoms",
     "atoms_not_finite": "Atoms without coordinates",
     "unknown_residues": "Unknown residues",

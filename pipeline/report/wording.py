@@ -8,7 +8,7 @@ from pipeline.report.evidence import Evidence
 
 FAULTS = {
     "violating_residues": "{count} {residues} of the model in violation of stereochemistry.",
-    "d_residues": "{count} {residues} of the wrong hand (D-amino acid): the backbone is wrong there.",
+    "d_residues": "{count} {residues} of the wrong chirality (D-amino acid): the backbone is wrong there.",
     "chain_breaks": "The chain is broken in the model, {count} times.",
     "missing_atoms": "{count} heavy atoms are missing from the model.",
 }

@@ -72,7 +72,7 @@ def test_the_table_names_every_batch_and_the_source(fasta, capsys):
     said = capsys.readouterr().out
     for words in ("predict 0096-001", "predict 0704-001", "search 0001", "wall, 2 cores", "docs/performance.md"):
         assert words in said
-    assert "4 targets, 8 jobs, one compilation for each padded length: " in said
+    assert "4 targets, 8 jobs and the run's page, one compilation for each padded length: " in said
 
 
 def test_what_a_run_would_refuse_is_refused(fasta, tmp_path, capsys):
@@ -96,5 +96,5 @@ def test_what_is_done_is_told_and_costs_nothing(fasta, tmp_path, capsys):
     assert after["cpu_seconds"] == pytest.approx(before["cpu_seconds"] - before["work"][0]["cost"]["cpu_seconds"])
     assert main(["plan", str(fasta), "--outdir", "out"]) == 0
     said = capsys.readouterr().out
-    assert "8 jobs, one compilation for each padded length, 1 are done; the others need " in said
+    assert "8 jobs and the run's page, one compilation for each padded length; 1 of them done, the others need " in said
     assert "search" not in said.partition("job ")[2].partition("4 targets")[0]

@@ -122,7 +122,7 @@ def test_a_mirrored_residue_and_a_missing_atom_are_named(crystal):
     x[4, rc.ATOM37_ID["CB"]] = cb - 2 * ((cb - ca) @ normal) * normal
     mask[9, rc.ATOM37_ID["O"]] = False
     found = faults.faults(dataclasses.replace(crystal, atom37_positions=x, atom37_mask=mask))
-    assert (4, "of the wrong hand (D)") in {(fault.residue, fault.words) for fault in found}
+    assert (4, "of the wrong chirality (D)") in {(fault.residue, fault.words) for fault in found}
     assert (9, "1 atom missing") in {(fault.residue, fault.words) for fault in found}
 
 

@@ -23,7 +23,7 @@ def test_faults_of_the_model_are_warnings(tmp_path, samples):
     write_json(folder / "relax.json", record, "foldline.relax/1")
     words = samples.Page(samples.target_page(tmp_path, folder)).words
     assert "1 residue of the model in violation" in words
-    assert "2 residues of the wrong hand" in words
+    assert "2 residues of the wrong chirality" in words
     assert "The chain is broken in the model, 3 times." in words
 
 
