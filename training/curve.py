@@ -5,7 +5,7 @@ python -m training.curve checkpoints/mini curve.svg
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +70,7 @@ def panel(curves: dict[str, Curve], title: str, top: float, across: str = "step"
     parts = [f'<polyline points="{frame}" stroke="#888"/>']
     for colour, (name, curve), row in zip(_COLOURS, curves.items(), range(len(_COLOURS)), strict=False):
         parts.append(f'<polyline points="{place(*curve)}" stroke="{colour}"/>')
-        label = f"{name} {curve[1][-1]:.3f}"
-        parts.append(_text(_WIDTH - _MARGIN, _LEGEND * (row + 1), label, colour, "end"))
+        parts.append(_text(_WIDTH - _MARGIN, _LEGEND * (row + 1), name, colour, "end"))
     parts += [_text(_MARGIN, 24, title), _text(_MARGIN - 6, _MARGIN + 4, f"{high:.3g}", anchor="end")]
     parts += [_text(_MARGIN - 6, _HEIGHT - _MARGIN + 4, f"{low:.3g}", anchor="end")]
     parts += [_text(_WIDTH - _MARGIN, _HEIGHT - _MARGIN + 18, f"{across} {x.max():.4g}", anchor="end")]
@@ -85,8 +84,13 @@ def _text(x: float, y: float, text: str, colour: str = "#333", anchor: str = "st
 def figure(folder: Path) -> str:
     """Return the figure of a training as SVG."""
     wanted = (("Training loss", loss_curves(folder)), ("CA-lDDT, development chains", score_curves(folder)))
-    panels = [(title, curves) for title, curves in wanted if curves]
+    panels = [(title, _with_ends(curves)) for title, curves in wanted if curves]
     return drawing([panel(curves, title, k * _HEIGHT) for k, (title, curves) in enumerate(panels)])
+
+
+def _with_ends(curves: Mapping[str, Curve]) -> dict[str, Curve]:
+    """Return curves whose names say their last values."""
+    return {f"{name} {curve[1][-1]:.3f}": curve for name, curve in curves.items()}
 
 
 def drawing(groups: Sequence[str]) -> str:

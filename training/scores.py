@@ -47,7 +47,7 @@ CONDITIONS = {
     "template 30-90 %": Condition((0.3, 0.9)),
     "no template": Condition(),
     "no template, clean couplings": Condition(strength=_CLEAN_STRENGTH, clean=True),
-    "no template, couplings": Condition(strength=_STRENGTH),
+    "no template, rough couplings": Condition(strength=_STRENGTH),
 }
 _NOWHERE = 1e4  # angstrom
 LARGEST = 208  # residues; held-back chains have at most 200
