@@ -21,6 +21,7 @@ from pipeline.fasta import read_target
 from pipeline.features import write_failure
 from pipeline.featurize.raw import Settings, featurize
 from pipeline.library.store import TemplateLibrary
+from pipeline.obstacles import concerns_all
 from pipeline.provenance import sha256
 from pipeline.records import write_json
 from pipeline.settings import add_flags, from_args
@@ -120,7 +121,7 @@ def make_batch(jobs: Iterable[Job], featurizer: Featurizer, unsearched: Mapping[
         unsearched: Why there is no alignment, by the name of a target whose search failed.
 
     Raises:
-        OSError: Nothing can be written.
+        OSError: The disk is full or cannot be written.
     """
     return [_outcome(job, _attempt(job, featurizer, unsearched.get(job.name, ""))) for job in jobs]
 
@@ -131,17 +132,32 @@ def _attempt(job: Job, featurizer: Featurizer, unsearched: str) -> str:
     if not reason:
         try:
             make(job, featurizer)
-        except (FoldlineError, MemoryError) as error:
+        except (FoldlineError, OSError, MemoryError) as error:
+            if concerns_all(error):
+                raise
             reason = reason_of(error)
     if reason:
-        job.record.unlink(missing_ok=True)
-        write_failure(job.features, reason)
         log.error("%s: no features: %s", job.name, reason)
+        _leave_word(job, reason)
     return reason
 
 
+def _leave_word(job: Job, reason: str) -> None:
+    try:
+        job.record.unlink(missing_ok=True)
+        write_failure(job.features, reason)
+    except OSError as error:
+        if concerns_all(error):
+            raise
+        log.error("%s: cannot say so in its folder: %s", job.name, reason_of(error))
+
+
 def _outcome(job: Job, reason: str) -> dict[str, str]:
-    return outcome(job.name, reason, features_sha256=sha256(job.features))
+    """Return what the batch's record says of a target, also where its folder cannot be used."""
+    try:
+        return outcome(job.name, reason, features_sha256=sha256(job.features))
+    except OSError as error:
+        return outcome(job.name, reason or reason_of(error))
 
 
 def _made_from(job: Job, target: Target, settings: Settings) -> dict[str, Any]:

@@ -88,12 +88,13 @@ def build(options: Options) -> dict[str, Any]:
 
 
 def live(shards: Iterable[Shard], files: Mapping[str, Stamp]) -> dict[str, tuple[Shard, FileRecord]]:
-    """Return the record of each file that is still as it was read, by path."""
+    """Return the record of each file that is still as it was read, by path; the last one where a problem may pass."""
     found: dict[str, tuple[Shard, FileRecord]] = {}
     for shard in shards:
         for file in shard.files:
-            if files.get(file.path) == (file.size, file.modified):
-                found.setdefault(file.path, (shard, file))
+            known = found.get(file.path)
+            if files.get(file.path) == (file.size, file.modified) and (known is None or known[1].passing):
+                found[file.path] = (shard, file)
     return found
 
 
@@ -111,11 +112,15 @@ def _check(options: Options) -> None:
 
 
 def _read_new(options: Options, files: Mapping[str, Stamp]) -> list[Shard]:
-    """Read what is new or changed; return all shards, old and new."""
+    """Read what is new or changed, or could not be read; return all shards, old and new.
+
+    Raises:
+        LibraryError: What was read is not there.
+    """
     shards = read_shards(options.library)
-    known = live(shards, files)
+    known = {path for path, (_, file) in live(shards, files).items() if not file.passing}
     new = [(path, stamp) for path, stamp in files.items() if path not in known]
-    log.info("%d mmCIF files, %d of them new or changed", len(files), len(new))
+    log.info("%d mmCIF files, %d of them to read", len(files), len(new))
     size = min(ENTRIES, max(16, -(-len(new) // (4 * options.processes))))
     batches: list[Batch] = [tuple(new[first : first + size]) for first in range(0, len(new), size)]
     written = set()
@@ -124,7 +129,11 @@ def _read_new(options: Options, files: Mapping[str, Stamp]) -> list[Shard]:
             written.add(name)
             tracker.advance(count)
     written -= {shard.name for shard in shards}
-    return shards + [shard for name in sorted(written) if (shard := read_shard(options.library, name))]
+    shards += [shard for name in sorted(written) if (shard := read_shard(options.library, name))]
+    if lost := files.keys() - live(shards, files).keys():
+        problem = f"{len(lost)} files were read and are in no shard, such as {min(lost)!r}"
+        raise LibraryError(problem, str(options.library), "check the disk, then build again")
+    return shards
 
 
 def _compacted(library: Path, shards: Sequence[Shard], files: Mapping[str, Stamp]) -> list[Shard]:

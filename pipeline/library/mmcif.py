@@ -24,6 +24,10 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _RESOLUTIONS = ("_refine.ls_d_res_high", "_em_3d_reconstruction.resolution", "_reflns.d_resolution_high")
 
 
+class UnreadError(StructureError):
+    """The system does not give the content of a file: nothing is known of it, and it may be well."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
     """What is kept of a file.
@@ -43,7 +47,8 @@ def read_entry(path: Path) -> Entry:
     """Read a file, plain or gzip.
 
     Raises:
-        StructureError: The file cannot be read, is damaged, or has no protein chain.
+        UnreadError: The file cannot be read.
+        StructureError: It is damaged, or has no protein chain.
     """
     try:
         return _entry(gemmi.cif.read_string(_content(path)), str(path))
@@ -61,9 +66,10 @@ def _content(path: Path) -> bytes:
             else:
                 file.seek(0)
                 content = _gunzip(file.read(LARGEST))
-    except (OSError, zlib.error, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StructureError(f"cannot read it ({reason.lower()})", str(path)) from error
+    except OSError as error:
+        raise UnreadError(f"cannot read it ({(error.strerror or str(error)).lower()})", str(path)) from error
+    except (zlib.error, EOFError) as error:
+        raise StructureError(f"cannot read it ({str(error).lower()})", str(path)) from error
     if len(content) >= LARGEST:
         raise StructureError(f"more than {LARGEST >> 30} GB of text", str(path))
     if not content.strip():

@@ -14,11 +14,12 @@ from pathlib import Path
 from pipeline.errors import StructureError
 from pipeline.library.atoms import pack
 from pipeline.library.mirror import Stamp
-from pipeline.library.mmcif import read_entry
+from pipeline.library.mmcif import UnreadError, read_entry
 from pipeline.library.polymers import Chain
 from pipeline.library.shards import ChainRecord, FileRecord, digest_of, write_shard
 
 KILLED = "its reader was killed (out of memory?)"
+NO_MEMORY = "there was no memory to read it"
 Batch = tuple[tuple[str, Stamp], ...]
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,8 @@ def _until_one_is_killed(
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * processes:
-                    batch = waiting.pop()
-                    running[pool.submit(read_batch, places, batch)] = batch
+                    future = pool.submit(read_batch, places, waiting[-1])
+                    running[future] = waiting.pop()  # not before: where a reader has died, nothing is submitted
                 done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                 for future in done:
                     yield future.result(), len(running[future])
@@ -74,7 +75,7 @@ def _one_by_one(places: Places, batch: Batch) -> Iterator[tuple[str, int]]:
                 yield pool.submit(read_batch, places, ((path, stamp),)).result(), 1
             except BrokenProcessPool:
                 log.warning("%s: %s", ascii(path), KILLED)
-                yield write_shard(places.library, [(FileRecord(path, *stamp, problem=KILLED), ())]), 1
+                yield write_shard(places.library, [(FileRecord(path, *stamp, problem=KILLED, passing=True), ())]), 1
 
 
 def _pool(processes: int) -> concurrent.futures.ProcessPoolExecutor:
@@ -100,8 +101,10 @@ def _read_file(mirror: Path, path: str, stamp: Stamp) -> tuple[FileRecord, Seque
     try:
         entry = read_entry(mirror / path)
         packed = [pack(chain.atoms, chain.aatype) for chain in entry.chains]
+    except MemoryError:
+        return FileRecord(path, *stamp, problem=NO_MEMORY, passing=True), ()
     except StructureError as error:
-        return FileRecord(path, *stamp, problem=error.problem), ()
+        return FileRecord(path, *stamp, problem=error.problem, passing=isinstance(error, UnreadError)), ()
     except Exception as error:  # noqa: BLE001 - whatever is wrong with a file, the others are read
         return FileRecord(path, *stamp, problem=f"cannot be read ({type(error).__name__}: {error})"[:300]), ()
     record = FileRecord(

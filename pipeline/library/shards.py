@@ -57,6 +57,7 @@ class FileRecord:
         size: Bytes.
         modified: Time of its last change in nanoseconds.
         problem: Why it cannot be used; empty where it can.
+        passing: Whether the problem may be one of the machine and not of the file, which is then read again.
         entry: Name of its entry.
         date: Release, as 2024-05-17; empty where not known.
         resolution: Angstrom.
@@ -68,6 +69,7 @@ class FileRecord:
     size: int
     modified: int
     problem: str = ""
+    passing: bool = False
     entry: str = ""
     date: str = ""
     resolution: float | None = None

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "foldline.cache/1"
 LOCK = ".claims"
+TEMPLATES_OF = "templates-"
+"""Before the name of a library, for the templates that were found in it."""
 _HASH_LENGTH = 16
 _NO_RIGHTS = (
     "%s: you may not write in this cache of searches: what it holds is used, what you search is not kept. Where a group"
@@ -37,16 +39,23 @@ class Key:
     """What a cached result is a function of.
 
     Args:
-        database: Name and version, safe as a file name.
+        database: Its name, safe in a file name.
+        version: Its version, safe in a file name.
         settings: `settings_hash` of the engine and everything else that shapes the result.
         sequence: The query.
         suffix: Kind of the result, for example `.a3m`.
     """
 
     database: str
+    version: str
     settings: str
     sequence: str
     suffix: str
+
+    @property
+    def folder(self) -> str:
+        """Folder of the database in the cache."""
+        return f"{self.database}-{self.version}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +75,7 @@ class SearchCache:
     def path(self, key: Key) -> Path:
         """Return where the result of a key lies."""
         name = hashlib.sha256(key.sequence.encode()).hexdigest() + key.suffix
-        return (self.root or Path()) / key.database / key.settings / name
+        return (self.root or Path()) / key.folder / key.settings / name
 
     def get(self, key: Key) -> Entry | None:
         """Return an intact result; a damaged one is reported and counts as missing."""
@@ -100,7 +109,7 @@ class SearchCache:
         try:
             with atomic(path) as temporary:
                 temporary.write_bytes(data)
-            record = {"sha256": hashlib.sha256(data).hexdigest(), "facts": entry.facts}
+            record = {"database": key.database, "sha256": hashlib.sha256(data).hexdigest(), "facts": entry.facts}
             write_json(_record_path(path), record, SCHEMA)
         except OSError as error:
             said = isinstance(error, PermissionError) and not os.access(self.root, os.W_OK)  # once, by the claims

@@ -14,6 +14,7 @@ from pipeline.download.fetch import in_words
 from pipeline.errors import ConfigError, StageError
 from pipeline.paths import expanded
 from pipeline.search.cache_items import Item, Wanted, chosen, is_stale, items, problem, tidy
+from pipeline.text_table import aligned, printable
 
 _HEADINGS = ("DATABASE", "ENTRIES", "SIZE", "USED, DAYS AGO")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -65,10 +66,7 @@ def _list(root: Path, arguments: argparse.Namespace) -> None:
         rows.append((database, str(len(found)), in_words(sum(item.size for item in found)), used))
     everything = [item for found in of_database.values() for item in found]
     rows.append(("all", str(len(everything)), in_words(sum(item.size for item in everything)), ""))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-        sys.stdout.write(line.rstrip() + "\n")
+    sys.stdout.write(aligned(rows))
 
 
 def _verify(root: Path, arguments: argparse.Namespace) -> None:
@@ -83,11 +81,9 @@ def _verify(root: Path, arguments: argparse.Namespace) -> None:
         wrong = problem(item)
         if not wrong:
             continue
-        removed = arguments.remove and is_stale(item, now)
+        removed = arguments.remove and is_stale(item, now) and item.remove()
         bad += item.state != "unfinished" and not removed
-        sys.stdout.write(f"{item.path}: {wrong}{'; removed' if removed else ''}\n")
-        if removed:
-            item.remove()
+        sys.stdout.write(printable(f"{item.path}: {wrong}{'; removed' if removed else ''}") + "\n")
     sys.stdout.write(f"{count} entries looked at\n")
     if bad:
         raise StageError(f"{bad} entries are damaged", str(root), "a search makes them again; --remove removes them")
@@ -104,10 +100,7 @@ def _prune(root: Path, arguments: argparse.Namespace) -> None:
     if wanted == Wanted():
         raise ConfigError("nothing says what to remove", mend="give --older-than, --to-size or --database")
     everything = list(items(root))
-    removed = chosen(everything, wanted)
-    for item in removed:
-        if not arguments.dry_run:
-            item.remove()
+    removed = [item for item in chosen(everything, wanted) if arguments.dry_run or item.remove()]
     if not arguments.dry_run:
         tidy(root)
     sys.stdout.write(_said(removed, everything, arguments.dry_run))
@@ -116,7 +109,7 @@ def _prune(root: Path, arguments: argparse.Namespace) -> None:
 def _said(removed: Sequence[Item], everything: Sequence[Item], dry_run: bool) -> str:
     before, gone = (sum(item.size for item in some) for some in (everything, removed))
     counts = collections.Counter(item.database for item in removed)
-    lines = [f"{database}: {count} entries" for database, count in sorted(counts.items())]
+    lines = [f"{printable(database)}: {count} entries" for database, count in sorted(counts.items())]
     verb = "would be removed" if dry_run else "removed"
     lines.append(
         f"{len(removed)} of {len(everything)} entries {verb}: {in_words(gone)}; {in_words(before - gone)} stay"

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import os
 import re
 import shutil
 import time
@@ -12,8 +13,8 @@ from typing import Literal
 
 from pipeline.errors import RecordError
 from pipeline.records import read_json
-from pipeline.search.cache import SCHEMA
-from pipeline.search.made import LOCK, MANIFEST, is_whole
+from pipeline.search.cache import SCHEMA, TEMPLATES_OF
+from pipeline.search.made import MANIFEST, MMSEQS_FOLDER, PASSING, database_of, is_whole, unused
 
 INDICES = "indices"
 """Folder of the cache in which engines keep what they make of a database."""
@@ -22,7 +23,7 @@ State = Literal["entry", "unfinished", "index"]
 _DATA = re.compile(r"[0-9a-f]{64}(\.\w+)")
 _RECORD = re.compile(r"([0-9a-f]{64}\.\w+)\.json")
 _LEFTOVER = re.compile(r"\..*\.tmp")
-_IN_USE = 3600.0  # seconds in which what is unfinished may still be in the making
+_IN_MAKING = 3600.0  # seconds in which what is unfinished may still be in the making
 _DAY = 86_400.0
 
 
@@ -36,7 +37,7 @@ class Item:
         record: Its record, which says what its data are; None where there is none.
         size: Bytes of all its files.
         used: When it was used last, seconds since the epoch.
-        state: An entry, a file that a search has not finished, or an engine's index.
+        state: An entry, what a search has not finished, or an engine's index.
     """
 
     database: str
@@ -46,18 +47,30 @@ class Item:
     used: float
     state: State
 
+    @property
+    def of(self) -> str:
+        """Name and version of the database that it is of; templates are of their library."""
+        return self.path.name if self.state == "index" else self.database.removeprefix(TEMPLATES_OF)
+
     def age(self, now: float) -> float:
         """Return the days since it was used."""
         return max(0.0, (now - self.used) / _DAY)
 
-    def remove(self) -> None:
-        """Remove it; its record first, so that no other process takes what is left for an entry."""
-        if self.record:
-            self.record.unlink(missing_ok=True)
-        if self.path.is_dir() and not self.path.is_symlink():
-            shutil.rmtree(self.path, ignore_errors=True)
-        else:
-            self.path.unlink(missing_ok=True)
+    def remove(self) -> bool:
+        """Remove it unless a search uses or makes it; return whether it did.
+
+        Its record goes first, so that no other process takes what is left for an entry.
+        """
+        with _held(self) as ours:
+            if not ours:
+                return False
+            if self.record:
+                self.record.unlink(missing_ok=True)
+            if _is_folder(self.path):
+                shutil.rmtree(self.path, ignore_errors=True)
+            else:
+                self.path.unlink(missing_ok=True)
+        return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +78,7 @@ class Wanted:
     """What is to be removed: what fits all that is given.
 
     Args:
-        databases: Names, or names and versions; empty for all.
+        databases: Names, names and versions, or folders of the cache; empty for all.
         days: Not used for more than this; None for any age.
         size: Bytes to which the cache is brought, the longest unused going first; None for any size.
     """
@@ -88,8 +101,7 @@ def items(root: Path) -> Iterator[Item]:
 def problem(item: Item) -> str:
     """Return what is wrong with an entry; empty where it is as it was written."""
     if item.state == "index":
-        whole = all(is_whole(manifest.parent) for manifest in item.path.rglob(MANIFEST))
-        return "" if whole else "damaged: files have other sizes than they were made in"
+        return "" if is_whole(item.path) else "damaged: files have other sizes than they were made in"
     if item.record is None:
         return "unfinished: a search was interrupted, or is going on"
     try:
@@ -104,20 +116,24 @@ def problem(item: Item) -> str:
 
 
 def is_stale(item: Item, now: float) -> bool:
-    """Return whether no search can be making it: all but an unfinished file that is young."""
-    return item.state != "unfinished" or now - item.used > _IN_USE
+    """Return whether no search uses it or can be making it."""
+    if item.state == "unfinished" and now - item.used <= _IN_MAKING:
+        return False
+    with _held(item) as ours:
+        return ours
 
 
 def chosen(everything: Sequence[Item], wanted: Wanted, now: float | None = None) -> list[Item]:
     """Return what is to be removed, the longest unused first."""
     now = time.time() if now is None else now
-    fitting = [item for item in everything if is_stale(item, now) and _is_of(item, wanted.databases)]
+    ours = _of_databases(everything, frozenset(wanted.databases))
+    fitting = [item for item in ours if is_stale(item, now)]
     if wanted.days is not None:
         fitting = [item for item in fitting if item.age(now) > wanted.days]
     fitting.sort(key=lambda item: (item.used, item.path))
     if wanted.size is None:
         return fitting
-    too_much = sum(item.size for item in everything if _is_of(item, wanted.databases)) - wanted.size
+    too_much = sum(item.size for item in ours) - wanted.size
     removed = []
     for item in fitting:
         if too_much <= 0:
@@ -131,6 +147,8 @@ def tidy(root: Path) -> None:
     """Remove the folders that hold nothing any more."""
     for folder in _folders(root):
         for inner in _folders(folder):
+            if inner.name.startswith(PASSING):  # a search has just made it
+                continue
             with contextlib.suppress(OSError):  # not empty, or another process has just put something there
                 inner.rmdir()
         with contextlib.suppress(OSError):
@@ -138,13 +156,44 @@ def tidy(root: Path) -> None:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+    return [path for path in folder.iterdir() if _is_folder(path)]
 
 
-def _is_of(item: Item, databases: Sequence[str]) -> bool:
-    """Return whether an item is of one of the databases; the templates found in a library are of the library."""
-    of = item.database.removeprefix("templates-")
-    return not databases or any(of == name or of.startswith(f"{name}-") for name in databases)
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+@contextlib.contextmanager
+def _held(item: Item) -> Iterator[bool]:
+    """Hold the lock of a folder; give whether no search has it. Entries and files have none."""
+    if _is_folder(item.path):
+        with unused(item.path) as ours:
+            yield ours
+    else:
+        yield True
+
+
+def _of_databases(everything: Sequence[Item], databases: frozenset[str]) -> Sequence[Item]:
+    """Return the items of databases, by their names as the records say them, or by what their folders are called."""
+    if not databases:
+        return everything
+    names: dict[str, str] = {}  # by name and version, which do not say where the name ends
+    for item in everything:
+        if not names.get(item.of):
+            names[item.of] = _name_of(item)
+    return [item for item in everything if databases & {item.database, item.of, names[item.of] or item.of}]
+
+
+def _name_of(item: Item) -> str:
+    """Return the name of the database that an item is of; empty where no record says it."""
+    if item.record is None:
+        return ""
+    if item.state == "index":
+        return database_of(item.record)
+    try:
+        return str(read_json(item.record, SCHEMA).get("database", "")).removeprefix(TEMPLATES_OF)
+    except RecordError:
+        return ""
 
 
 def _entries(database: str, folder: Path) -> Iterator[Item]:
@@ -159,14 +208,22 @@ def _entries(database: str, folder: Path) -> Iterator[Item]:
 
 
 def _indices(folder: Path) -> Iterator[Item]:
-    for path in sorted(folder.iterdir()):
-        if path.suffix != LOCK:
-            yield _item(folder.name, path, None, "index")
+    for path in sorted(_folders(folder)):
+        if path.name == MMSEQS_FOLDER:
+            yield from _indices(path)
+        elif path.name.startswith(PASSING):
+            yield _item(INDICES, path, None, "unfinished")
+        else:
+            yield _item(INDICES, path, path / MANIFEST, "index")
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    for top, folders, names in os.walk(folder):  # which passes over what is gone by now
+        yield from (Path(top, name) for name in (*folders, *names))
 
 
 def _item(database: str, path: Path, record: Path | None, state: State) -> Item:
-    files = [path, *path.rglob("*")] if path.is_dir() else [path]
-    files = [*files, record] if record else files
+    files = {path, *_inside(path)} | ({record} if record else set())
     sizes, times = [0], [0.0]
     for file in files:
         with contextlib.suppress(OSError):  # gone since it was listed

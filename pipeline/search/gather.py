@@ -35,7 +35,8 @@ class Search:
         options = self.options
         values = {"rounds": options.rounds, "inclusion_e_value": options.e_value, "max_rows": options.max_rows}
         hashed = settings_hash({"engine": self.engine.name, **values})
-        return Key(self.source.database.folder, hashed, sequence, ".a3m")
+        database = self.source.database
+        return Key(database.name, database.version, hashed, sequence, ".a3m")
 
 
 @dataclasses.dataclass(frozen=True)

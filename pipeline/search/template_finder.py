@@ -12,7 +12,7 @@ from pyhmmer import plan7
 
 from pipeline.a3m import Alignment
 from pipeline.library.store import TemplateLibrary
-from pipeline.search.cache import Entry, Key, Place, settings_hash
+from pipeline.search.cache import TEMPLATES_OF, Entry, Key, Place, settings_hash
 from pipeline.search.engines.hmmer import ENGINE as HMMER
 from pipeline.search.engines.hmmer import DomainHit, best_domains, profile
 from pipeline.search.engines.sources import Source
@@ -49,8 +49,8 @@ class TemplateFinder:
         hhsearch = HHsearch.of(self.settings.hhsearch) if self.settings.hhsearch else None
         engine = [hhsearch.name if hhsearch else HMMER, ALIGNER]
         values = {"engine": engine, **self.settings.template_values(), "rows": lines}
-        folder = f"templates-{self.source.database.folder}"
-        key = Key(folder, settings_hash(values), alignment.query, ".json")
+        database = self.source.database
+        key = Key(f"{TEMPLATES_OF}{database.name}", database.version, settings_hash(values), alignment.query, ".json")
         entry = self.place.cache.get(key)
         cached = entry is not None
         if entry is None:

@@ -1,5 +1,6 @@
 """The program `jackhmmer` as an engine, query after query."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from pipeline.search.engines.alignments import query_alignment
 from pipeline.search.engines.programs import Program, TimedOutError, workspace
 from pipeline.search.engines.records import Found, Options, Query
 from pipeline.search.engines.sources import Source
-from pipeline.search.made import made
+from pipeline.search.made import made, place_of
 
 JACKHMMER = Program("jackhmmer", "HMMER", ("-h",))
 _FASTA = "jackhmmer.fasta"
@@ -37,8 +38,7 @@ class JackhmmerProgram:
 
     def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
         """Search with one query after the other; the program reads the database for each. See `Engine.search`."""
-        with workspace(self.folder) as work:
-            fasta = _plain_fasta(source, self.folder or work)
+        with workspace(self.folder) as work, _plain_fasta(source, self.folder, work) as fasta:
             for index, query in enumerate(queries):
                 place = work / str(index)
                 place.mkdir()
@@ -96,6 +96,9 @@ def _is_whole(path: Path) -> bool:
         return file.read() == b"//\n"
 
 
-def _plain_fasta(source: Source, folder: Path) -> Path:
-    """Return the database as FASTA, each sequence named by its index, written where that is not done yet."""
-    return made(folder / source.database.folder, lambda work: source.write_fasta(work / _FASTA)) / _FASTA
+@contextlib.contextmanager
+def _plain_fasta(source: Source, folder: Path | None, work: Path) -> Iterator[Path]:
+    """Give the database as FASTA, each sequence named by its index, written where that is not done yet."""
+    place = place_of(Path(source.database.folder), folder, work)
+    with made(place, source.database.name, lambda new: source.write_fasta(new / _FASTA)) as whole:
+        yield whole / _FASTA

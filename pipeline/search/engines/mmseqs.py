@@ -71,8 +71,7 @@ class Mmseqs:
 
     def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
         """Search with all queries at once; the time budgets of all are one. See `Engine.search`."""
-        with workspace(self.folder) as work:
-            database = prepared(source, self.folder or work, self.folder is not None, options.threads)
+        with workspace(self.folder) as work, prepared(source, self.folder, work, options.threads) as database:
             rounds = _Rounds(self, database, options, work)
             rounds.run([query.sequence for query in queries])
             expandable = beside(database.path, "_aln.dbtype").exists()

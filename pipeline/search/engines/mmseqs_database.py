@@ -1,9 +1,10 @@
 """A database of MMseqs2: made of any source once, indexed once, its sequences read by their keys."""
 
+import contextlib
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.errors import EngineError
 from pipeline.search.engines.mmseqs_files import MMSEQS, PLACES, QUIET, beside, entries, read_places
 from pipeline.search.engines.sources import Sequences, Source, make_sequences
-from pipeline.search.made import made
+from pipeline.search.made import MMSEQS_FOLDER, made, place_of
 
 _NAME = "sequences"
 
@@ -61,14 +62,17 @@ class MmseqsDatabase:
         return {str(key): header.removeprefix(f"{key} ") if self.made_here else header for key, header in read}
 
 
-def prepared(source: Source, folder: Path, with_index: bool, threads: int) -> MmseqsDatabase:
-    """Return the source as a database of MMseqs2, made where there is none yet.
+@contextlib.contextmanager
+def prepared(source: Source, folder: Path | None, work: Path, threads: int) -> Iterator[MmseqsDatabase]:
+    """Give the source as a database of MMseqs2, made where there is none yet.
+
+    What is kept has an index of its k-mers, which takes a gigabyte and more and pays with the second search. Beside the
+    user's own database nothing is written.
 
     Args:
         source: A database of MMseqs2 itself, or any other.
-        folder: Where what is made is kept.
-        with_index: Whether the k-mers of what is made here are indexed too, which takes a gigabyte and more and pays
-            with the second search. Beside the user's own database nothing is written.
+        folder: Where what is made is kept; None keeps nothing.
+        work: Where it is made that cannot be kept.
         threads: Threads that make it.
 
     Raises:
@@ -77,15 +81,18 @@ def prepared(source: Source, folder: Path, with_index: bool, threads: int) -> Mm
     """
     path = source.database.path
     if beside(path, ".dbtype").exists():
-        return MmseqsDatabase(path)
+        yield MmseqsDatabase(path)
+        return
+    place = place_of(Path(MMSEQS_FOLDER, source.database.folder), folder, work)
 
-    def make(work: Path) -> None:
-        _make(source, work / _NAME)
-        if with_index:
-            with tempfile.TemporaryDirectory(dir=work.parent) as scratch:
-                MMSEQS.run("createindex", work / _NAME, scratch, "--threads", threads, *QUIET)
+    def make(new: Path) -> None:
+        _make(source, new / _NAME)
+        if not place.is_relative_to(work):
+            with tempfile.TemporaryDirectory(dir=new.parent) as scratch:
+                MMSEQS.run("createindex", new / _NAME, scratch, "--threads", threads, *QUIET)
 
-    return MmseqsDatabase(made(folder / "mmseqs" / source.database.folder, make) / _NAME)
+    with made(place, source.database.name, make) as whole:
+        yield MmseqsDatabase(whole / _NAME)
 
 
 def _make(source: Source, path: Path) -> None:

@@ -37,25 +37,25 @@ class Prefilter:
     @property
     def name(self) -> str:
         """Name, versions of engine and programs, settings."""
-        return f"prefilter/2:{ENGINE}:mmseqs-{MMSEQS.version}:s{self.sensitivity}:m{self.max_seqs}"
+        return f"prefilter/3:{ENGINE}:mmseqs-{MMSEQS.version}:s{self.sensitivity}:m{self.max_seqs}"
 
     def search(self, queries: Sequence[Query], source: Source, options: Options) -> Iterator[tuple[int, Found]]:
         """Search with all queries, round by round; see `Engine.search`."""
         running = {index: Iteration(query.sequence) for index, query in enumerate(queries)}
-        with workspace(self.folder) as work, Workers(options.threads) as pool:
-            database = prepared(source, self.folder or work, self.folder is not None, options.threads)
+        with (
+            workspace(self.folder) as work,
+            prepared(source, self.folder, work, options.threads) as database,
+            Workers(options.threads) as pool,
+        ):
             number = 0
             while running:
                 number += 1
                 candidates = _Candidates(self, database, options, work / f"round{number}").find(running)
-                scans = start_scans(running.values(), options, pool, len(database.places))
-                _scan(scans, [candidates.get(index, []) for index in running], database, pool)
-                ended = pool.map(end_round, running.values(), scans)
-                for index, timed_out in zip(list(running), ended, strict=True):
-                    iteration = running[index]
-                    if timed_out or iteration.converged or iteration.rounds >= options.rounds:
+                timed_out = _round(running, candidates, database, options, pool)
+                for index, iteration in list(running.items()):
+                    if timed_out[index] or iteration.converged or iteration.rounds >= options.rounds:
                         iteration.headers = database.headers(map(int, iteration.headers))
-                        yield index, running.pop(index).found(options.max_rows, timed_out)
+                        yield index, running.pop(index).found(options.max_rows, timed_out[index])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +67,17 @@ class _Candidates:
     options: Options
     work: Path
 
-    def find(self, running: Mapping[int, Iteration]) -> dict[int, list[int]]:
-        """Return the keys of the candidates of each query; none where the time of the round was up."""
+    def find(self, running: Mapping[int, Iteration]) -> dict[int, list[int]] | None:
+        """Return the keys of the candidates of each query; None where what all queries have left of their time is up.
+
+        No candidates would look like a round that finds nothing.
+        """
         self.work.mkdir()
         start = time.monotonic()
         try:
             found = self._passed(running)
         except TimedOutError:
-            found = {}
+            return None
         for iteration in running.values():
             iteration.seconds += (time.monotonic() - start) / len(running)
         return found
@@ -107,6 +110,21 @@ class _Candidates:
         write_alignments(queries, ((key, format_a3m(alignment)) for key, alignment in enumerate(alignments)))
         MMSEQS.run("msa2profile", queries, self.work / "profiles", *_A3M_BY_QUERY, *threads)
         return self.work / "profiles"
+
+
+def _round(
+    running: Mapping[int, Iteration],
+    candidates: Mapping[int, Sequence[int]] | None,
+    database: MmseqsDatabase,
+    options: Options,
+    pool: Workers,
+) -> dict[int, bool]:
+    """Search the candidates of each query; return whether its time was up before the round was complete."""
+    if candidates is None:
+        return dict.fromkeys(running, True)
+    scans = start_scans(running.values(), options, pool, len(database.places))
+    _scan(scans, [candidates.get(index, []) for index in running], database, pool)
+    return dict(zip(running, pool.map(end_round, running.values(), scans), strict=True))
 
 
 def _scan(scans: Sequence[Scan], candidates: Sequence[Sequence[int]], database: MmseqsDatabase, pool: Workers) -> None:

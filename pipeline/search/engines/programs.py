@@ -6,11 +6,11 @@ import functools
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import EngineError
+from pipeline.search.made import may_write, passing
 from pipeline.shared_folder import make_folder
 
 _LAST_LINES = 3
@@ -89,9 +89,11 @@ def workspace(folder: Path | None) -> Iterator[Path]:
     """Give a folder of files that are needed no more when the block ends.
 
     Args:
-        folder: Where it lies; None is the system's folder of temporary files.
+        folder: Where it lies; where there is none, or this user may not write there, it is among the system's
+            temporary files.
     """
-    if folder is not None:
-        make_folder(folder)
-    with tempfile.TemporaryDirectory(prefix=".search-", dir=folder) as name:
-        yield Path(name)
+    there = folder if folder is not None and may_write(folder) else None
+    if there is not None:
+        make_folder(there)
+    with passing(there, ".search-") as work:
+        yield work

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -130,12 +129,6 @@ def read_chunks(path: Path, residues: int) -> Iterator[Sequences]:
     for block in blocks(path, residues):
         yield _named(block, index)
         index += len(block)
-
-
-def read_sequences(path: Path) -> Sequences:
-    """Read a file whole; see `read_chunks`."""
-    chunks = (chunk.block for chunk in read_chunks(path, CHUNK))
-    return Sequences(easel.DigitalSequenceBlock(_alphabet(), list(itertools.chain.from_iterable(chunks))))
 
 
 def make_sequences(names: Sequence[str], sequences: Iterable[str]) -> Sequences:

@@ -1,5 +1,6 @@
 """The command that makes features: of one target and of a batch, what is made again, what a failure costs."""
 
+import errno
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pipeline.batch_record import outcome, write_batch
 from pipeline.errors import AlignmentError, ConfigError, RecordError, StageError, UsageError
 from pipeline.features import RawFeatures
+from pipeline.featurize import stage
 from pipeline.featurize.stage import main
 from pipeline.records import read_json
 from pipeline.templates import TemplateHit, TemplateHits, write_templates
@@ -142,3 +144,55 @@ def test_nothing_old_stands_for_a_target_that_fails_now(batch, tmp_path):
         RawFeatures.load(tmp_path / "a/features.npz")
     write_templates(tmp_path / "a/templates.json", NONE)
     assert run(tmp_path, batch)["a"]["status"] == "ok"
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Return a function after which a file's checksum cannot be taken."""
+    original = stage.sha256
+
+    def fail(name, code):
+        def sha256(path):
+            if path.match(name):
+                raise OSError(code, "Some reason", str(path))
+            return original(path)
+
+        monkeypatch.setattr(stage, "sha256", sha256)
+
+    return fail
+
+
+def test_a_file_that_cannot_be_read_costs_one_target(batch, tmp_path, failing):
+    run(tmp_path, batch)
+    failing("a/msa.a3m", errno.EIO)
+    said = run(tmp_path, batch)
+    assert {name: entry["status"] for name, entry in said.items()} == {"a": "failed", "b": "failed", "c": "ok"}
+    assert "Some reason" in said["a"]["reason"]
+    with pytest.raises(StageError, match="Some reason"):
+        RawFeatures.load(tmp_path / "a/features.npz")
+
+
+@pytest.mark.parametrize("unsearched", [True, False])
+def test_a_folder_that_cannot_be_written_costs_one_target(batch, tmp_path, monkeypatch, caplog, unsearched):
+    closed = tmp_path / ("b" if unsearched else "a")
+
+    def refusing(write, place):
+        def run(*arguments):
+            if arguments[place].parent == closed:
+                raise PermissionError(errno.EACCES, "Permission denied", str(arguments[place]))
+            write(*arguments)
+
+        return run
+
+    monkeypatch.setattr(stage, "write_failure", refusing(stage.write_failure, 0))
+    monkeypatch.setattr(RawFeatures, "save", refusing(RawFeatures.save, 1))
+    said = run(tmp_path, batch)
+    assert said[closed.name]["status"] == "failed"
+    assert said["c"]["status"] == "ok"
+    assert f"{closed.name}: cannot say so in its folder: " in caplog.text
+
+
+def test_a_full_disk_ends_the_batch(batch, tmp_path, failing):
+    failing("a/msa.a3m", errno.ENOSPC)
+    with pytest.raises(OSError, match="Some reason"):
+        run(tmp_path, batch)

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,9 @@ from pipeline.library import clusters, command, reading
 from pipeline.library.atoms import LARGEST_ERROR
 from pipeline.library.build import PROBLEMS, Options, build
 from pipeline.library.manifest import MANIFEST
-from pipeline.library.mmcif import read_entry
+from pipeline.library.mirror import scan
+from pipeline.library.mmcif import UnreadError, read_entry
+from pipeline.library.shards import read_shards
 from pipeline.library.store import EMBEDDED, TemplateLibrary
 from pipeline.lock import alone
 
@@ -230,6 +234,8 @@ def test_a_file_that_kills_its_reader_is_named(mirror, tmp_path):
     library = make_with_killer(mirror, tmp_path / "library")
     assert list(library.ids) == ["1AAA_A", "2BBB_A", "3CCC_x"]
     assert problems(library) == {"killer.cif": reading.KILLED}
+    build(Options(mirror, tmp_path / "library"))  # where there is memory now, or here nothing that kills
+    assert problems(library)["killer.cif"].startswith("expected mmCIF")
 
 
 def make_with_killer(mirror, library):
@@ -250,6 +256,85 @@ def make_with_killer(mirror, library):
     )
     subprocess.run([sys.executable, "-c", script, str(mirror), str(library)], check=True, timeout=120)
     return TemplateLibrary.open(library)
+
+
+class Here:
+    """Readers in this process, which tests can change; one of them dies when it is told to."""
+
+    deaths = ()
+
+    def __init__(self, processes):
+        self.submitted = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        self.submitted += 1
+        if self.submitted in Here.deaths:
+            Here.deaths = ()
+            raise BrokenProcessPool
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+@pytest.fixture
+def readers(monkeypatch):
+    monkeypatch.setattr(reading, "_pool", Here)
+    monkeypatch.setattr(Here, "deaths", ())
+    return Here
+
+
+@pytest.mark.parametrize("death", [1, 2, 3])
+def test_files_that_were_to_be_read_next_when_a_reader_died_are_read(mirror, tmp_path, readers, death):
+    readers.deaths = (death,)
+    batches = [(item,) for item in scan(mirror).items()]
+    places = reading.Places(mirror, tmp_path / "library")
+    assert sum(count for _, count in reading.read_batches(places, batches, 1)) == 3
+    found = {file.path for shard in read_shards(places.library) for file in shard.files}
+    assert found == {"aa/1aaa.cif", "bb/2bbb.cif", "cc/3ccc.cif.gz"}
+
+
+def test_what_is_lost_between_reading_and_publishing_is_said(make, monkeypatch, readers):
+    monkeypatch.setattr(building, "read_shard", lambda *_: None)
+    with pytest.raises(
+        LibraryError, match=r"library: 3 files were read and are in no shard, such as 'aa/1aaa.cif'; ch"
+    ):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnreadError("cannot read it (input/output error)"), "cannot read it (input/output error)"),
+        (MemoryError(), reading.NO_MEMORY),
+    ],
+)
+def test_what_could_not_be_read_is_read_again_until_it_can(make, readers, monkeypatch, error, reason, files_read):
+    original = reading.read_entry
+
+    def failing(path):
+        if path.name == "1aaa.cif":
+            raise error
+        return original(path)
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(reading, "read_entry", failing)
+            library = make()
+        assert list(library.ids) == ["2BBB_A", "3CCC_x"]
+        assert problems(library) == {"aa/1aaa.cif": reason}
+    assert files_read == ["aa/1aaa.cif", "bb/2bbb.cif", "cc/3ccc.cif.gz", "aa/1aaa.cif"]
+    files_read.clear()
+    library = make()
+    assert list(library.ids) == ["1AAA_A", "2BBB_A", "3CCC_x"]
+    assert problems(library) == {}
+    make()
+    assert files_read == ["aa/1aaa.cif"]
 
 
 def test_two_builds_at_once_are_refused(make, tmp_path):

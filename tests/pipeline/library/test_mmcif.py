@@ -12,7 +12,7 @@ from models.residue_constants import ATOM37_ID
 from pipeline.errors import StructureError
 from pipeline.library import mmcif as reader
 from pipeline.library.atoms import NO_NUMBER
-from pipeline.library.mmcif import read_entry
+from pipeline.library.mmcif import UnreadError, read_entry
 from pipeline.protein import read_structure
 
 
@@ -260,9 +260,10 @@ def test_damaged_files_say_what_is_wrong(mmcif, tmp_path):
     }
     for content, problem in cases.values():
         (tmp_path / "a.cif").write_bytes(content)
-        with pytest.raises(StructureError, match=problem):
+        with pytest.raises(StructureError, match=problem) as raised:
             read_entry(tmp_path / "a.cif")
-    with pytest.raises(StructureError, match=r"cannot read it .no such file"):
+        assert not isinstance(raised.value, UnreadError)
+    with pytest.raises(UnreadError, match=r"cannot read it .no such file"):
         read_entry(tmp_path / "b.cif")
 
 

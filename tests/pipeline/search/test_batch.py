@@ -348,7 +348,7 @@ def test_a_cache_without_locks_is_used_all_the_same(tmp_path, monkeypatch):
 
 def test_claims_are_of_one_result(tmp_path):
     cache = SearchCache(tmp_path)
-    keys = [Key("db-1", "0", sequence, ".a3m") for sequence in SEQUENCES.values()]
+    keys = [Key("db", "1", "0", sequence, ".a3m") for sequence in SEQUENCES.values()]
     with cache.claims() as claims:
         assert all(claims.take(key) for key in keys[:3])
         with FORK.Pool(1) as pool:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.search.cache import Entry, Key, SearchCache, settings_hash
 
-KEY = Key("pdb-2018.06", "0123abc", "MKVLA", ".a3m")
+KEY = Key("pdb", "2018.06", "0123abc", "MKVLA", ".a3m")
 ENTRY = Entry(">query\nMKVLA\n", {"rounds": 2})
 
 
@@ -25,7 +25,7 @@ def test_what_is_put_is_got(cache):
     assert cache.get(KEY) is None
     cache.put(KEY, ENTRY)
     assert cache.get(KEY) == ENTRY
-    assert cache.get(Key("pdb-2018.06", "0123abc", "MKVLG", ".a3m")) is None
+    assert cache.get(Key("pdb", "2018.06", "0123abc", "MKVLG", ".a3m")) is None
     assert sorted(path.name for path in cache.path(KEY).parent.iterdir()) == [
         cache.path(KEY).name,
         cache.path(KEY).name + ".json",

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import tempfile
 import traceback
 from pathlib import Path
@@ -16,8 +17,10 @@ from pipeline.search.cache import Entry, Key, SearchCache
 ONE, OTHER, GROUP = 61001, 61002, 61000  # numbers are enough: no accounts are needed
 SEQUENCE = "MKLAWGDARTYMKTAYIAKQRQISFVKSHFSRQ"
 DATABASE = f">x\n{SEQUENCE}\n>y\n{SEQUENCE[:20]}\n"
-KEY, ENTRY = Key("own-1", "0123abc", SEQUENCE, ".a3m"), Entry(f">query\n{SEQUENCE}\n", {})
+KEY, ENTRY = Key("own", "1", "0123abc", SEQUENCE, ".a3m"), Entry(f">query\n{SEQUENCE}\n", {})
+PROGRAM, BY_PROGRAM = shutil.which("jackhmmer"), ("--engine", "jackhmmer-program")
 
+needs_program = pytest.mark.skipif(not PROGRAM, reason="the program jackhmmer is not installed")
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="taking the place of two users needs root")
 
 
@@ -45,6 +48,8 @@ def loaded():
     """Let this process load what a search needs: the users may not read this Python."""
     with folder_for_all() as folder, contextlib.chdir(folder):
         search(folder, folder / "cache", "loaded")
+        if PROGRAM:
+            search(folder, folder / "cache", "loaded_too", *BY_PROGRAM)
 
 
 @pytest.fixture
@@ -74,9 +79,9 @@ def shared(place):
     return folder
 
 
-def search(place, cache, out):
+def search(place, cache, out, *more):
     os.chdir(place)
-    words = ["search", "--fasta", "in.fasta", "--outputs", out, "--cache", str(cache)]
+    words = ["search", "--fasta", "in.fasta", "--outputs", out, "--cache", str(cache), *more]
     assert cli.main([*words, "--databases", "own=own.fasta:1", "--no-use-templates"]) == 0
 
 
@@ -98,6 +103,36 @@ def test_what_one_searched_the_other_finds_and_may_replace(place, shared, mask):
     assert cached(place, "again") == [False]
     as_user(ONE, mask, search, place, shared, "one_again")
     assert cached(place, "one_again") == [True]
+
+
+def another_target(place):
+    (place / "in.fasta").unlink()
+    (place / "in.fasta").write_text(f">a\n{SEQUENCE[::-1]}\n")
+
+
+@needs_program
+def test_one_makes_again_what_the_other_made_of_a_database(place, shared):
+    as_user(ONE, 0o022, search, place, shared, "one", *BY_PROGRAM)
+    (fasta,) = shared.rglob("jackhmmer.fasta")
+    whole = fasta.read_text()
+    fasta.write_text(whole[:-5])
+    another_target(place)
+    as_user(OTHER, 0o022, search, place, shared, "other", *BY_PROGRAM)
+    assert fasta.read_text() == whole
+    assert fasta.stat().st_uid == OTHER
+
+
+@needs_program
+def test_who_may_only_read_uses_what_the_other_made_of_a_database(place):
+    cache = place / "cache"
+    as_user(ONE, 0o022, search, place, cache, "one", *BY_PROGRAM)
+    before = sorted(cache.rglob("*"))
+    another_target(place)
+    as_user(OTHER, 0o022, search, place, cache, "other", *BY_PROGRAM)
+    shutil.rmtree(cache / "indices")
+    as_user(OTHER, 0o022, search, place, cache, "another", *BY_PROGRAM)
+    assert cached(place, "other") == cached(place, "another") == [False]
+    assert [path for path in before if "indices" not in path.parts] == sorted(cache.rglob("*"))
 
 
 def test_one_waits_for_what_the_other_claims(shared):
@@ -139,8 +174,7 @@ def test_without_rights_one_line_says_what_is_missing(place, caplog):
         assert "let its owner run: chgrp -R GROUP DIR; chmod -R g+rwX DIR; find DIR -type d -exec chmod g+s" in line
 
         caplog.clear()
-        (place / "in.fasta").unlink()
-        (place / "in.fasta").write_text(f">a\n{SEQUENCE[::-1]}\n")
+        another_target(place)
         search(place, cache, "another")
         assert cached(place, "another") == [False]
         assert [line.partition(": ")[0] for line in caplog.messages if str(cache) in line] == [str(cache)]

@@ -1,7 +1,9 @@
 """What every engine must do: a family of 24 relatives of a query of 61 residues among 401 shuffled sequences."""
 
 import gzip
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ from pipeline.errors import AlignmentError, ConfigError, EngineError, LibraryErr
 from pipeline.search.engines import ENGINES, Options, Query, Source, engine, sources
 from pipeline.search.engines.hmmer import profile
 from pipeline.search.engines.mmseqs_files import MMSEQS
-from pipeline.search.engines.programs import Program
+from pipeline.search.engines.prefilter import _Candidates
+from pipeline.search.engines.programs import Program, TimedOutError
 from pipeline.search.engines.scan import Scan
 from pipeline.search.made import MANIFEST, is_whole
 
@@ -199,6 +202,47 @@ def test_a_query_out_of_time_keeps_its_last_full_round(planted_query, planted_fa
     assert found.timed_out
     assert found.rounds == 1
     assert found.alignment == first.alignment
+
+
+def test_queries_whose_common_time_is_up_have_not_converged(planted_query, planted_fasta, indices, monkeypatch):
+    """The prefilter ends with what all have left: also for the query that used less than the others."""
+    skip_without("prefilter")
+    made, queries = engine("prefilter", folder=indices), [planted_query, planted_query[::-1]]
+    first = run(made, planted_query, source_of(planted_fasta), Options(rounds=1))
+    original = _Candidates._passed
+
+    def passed(candidates, running):
+        if candidates.work.name == "round1":
+            return original(candidates, running)
+        running[0].seconds = 1.0  # of 1000
+        raise TimedOutError
+
+    monkeypatch.setattr(_Candidates, "_passed", passed)
+    source, options = source_of(planted_fasta), Options(rounds=3, seconds=1000.0)
+    found = dict(made.search([Query(str(i), text) for i, text in enumerate(queries)], source, options))
+    assert (found[0].rounds, found[0].converged, found[0].timed_out) == (1, False, True)
+    assert found[0].alignment == first.alignment
+    assert (found[1].rounds, len(found[1].alignment), found[1].timed_out) == (1, 1, False)  # it has no relatives
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_who_may_only_read_the_cache_searches_all_the_same(
+    name, planted_query, planted_fasta, indices, tmp_path, monkeypatch
+):
+    skip_without(name)
+    expected = run(engine(name, folder=indices), planted_query, source_of(planted_fasta))
+    before, original = sorted(indices.rglob("*")), os.access
+    closed = (indices, tmp_path)
+
+    def access(path, mode):
+        return original(path, mode) and not (mode & os.W_OK and any(Path(path).is_relative_to(it) for it in closed))
+
+    monkeypatch.setattr(os, "access", access)
+    for folder in (indices, tmp_path / "empty"):
+        found = run(engine(name, folder=folder), planted_query, source_of(planted_fasta))
+        assert found.alignment == expected.alignment
+    assert sorted(indices.rglob("*")) == before
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", sorted(NEEDS))

@@ -12,10 +12,14 @@ from pipeline.databases.records import Database
 from pipeline.errors import LibraryError
 from pipeline.search.engines.hmmer import Jackhmmer, best_domains, profile
 from pipeline.search.engines.records import Options, Query
-from pipeline.search.engines.sources import Source, make_sequences, read_sequences
+from pipeline.search.engines.sources import Source, make_sequences
 
 AMINO_ACIDS = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
 OPTIONS = Options(rounds=3, e_value=1e-3, max_rows=1000)
+
+
+def sequences_of(path):
+    return Source.of_file(Database("test", path, "1")).sequences
 
 
 def iterate(query, targets, options):
@@ -177,7 +181,7 @@ def test_fasta_files_plain_and_gzip(tmp_path, query):
     text = f">same\n{query}\n>same\n{query[:-1]}\n>1/2-3 '\"<b> | path/../x\n{query}\n>{'long ' * 2000}\n{query}\n"
     (tmp_path / "plain.fasta").write_text(text)
     (tmp_path / "packed").write_bytes(gzip.compress(text.encode()))
-    plain, packed = read_sequences(tmp_path / "plain.fasta"), read_sequences(tmp_path / "packed")
+    plain, packed = sequences_of(tmp_path / "plain.fasta"), sequences_of(tmp_path / "packed")
     assert plain.names == packed.names
     found = iterate(query, plain, OPTIONS)
     assert len(found.alignment) == 5
@@ -186,7 +190,7 @@ def test_fasta_files_plain_and_gzip(tmp_path, query):
 
 def test_headers_in_another_encoding_cost_their_name_only(tmp_path, query):
     (tmp_path / "latin.fasta").write_bytes(b">caf\xe9\n" + query.encode() + b"\n")
-    assert read_sequences(tmp_path / "latin.fasta").names == ["sequence_1"]
+    assert sequences_of(tmp_path / "latin.fasta").names == ["sequence_1"]
 
 
 @pytest.mark.parametrize(
@@ -202,14 +206,14 @@ def test_headers_in_another_encoding_cost_their_name_only(tmp_path, query):
 def test_damaged_databases(tmp_path, data, message):
     (tmp_path / "x.fasta").write_bytes(data)
     with pytest.raises(LibraryError, match=message):
-        read_sequences(tmp_path / "x.fasta")
+        sequences_of(tmp_path / "x.fasta")
 
 
 def test_databases_that_are_no_files(tmp_path):
     with pytest.raises(LibraryError, match="is a directory"):
-        read_sequences(tmp_path)
+        sequences_of(tmp_path)
     with pytest.raises(LibraryError, match="no such file"):
-        read_sequences(tmp_path / "none")
+        sequences_of(tmp_path / "none")
 
 
 def test_profiles_stay_within_their_memory():
