@@ -33,14 +33,25 @@ def write_batch(path: Path, outcomes: Iterable[Mapping[str, str]]) -> None:
     write_json(path, {"batch": path.stem, "targets": list(outcomes)}, BATCH_SCHEMA)
 
 
+def entries_in(path: Path) -> list[dict[str, Any]]:
+    """Return what a record says of each target.
+
+    Raises:
+        RecordError: The record is missing or damaged.
+    """
+    entries = read_json(path, BATCH_SCHEMA).get("targets")
+    if isinstance(entries, list) and all(isinstance(e, dict) and {"name", "status"} <= e.keys() for e in entries):
+        return entries
+    raise RecordError("expected the name and the status of each target", str(path), "delete it, and run again")
+
+
 def reasons_in(path: Path) -> dict[str, str]:
     """Return the reason of each failure that a record names, by target.
 
     Raises:
         RecordError: The record is missing or damaged.
     """
-    targets = read_json(path, BATCH_SCHEMA).get("targets", ())
-    return {str(target["name"]): str(target["reason"]) for target in targets if target["status"] != OK}
+    return {str(e["name"]): str(e.get("reason", "")) for e in entries_in(path) if e["status"] != OK}
 
 
 def reason_of(error: BaseException) -> str:

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.costs import relax_cost
+from pipeline.costs import PLAIN, Relaxing, relax_cost
 from pipeline.settings import setting
 from pipeline.target import Target
 
@@ -22,7 +22,7 @@ class Settings:
     search_targets: int = setting(50, "most targets that one process searches")
     batch_targets: int = setting(128, "most targets that one process predicts")
     batch_cost: int = setting(4_000_000, "largest sum of squared padded lengths of a batch, residues squared")
-    compilation_cost: int = setting(160_000, "padding that is worth one compilation less, residues squared")
+    compilation_cost: int = setting(160_000, "padding that one compilation less is worth, residues squared")
     relax_seconds: float = setting(600.0, "longest estimated CPU time of the relaxations that one process does, s")
 
 
@@ -118,7 +118,11 @@ def assign_searches(targets: Sequence[Target], settings: Settings, earlier: Mapp
 
 
 def assign_relaxations(
-    targets: Sequence[Target], batch_of: Mapping[str, str], settings: Settings, earlier: Mapping[str, str]
+    targets: Sequence[Target],
+    batch_of: Mapping[str, str],
+    settings: Settings,
+    earlier: Mapping[str, str],
+    how: Relaxing = PLAIN,
 ) -> dict[str, str]:
     """Say for each target which relaxation it belongs to: a part of its batch that one process relaxes.
 
@@ -129,11 +133,12 @@ def assign_relaxations(
         batch_of: The batch of each.
         settings: Bounds of a relaxation.
         earlier: Relaxation by target name, from the earlier plan.
+        how: Says what each costs.
     """
     stays = [t.name for t in targets if earlier.get(t.name, "").rpartition("-")[0] == batch_of[t.name]]
     result = {name: earlier[name] for name in stays}
     new = [target for target in targets if target.name not in result]
-    seconds = {target.name: relax_cost([len(target.sequence)]).cpu_seconds for target in new}
+    seconds = {target.name: relax_cost([len(target.sequence)], how).cpu_seconds for target in new}
     total = sum(seconds.values())
     room = min(settings.relax_seconds, max(total / _RELAXATIONS, min(_WORTH_A_START, total / _FEWEST)))
     used: dict[str, int] = collections.defaultdict(int)  # the largest number of a relaxation, by batch

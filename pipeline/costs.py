@@ -5,11 +5,13 @@ the times differ by its speed. Nothing here depends on JAX.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.config import ModelConfig
 from pipeline.predict.settings import Settings, from_section
+from pipeline.relax.settings import Settings as RelaxSettings
 
 SOURCE = "figures of docs/performance.md, measured on two cores of an AMD EPYC without a GPU"
 
@@ -33,6 +35,7 @@ _SEARCH_MB, _QUERY_MB = 100, 130  # a batch of four such targets needs 615 MB
 _FEATURIZE_S, _FEATURIZE_MB = 0.5, 80
 # The example: 1.0 CPU s at 36 residues, 5.5 at 110; no cutoff, so the square of the atoms.
 _RELAX_S, _RELAX_SQUARE_S, _RELAX_MB = 0.5, 4.1e-4, 155
+_SOLVENT, _CONSTRAINTS = 40.0, 6.0  # times slower: what `relax.solvent` (30 to 50 times) and `relax.constraints` say
 _REPORT_S, _REPORT_MB = 0.5, 61
 _RUN_PAGE_S, _RUN_PAGE_MB = 0.002, 0.06  # of a target: 12 CPU s and 584 MB for 10,000
 _PACKED = 1.6  # residues in a byte of packed FASTA: the embedded library
@@ -49,6 +52,24 @@ class Cost:
 
     cpu_seconds: float
     memory_mb: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Relaxing:
+    """How targets are relaxed, as far as the time depends on it; by default with the default settings.
+
+    Args:
+        structures: Of each target.
+        times: As slow as with the default settings.
+        most: CPU time at which the relaxation of a structure is ended, s.
+    """
+
+    structures: int = 1
+    times: float = 1.0
+    most: float = math.inf
+
+
+PLAIN = Relaxing()
 
 
 def predict_cost(section: Mapping[str, Any], bucket: int, targets: int) -> Cost:
@@ -98,13 +119,34 @@ def featurize_cost(targets: int = 1) -> Cost:
     return Cost(_FEATURIZE_S * targets, _FEATURIZE_MB)
 
 
-def relax_cost(lengths: Sequence[int]) -> Cost:
-    """Estimate the relaxation of targets one after the other, with the default settings.
+def relaxing(relax: Mapping[str, Any], predict: Mapping[str, Any]) -> Relaxing:
+    """Return how a run relaxes its targets.
+
+    Args:
+        relax: The config's section of relax.
+        predict: That of predict: each of several predictions may be relaxed.
+
+    Raises:
+        ConfigError: A value has no meaning.
+    """
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in relax.items()}
+    settings, predictions = RelaxSettings(**given).resolved(), from_section(predict)
+    return Relaxing(
+        len(predictions.model_names) * predictions.seeds if settings.models == "all" else 1,
+        (_SOLVENT if settings.solvent != "none" else 1.0) * (_CONSTRAINTS if settings.constraints else 1.0),
+        settings.seconds * settings.threads,
+    )
+
+
+def relax_cost(lengths: Sequence[int], how: Relaxing = PLAIN) -> Cost:
+    """Estimate the relaxation of targets one after the other.
 
     Args:
         lengths: Of the targets, residues.
+        how: What `relaxing` says of the run.
     """
-    return Cost(sum(_RELAX_S + _RELAX_SQUARE_S * length**2 for length in lengths), _RELAX_MB)
+    ones = (min(how.most, how.times * (_RELAX_S + _RELAX_SQUARE_S * length**2)) for length in lengths)
+    return Cost(how.structures * sum(ones), _RELAX_MB)
 
 
 def report_cost(targets: int = 1) -> Cost:

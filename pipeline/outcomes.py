@@ -1,26 +1,34 @@
 """What came of a run so far, by the records of its batches: what failed, what is missing, what must be made anew."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.batch_record import reasons_in, record_file
 from pipeline.endings import endings
 from pipeline.errors import RecordError
 from pipeline.failures import failures
 from pipeline.plan import Plan
+from pipeline.provenance import FILE as PROVENANCE
+from pipeline.provenance import SCHEMA as PROVENANCE_SCHEMA
+from pipeline.ranking import ranked_folders
+from pipeline.records import read_json
+from pipeline.relax.files import OF_THE_MACHINE
+from pipeline.relax.files import SCHEMA as RELAX_SCHEMA
+from pipeline.templates import OWN_FILE
 
 RUNNING = "running.json"
 PAGE = "report.html"
-_PREDICTED, _LAST = "predicted.cif", "relax.json"
-_MADE = {
-    "search": ("msa.a3m", "templates.json", "search.json"),
-    "featurize": ("features.npz",),
-    "predict": (_PREDICTED, "confidence.npz", "confidence.json"),
+_PREDICTED, _LAST, _RANKING = "predicted.cif", "relax.json", "ranking.json"
+MADE = {
+    "search": ("msa.a3m", "templates.json", "templates.tsv", "search.json"),
+    "featurize": ("features.json", "features.npz"),
+    "predict": (PROVENANCE, _PREDICTED, "confidence.npz", "confidence.json"),
     "relax": ("relaxed.cif", _LAST),
     "report": (PAGE,),
 }
-"""What each stage makes of a target."""
+"""What each stage makes of every target; by the last file progress is told."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,26 +41,84 @@ class Group:
     targets: Sequence[str]
 
     def is_done(self) -> bool:
-        """Return whether every target is done, its files are there, and none changed after the record was written."""
+        """Return whether every target is done: its files are there, and none changed after the record was written.
+
+        These are `files`, and those that the target's own records name. A relaxation that failed for want of memory,
+        for example, is not done: the next attempt need not fail.
+        """
         try:
             if reasons_in(self.record):
                 return False
             written = self.record.stat().st_mtime_ns
-            return all(path.stat().st_mtime_ns <= written for path in self.files())
+            return all(self._is_whole(self._folder / target, written) for target in self.targets)
         except (RecordError, FileNotFoundError):
             return False
 
     def files(self) -> Iterator[Path]:
-        """Give what the stage makes of its targets."""
-        return (self._folder / target / name for target in self.targets for name in _MADE[self.stage])
+        """Give what the stage makes of its targets, whatever the settings."""
+        return (self._folder / target / name for target in self.targets for name in MADE[self.stage])
 
     def last_file(self, target: str) -> Path:
-        """Return what the stage writes last of a target."""
-        return self._folder / target / _MADE[self.stage][-1]
+        """Return the file of a target by which progress is told."""
+        return self._folder / target / MADE[self.stage][-1]
 
     @property
     def _folder(self) -> Path:
         return self.record.parents[1] / "targets"
+
+    def _is_whole(self, folder: Path, written: int) -> bool:
+        """Look at a target's files.
+
+        Raises:
+            FileNotFoundError: One is missing.
+            RecordError: The ranking is damaged.
+        """
+        if any((folder / name).stat().st_mtime_ns > written for name in MADE[self.stage]):
+            return False
+        told = _told(folder, self.stage)
+        return not told.again and all((folder / name).stat().st_mtime_ns <= written for name in told.files)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Told:
+    """What a target's own records tell of a stage: files below its folder, and whether to try again."""
+
+    files: Sequence[str] = ()
+    again: bool = False
+
+
+def _told(folder: Path, stage: str) -> _Told:
+    if stage == "relax":
+        records = dict(_relaxations(folder))
+        files = [f"{place}{name}" for place, record in records.items() for name in (_LAST, *_part(record, "files"))]
+        return _Told(files, any(record.get("failure") in OF_THE_MACHINE for record in records.values()))
+    if stage == "predict":
+        return _Told([*_part(_read(folder / PROVENANCE, PROVENANCE_SCHEMA), "outputs")])
+    if stage == "search":
+        return _Told([OWN_FILE] if OWN_FILE in _part(_read(folder / PROVENANCE, PROVENANCE_SCHEMA), "inputs") else [])
+    return _Told()
+
+
+def _relaxations(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the place below a target's folder and the record of each of its relaxations."""
+    best = _read(folder / _LAST, RELAX_SCHEMA)
+    yield "", best
+    if _part(best, "settings").get("models") == "all" and (folder / _RANKING).exists():
+        for place in ranked_folders(folder / _RANKING):
+            yield f"{place}/", _read(folder / place / _LAST, RELAX_SCHEMA)
+
+
+def _read(path: Path, schema: str) -> Mapping[str, Any]:
+    """Return a record of a target; an empty one where it is damaged, which `foldline verify` tells."""
+    try:
+        return read_json(path, schema)
+    except RecordError:
+        return {}
+
+
+def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = record.get(key)
+    return part if isinstance(part, dict) else {}
 
 
 def groups_of(out: Path, plan: Plan) -> Iterator[Group]:
@@ -108,6 +174,8 @@ def forget_unfinished(out: Path, plan: Plan) -> None:
     """
     for name in running_targets(out, plan):
         (out / "targets" / name / RUNNING).unlink()
+    if not (out / "summary.json").exists():  # which no rule names
+        (out / "summary.tsv").unlink(missing_ok=True)
     concerned: set[str] = set()
     for group in groups_of(out, plan):
         if not (concerned.isdisjoint(group.targets) and group.is_done()):

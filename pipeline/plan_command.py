@@ -99,12 +99,12 @@ def works_of(config: Mapping[str, Any], plan: Plan) -> Iterator[Work]:
 
 def _costs(config: Mapping[str, Any], plan: Plan) -> dict[str, Callable[[Sequence[str], int | None], Cost]]:
     """Return what tells the cost of a stage's job from its targets and their padded length."""
-    searched = searched_bytes(config)
+    searched, how = searched_bytes(config), costs.relaxing(config["relax"], config["predict"])
     return {
         "search": lambda names, _: cost_of_search(config, plan, names, searched),
         "featurize": lambda names, _: costs.featurize_cost(len(names)),
         "predict": lambda names, bucket: costs.predict_cost(config["predict"], bucket or 0, len(names)),
-        "relax": lambda names, _: costs.relax_cost([len(plan.targets[name].sequence) for name in names]),
+        "relax": lambda names, _: costs.relax_cost([len(plan.targets[name].sequence) for name in names], how),
         "report": lambda names, _: costs.report_cost(len(names)),
     }
 

@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import itertools
+import math
 import re
+import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +16,10 @@ from pipeline.errors import StructureError
 from pipeline.structure_file import Atom, Contents, letter_of, read_contents
 
 CA = rc.ATOM37_ID["CA"]
+BROKEN_BOND = 2.5  # angstrom between C and N of neighbours above which nobody would draw a bond
 
+_INSERTIONS = f" {string.ascii_uppercase}"  # codes in the order in which they count
+_LARGEST = np.iinfo(np.int32).max
 _SELENIUM = {"M": "SD", "C": "SG"}  # the sulphur that stands for selenium in the parent
 
 
@@ -256,13 +261,12 @@ def _hydrogens(found: Sequence[tuple[int, Atom]]) -> Hydrogens | None:
 
 
 def _residue_index(residues: Sequence[_Residue]) -> np.ndarray:
-    """Number each chain by the entity's sequence, else by the author, else, where neither rises, from 0."""
+    """Number each chain by the entity's sequence, else by the author's numbers, else from 0."""
     index: list[int] = []
     for chain in dict.fromkeys(r.first.chain for r in residues):
-        members = [r.first for r in residues if r.first.chain == chain]
-        labels = [None if m.label_seq is None else m.label_seq - 1 for m in members]
-        authors = [int(m.number) if re.fullmatch(r"-?\d+", m.number) else None for m in members]
-        index += _rising(labels) or _rising(authors) or range(len(members))
+        members = [r for r in residues if r.first.chain == chain]
+        labels = [None if r.first.label_seq is None else r.first.label_seq - 1 for r in members]
+        index += _rising(labels) or _counted(members) or range(len(members))
     return np.array(index, np.int32)
 
 
@@ -271,3 +275,26 @@ def _rising(numbers: Sequence[int | None]) -> list[int]:
     known = [number for number in numbers if number is not None]
     rises = len(known) == len(numbers) and all(a < b for a, b in itertools.pairwise(known))
     return known if rises else []
+
+
+def _counted(residues: Sequence[_Residue]) -> list[int]:
+    """Count along a chain as the author's numbers do; return nothing where one of them is no number.
+
+    52, 52A, 52B and 53 are one step apart each. So are residues whose numbers fall, as between the parts of a fusion,
+    and those that are bonded, as where a numbering scheme has places that this chain does not fill.
+    """
+    matches = [re.fullmatch(r"(-?\d{1,10})([A-Za-z]?)", residue.first.number) for residue in residues]
+    places = [(int(match[1]), _INSERTIONS.index(match[2].upper() or " ")) for match in matches if match]
+    if len(places) < len(residues):
+        return []
+    index = [places[0][0]]
+    for (a, here), (b, there), ends in zip(places, places[1:], itertools.pairwise(residues), strict=False):
+        step = b - a if b != a else there - here
+        index.append(index[-1] + (1 if step < 1 or _bonded(*ends) else step))
+    return index if max(-index[0], index[-1]) <= _LARGEST else []
+
+
+def _bonded(residue: _Residue, following: _Residue) -> bool:
+    """Return whether C and the next N are there, and so near that no residue can be missing between them."""
+    c, n = residue.heavy.get("C"), following.heavy.get("N")
+    return c is not None and n is not None and math.dist(c.position, n.position) <= BROKEN_BOND

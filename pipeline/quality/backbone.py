@@ -5,12 +5,11 @@ import dataclasses
 import numpy as np
 
 from models import residue_constants as rc
-from pipeline.protein import Protein
+from pipeline.protein import BROKEN_BOND, Protein
 from pipeline.quality.geometry import length, pairs_within, torsion
 
 CA_CLASH = 3.5  # angstrom between CA atoms two or more residues apart; CASP's assessors count closer ones as bumps
 CIS_OMEGA = 30.0  # degrees; a peptide bond further than this from both 0 and 180 is twisted
-BROKEN_BOND = 2.5  # angstrom between C and N of neighbours above which nobody would draw a bond
 
 _N, _CA, _C, _CB = (rc.ATOM37_ID[name] for name in ("N", "CA", "C", "CB"))
 
@@ -21,6 +20,17 @@ def joined(protein: Protein) -> np.ndarray:
     return same_chain & (np.diff(protein.residue_index) == 1)
 
 
+def gaps(protein: Protein) -> np.ndarray:
+    """Return the distance from C to the next residue's N in angstrom, shape (n - 1,).
+
+    Where one of the two is missing, it is the distance of the CA atoms less what a trans peptide has beside that bond;
+    nan where a CA is missing too.
+    """
+    x = np.where(protein.atom37_mask[..., None], protein.atom37_positions, np.nan).astype(np.float64)
+    peptide, trace = length(x[1:, _N] - x[:-1, _C]), length(x[1:, _CA] - x[:-1, _CA])
+    return np.where(np.isnan(peptide), trace - (rc.CA_CA_TRANS - rc.PEPTIDE_BOND[0]), peptide)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Backbone:
     """The shape of the chain; angles in degrees, nan where atoms are missing or the chain ends.
@@ -29,8 +39,8 @@ class Backbone:
         phi: C-N-CA-C, shape (n,).
         psi: N-CA-C-N, shape (n,).
         omega: CA-C-N-CA of the peptide bond before the residue, shape (n,).
-        bonded: Residues with a peptide bond to the next, shape (n - 1,).
-        d_residue: Residues of the wrong hand, shape (n,).
+        bonded: Residues with a peptide bond to the next: by the numbering, unless `gaps` are wide, shape (n - 1,).
+        d_residue: Residues of the wrong chirality, shape (n,).
         breaks: Residues after which the chain is broken, in the numbering or in space, shape (breaks,).
         ca_clashes: Pairs of residues whose CA atoms are too near, shape (pairs, 2).
     """
@@ -48,7 +58,7 @@ def backbone(protein: Protein) -> Backbone:
     """Measure torsions, hands, breaks and CA clashes."""
     x = np.where(protein.atom37_mask[..., None], protein.atom37_positions, np.nan)
     n, ca, c, cb = (x[:, atom] for atom in (_N, _CA, _C, _CB))
-    bonded = joined(protein) & ~(length(n[1:] - c[:-1]) > BROKEN_BOND)
+    bonded = joined(protein) & ~(gaps(protein) > BROKEN_BOND)  # where nothing is known, the numbering decides
     link = np.where(bonded, 1.0, np.nan)
     nothing = np.array([np.nan])
     volume = np.einsum("ij,ij->i", np.cross(n - ca, c - ca), cb - ca)

@@ -9,6 +9,7 @@ import numpy as np
 from models import residue_constants as rc
 from pipeline import quality
 from pipeline.protein import Hydrogens, Protein
+from pipeline.quality.backbone import gaps
 from pipeline.relax.coordinates import SOUND_BOND, part_coincident, typical_bond, without_lost, without_strays
 from pipeline.relax.rebuild import rebuild
 from pipeline.relax.settings import RelaxFailure
@@ -168,7 +169,7 @@ def segments(protein: Protein, longest_bond: float = 4.0) -> tuple[tuple[slice, 
     same_chain = protein.chain_id[1:] == protein.chain_id[:-1]
     longest_bond *= max(1.0, typical_bond(protein) / SOUND_BOND)
     limit = np.where(quality.joined(protein), longest_bond, quality.BROKEN_BOND)
-    bonded = same_chain & known[1:] & known[:-1] & (_gaps(protein) <= limit)
+    bonded = same_chain & known[1:] & known[:-1] & (gaps(protein) <= limit)
     for i in _places(same_chain & known[1:] & known[:-1] & ~bonded):
         changes.append(f"the chain is broken between {protein.label(i)} and {protein.label(i + 1)}")
     edges = [0, *(np.flatnonzero(~bonded) + 1), len(protein)]
@@ -181,13 +182,3 @@ def segments(protein: Protein, longest_bond: float = 4.0) -> tuple[tuple[slice, 
 
 def _places(mask: np.ndarray) -> list[int]:
     return [int(i) for i in np.flatnonzero(mask)]
-
-
-def _gaps(protein: Protein) -> np.ndarray:
-    """Return the distance from C to the next N in angstrom, judged by CA where one is missing, shape (n - 1,)."""
-    x, mask = protein.atom37_positions.astype(np.float64), protein.atom37_mask
-    peptide = np.linalg.norm(x[1:, _N] - x[:-1, _C], axis=1)
-    trace = np.linalg.norm(x[1:, _CA] - x[:-1, _CA], axis=1) - (rc.CA_CA_TRANS - rc.PEPTIDE_BOND[0])
-    has_peptide = mask[1:, _N] & mask[:-1, _C]
-    has_trace = mask[1:, _CA] & mask[:-1, _CA]
-    return np.where(has_peptide, peptide, np.where(has_trace, trace, np.inf))

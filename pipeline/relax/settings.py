@@ -26,7 +26,7 @@ class Settings:
     stiffness: float = setting(10.0, "restraint of the heavy atoms, kcal/mol/A^2")
     confidence: bool = setting(True, "weaken the restraints where pLDDT is low, to a tenth at 50")
     tolerance: float = setting(0.239, "root mean square force that ends a minimisation, kcal/mol/A")
-    rounds: int = setting(3, "minimisations, at most 3; restraints are weakened where violations remain")
+    rounds: int = setting(3, "most minimisations; where violations remain restraints are weakened before the next")
     dynamics: float = setting(0.0, "restrained molecular dynamics with cooling for bad starts, ps; 0 for none")
     iterations: int = setting(2000, "budget over all rounds, L-BFGS iterations")
     seconds: float = setting(600.0, "budget, seconds of wall time, preparation included")

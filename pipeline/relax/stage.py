@@ -32,9 +32,11 @@ from pipeline.records import read_json, write_json
 from pipeline.relax.files import (
     SCHEMA,
     Places,
+    copy_relaxation,
     is_relaxed,
     other_models,
     refuse_one_file_for_two,
+    say_which,
     where_from,
 )
 from pipeline.relax.settings import RelaxFailure, Settings
@@ -286,13 +288,21 @@ class Relaxer:
             StageError: One was not relaxed to the end, and the settings are strict.
         """
         others = other_models(ranking, self.settings) if ranking else []
-        left = [places for places in [best, *others] if again or not is_relaxed(places, self.settings)]
-        for places in left:
-            relax_file(places, self.settings, self.physics)
+        done: dict[str, Places] = {}  # by the checksum of the prediction: the best one is also among the others
+        for places in [best, *others]:
+            digest = sha256(places.structure) if places.structure.is_file() else ""
+            if again or not is_relaxed(places, self.settings):
+                if digest in done:
+                    copy_relaxation(done[digest], places, self.settings)
+                else:
+                    relax_file(places, self.settings, self.physics)
+            done.setdefault(digest, places)
+        if ranking and ranking.is_file():
+            say_which(best, self.settings)
         for places in [best, *others] if self.settings.strict else []:
             record = read_json(places.report, SCHEMA)
-            if record["failure"]:
-                raise StageError(f"not fully relaxed: {record['reason']}", str(best.structure))
+            if record.get("failure"):
+                raise StageError(f"not fully relaxed: {record.get('reason', '')}", str(best.structure))
 
 
 def relax_target(folder: Path, relaxer: Relaxer, failed: Mapping[str, str]) -> dict[str, str]:
@@ -330,7 +340,7 @@ def relax_file(
     """Relax one file, or hand it on where the settings say so; write the structure and the record, which comes last."""
     pdb = places.pdb(settings)
     refuse_one_file_for_two(places.structure, places.output, places.report, pdb)
-    places.report.unlink(missing_ok=True)  # while the structure is written, nothing old speaks for it
+    places.make_way()
     protein = read_structure(places.structure)
     unwanted = _unwanted(protein, settings)
     result = handed_on(protein, settings, unwanted) if unwanted else guarded(physics, protein, settings)

@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if findings:
         places = {finding.target for finding in findings if finding.target}
         problem = f"{len(findings)} problems, {len(places)} of {len(results.targets)} targets are not whole"
-        raise StageError(problem, str(results.folder), "run it again: what is missing or changed is made anew")
+        mend = "delete the files that are named and run it again: what is missing or failed is made anew"
+        raise StageError(problem, str(results.folder), mend)
     log.info("%d targets are whole", len(results.targets))
     for target in again:
         _rerun(results, target, arguments)

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.residue_constants import ATOM37_ID
 from pipeline.compare import rmsd
-from pipeline.errors import StageError, WeightsError
+from pipeline.errors import RecordError, StageError, WeightsError
 from pipeline.predict.records import ARRAYS, CONFIDENCE_SCHEMA, RECORD, STRUCTURE, Job, Run
 from pipeline.predict.settings import Settings, from_section
 from pipeline.predict.stage import Predictor, run_batch, stored_weights, use_compilation_cache
@@ -46,9 +46,13 @@ def rerun(folder: Path, bucket: int, cache: Path) -> Difference:
         RecordError: A file of the target is missing or damaged.
     """
     record = read_json(folder / RECORD, CONFIDENCE_SCHEMA)
-    settings, run = settings_of(record), Run(record["model"], record["seed"])
+    try:
+        settings, run = settings_of(record), Run(record["model"], record["seed"])
+        expected = record["made_from"]["weights_sha256"]
+    except (KeyError, TypeError) as error:
+        problem = "expected the settings of a prediction, and what it was made from"
+        raise RecordError(problem, str(folder / RECORD), "delete it, and run again") from error
     weights = stored_weights(settings)
-    expected = record["made_from"]["weights_sha256"]
     if weights[run.model].sha256 != expected:
         problem = f"expected weights with sha256 {expected}, found {weights[run.model].sha256}"
         raise WeightsError(problem, str(weights[run.model].path), "rerun with the weights of the run")

@@ -10,7 +10,7 @@ from pipeline.batches import (
     bucket_length,
     shared_buckets,
 )
-from pipeline.costs import relax_cost
+from pipeline.costs import Relaxing, relax_cost
 from pipeline.target import Target
 
 
@@ -103,9 +103,9 @@ def test_searches_are_bounded_by_number_and_stay():
     assert assign_searches(targets(20), settings, {"gone": "0007"}) == {"t0": "0008"}
 
 
-def relaxed_together(lengths, settings, earlier=None):
+def relaxed_together(lengths, settings, earlier=None, **how):
     of_batch = {f"t{i}": "0064-001" if length <= 64 else "0128-001" for i, length in enumerate(lengths)}
-    return assign_relaxations(targets(*lengths), of_batch, settings, earlier or {})
+    return assign_relaxations(targets(*lengths), of_batch, settings, earlier or {}, Relaxing(**how))
 
 
 def test_few_targets_are_relaxed_side_by_side():
@@ -126,6 +126,12 @@ def test_many_relaxations_are_bounded_by_cost_and_by_their_batch():
 def test_few_short_relaxations_are_not_worth_a_process_each():
     assert len(set(relaxed_together([30] * 100, Settings()).values())) == 10
     assert len(set(relaxed_together([30] * 8, Settings()).values())) == 4
+
+
+def test_slower_relaxations_are_bounded_by_their_own_cost():
+    settings = Settings(relax_seconds=600)
+    assert len(set(relaxed_together([30] * 70, settings, structures=5, times=40.0).values())) == 35
+    assert len(set(relaxed_together([30] * 70, settings, structures=25, times=40.0, most=20.0).values())) == 70
 
 
 def test_relaxations_stay_and_new_targets_go_to_new_ones():

@@ -84,6 +84,41 @@ def test_relaxations_cost_what_the_example_took():
     assert costs.relax_cost([36, 110]).cpu_seconds == pytest.approx(6.5, abs=0.2)
 
 
+def of_relaxing(predict=None, **relax):
+    return costs.relaxing({**load_config()["relax"], **relax}, section(**(predict or {})))
+
+
+def test_the_default_settings_relax_one_structure_of_a_target_and_bound_its_time():
+    how = of_relaxing()
+    assert costs.relax_cost([36, 110], how) == costs.relax_cost([36, 110])
+    assert costs.relax_cost([2500]).cpu_seconds > costs.relax_cost([2500], how).cpu_seconds == 600
+    assert costs.relax_cost([2500, 36], of_relaxing(seconds=60, threads=3)).cpu_seconds == pytest.approx(181, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("relax", "times"),
+    [
+        ({"solvent": "obc2"}, 40),
+        ({"constraints": True}, 6),
+        ({"protocol": "alphafold2"}, 6),
+        ({"solvent": "gbn2", "constraints": True}, 240),
+        ({"models": "all"}, 1),
+    ],
+)
+def test_settings_that_slow_relaxation_down_multiply(relax, times):
+    plain, found = (costs.relax_cost([36], of_relaxing(**words)) for words in ({}, relax))
+    assert found.cpu_seconds == pytest.approx(times * plain.cpu_seconds)
+    assert found.memory_mb == plain.memory_mb
+
+
+def test_all_predictions_are_relaxed_where_all_are_asked_for():
+    several = {"model": "alphafold2", "models": [1, 3, 5], "seeds": 7}
+    best, every = (costs.relax_cost([36], of_relaxing(several, models=models)) for models in ("best", "all"))
+    assert every.cpu_seconds == pytest.approx(21 * best.cpu_seconds)
+    bounded = costs.relax_cost([36], of_relaxing(several, models="all", solvent="obc2", seconds=11))
+    assert bounded.cpu_seconds == pytest.approx(21 * 11)
+
+
 def test_nothing_is_free():
     found = [
         costs.featurize_cost(2),

@@ -5,10 +5,11 @@ import os
 import pytest
 
 from pipeline import failures as module
-from pipeline.batch_record import outcome, reasons_in, write_batch
+from pipeline.batch_record import BATCH_SCHEMA, outcome, reasons_in, write_batch
 from pipeline.errors import RecordError
 from pipeline.failures import failures, failures_before_report
 from pipeline.outcomes import failed_targets
+from pipeline.records import write_json
 
 
 def told(folder, name, *outcomes, when=0):
@@ -77,6 +78,18 @@ def test_a_record_that_goes_while_others_are_read_says_nothing(two_batches, tmp_
     monkeypatch.setattr(module, "reasons_in", begun_anew)
     assert failures_before_report(tmp_path) == {"a": "no structure"}
     assert failed_targets(tmp_path, two_batches) == {"a": "no structure"}
+
+
+@pytest.mark.parametrize("targets", [None, {}, ["a"], [{"name": "a"}], [{"status": "failed"}]])
+def test_a_record_that_does_not_say_what_came_of_its_targets_is_damaged(tmp_path, targets):
+    write_json(tmp_path / "x.json", {"batch": "x", **({} if targets is None else {"targets": targets})}, BATCH_SCHEMA)
+    with pytest.raises(RecordError, match=r"x\.json: expected the name and the status of each target; delete it"):
+        reasons_in(tmp_path / "x.json")
+
+
+def test_a_failure_may_have_no_reason(tmp_path):
+    write_json(tmp_path / "x.json", {"targets": [{"name": "a", "status": "failed"}]}, BATCH_SCHEMA)
+    assert reasons_in(tmp_path / "x.json") == {"a": ""}
 
 
 def test_a_damaged_record_is_named(two_batches, tmp_path):

@@ -3,10 +3,11 @@
 import pytest
 
 from pipeline.batch_record import outcome, write_batch
-from pipeline.outcomes import failed_targets, forget_unfinished, groups_of, is_done, running_targets, without_page
+from pipeline.outcomes import MADE, failed_targets, forget_unfinished, groups_of, is_done, running_targets, without_page
+from pipeline.records import write_json
+from pipeline.relax.files import SCHEMA as RELAX_SCHEMA
 
-FILES = ("msa.a3m", "templates.json", "search.json", "features.npz", "predicted.cif", "confidence.npz")
-FILES += ("confidence.json", "relaxed.cif", "relax.json", "report.html")
+FILES = [name for names in MADE.values() for name in names]
 
 
 @pytest.fixture
@@ -15,9 +16,16 @@ def plan(two_batches, tmp_path):
     for name in two_batches.targets:
         for file in FILES:
             (tmp_path / "targets" / name / file).touch()
-    for group in groups_of(tmp_path, two_batches):
-        write_batch(group.record, [outcome(name) for name in group.targets])
+    (tmp_path / "summary.tsv").touch()
+    (tmp_path / "summary.json").touch()
+    write_records(tmp_path, two_batches)
     return two_batches
+
+
+def write_records(folder, plan):
+    """Let every batch end well, now."""
+    for group in groups_of(folder, plan):
+        write_batch(group.record, [outcome(name) for name in group.targets])
 
 
 def records(folder):
@@ -45,8 +53,11 @@ OTHERS = {"0032-001", "relax-0032-001-01", "report-0032-001"}
     ("file", "lost"),
     [
         ("b/msa.a3m", {"search-0001", "featurize-0001", *OF_BATCH, *OTHERS}),
+        ("b/templates.tsv", {"search-0001", "featurize-0001", *OF_BATCH, *OTHERS}),
         ("b/features.npz", {"featurize-0001", *OF_BATCH, *OTHERS}),
+        ("b/features.json", {"featurize-0001", *OF_BATCH, *OTHERS}),
         ("b/confidence.npz", OF_BATCH),
+        ("b/provenance.json", OF_BATCH),
         ("b/relaxed.cif", {"relax-0064-001-01", "report-0064-001"}),
         ("c/report.html", {"report-0064-001"}),
     ],
@@ -56,11 +67,76 @@ def test_what_is_missing_or_changed_is_made_anew_and_what_follows(plan, tmp_path
     path.write_text("changed by hand")
     forget_unfinished(tmp_path, plan)
     assert records(tmp_path) == before - lost
-    for group in groups_of(tmp_path, plan):
-        write_batch(group.record, [outcome(name) for name in group.targets])
+    write_records(tmp_path, plan)
     path.unlink()
     forget_unfinished(tmp_path, plan)
     assert records(tmp_path) == before - lost
+
+
+def told(folder, models="all", **failure):
+    """Write the records of a target of two predictions, and the files that they name."""
+    inputs, ranked = {"own_templates.npz": "x"}, ("models/m-0", "models/m-1")
+    outputs = ["ranking.json", "pae.json", *(f"{place}/confidence.json" for place in ranked)]
+    write_json(folder / "ranking.json", {"ranked": [{"folder": place} for place in ranked]}, "foldline.ranking/1")
+    relax = {"files": {"relaxed.cif": "x", "relaxed.pdb": "x"}, "settings": {"models": models}}
+    for place in ("", *ranked):
+        for name in relax["files"]:
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            (folder / place / name).touch()
+        write_json(folder / place / "relax.json", {**relax, **(failure if place == ranked[-1] else {})}, RELAX_SCHEMA)
+    for name in (*inputs, *outputs[1:]):
+        (folder / name).touch()
+    record = {"inputs": inputs, "outputs": dict.fromkeys(outputs, "x")}
+    write_json(folder / "provenance.json", record, "foldline.provenance/1")
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("own_templates.npz", "search featurize predict relax report"),
+        ("ranking.json", "predict relax report"),
+        ("pae.json", "predict relax report"),
+        ("models/m-1/confidence.json", "predict relax report"),
+        ("models/m-1/relax.json", "relax report"),
+        ("models/m-0/relaxed.pdb", "relax report"),
+        ("relaxed.pdb", "relax report"),
+    ],
+)
+def test_what_the_records_of_a_target_name_is_made_anew(plan, tmp_path, file, stages):
+    told(tmp_path / "targets/a")
+    write_records(tmp_path, plan)
+    before = records(tmp_path)
+    forget_unfinished(tmp_path, plan)
+    assert records(tmp_path) == before
+    (tmp_path / "targets/a" / file).unlink()
+    forget_unfinished(tmp_path, plan)
+    assert {group.stage for group in groups_of(tmp_path, plan) if not group.record.exists()} == set(stages.split())
+
+
+def test_relaxations_that_are_not_asked_for_are_not_missed(plan, tmp_path):
+    told(tmp_path / "targets/a", models="best")
+    (tmp_path / "targets/a/models/m-1/relax.json").unlink()
+    write_records(tmp_path, plan)
+    before = records(tmp_path)
+    forget_unfinished(tmp_path, plan)
+    assert records(tmp_path) == before
+
+
+@pytest.mark.parametrize(("failure", "again"), [("", False), ("worse", False), ("crash", True), ("memory", True)])
+def test_a_relaxation_that_the_machine_ended_is_tried_again(plan, tmp_path, failure, again):
+    told(tmp_path / "targets/a", failure=failure)
+    write_records(tmp_path, plan)
+    before = records(tmp_path)
+    forget_unfinished(tmp_path, plan)
+    assert records(tmp_path) == before - ({"relax-0032-001-01", "report-0032-001"} if again else set())
+
+
+def test_half_a_summary_is_made_anew(plan, tmp_path):
+    forget_unfinished(tmp_path, plan)
+    assert (tmp_path / "summary.tsv").exists()
+    (tmp_path / "summary.json").unlink()
+    forget_unfinished(tmp_path, plan)
+    assert not (tmp_path / "summary.tsv").exists()
 
 
 def test_a_record_that_is_damaged_or_names_a_failure_goes(plan, tmp_path):

@@ -87,7 +87,7 @@ def test_what_is_done_is_told_and_costs_nothing(fasta, tmp_path, capsys):
     before = record(capsys, fasta, "--outdir", "out")
     plan = plan_run(effective_config(plan_command.parser().parse_args([str(fasta), "--outdir", "out"])))
     for name in plan.targets:
-        for file in ("msa.a3m", "templates.json", "search.json"):
+        for file in ("msa.a3m", "templates.json", "templates.tsv", "search.json"):
             (tmp_path / "out/targets" / name / file).touch()
     write_batch(tmp_path / "out/batches/search-0001.json", [outcome(name) for name in plan.targets])
     after = record(capsys, fasta, "--outdir", "out")

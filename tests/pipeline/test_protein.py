@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models import residue_constants as rc
+from pipeline import quality
 from pipeline.errors import StructureError
 from pipeline.protein import Hydrogens, read_structure
 from pipeline.protein_writer import write_mmcif, write_pdb
@@ -111,6 +112,49 @@ def test_gap_in_the_numbering_survives(trp_cage, tmp_path):
     gap = dataclasses.replace(trp_cage, residue_index=np.r_[0:9, 13:24].astype(np.int32))
     write_mmcif(tmp_path / "x.cif", gap, name="x")
     np.testing.assert_array_equal(read_structure(tmp_path / "x.cif").residue_index, gap.residue_index)
+
+
+def renumbered(path, numbers):
+    """Return the trp cage, read from PDB under these author's numbers, without the residues that have none."""
+    lines = [line for line in TRP_CAGE.read_text().splitlines() if line.startswith("ATOM")]
+    number_of = dict(zip(dict.fromkeys(line[22:27] for line in lines), numbers, strict=True))
+    kept = [(line, number_of[line[22:27]]) for line in lines if number_of[line[22:27]]]
+    path.write_text("\n".join(f"{line[:22]}{n if n[-1].isalpha() else n + ' ':>5}{line[27:]}" for line, n in kept))
+    return read_structure(path)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "index"),
+    [
+        ("1 2 3 3A 4 - - 7 8 9 10 11 12 13 14 15 16 17 18 19", [1, 2, 3, 4, 5, *range(8, 21)]),
+        ("52 52A 52B - 52D 53 54 55 56 57 58 59 60 61 62 63 64 65 66 67", [52, 53, 54, *range(56, 72)]),
+        ("1C 1B 1A 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 - 17", [*range(1, 19), 20]),  # as in thrombin
+        ("-2 -1 1 2 3 4 5 6 7 8 9 10 901 902 20 21 22 - 24 25", [*range(-2, 15), *range(16, 18)]),  # a fusion
+        ("1 2 3 5 6 6A 9 10 11 12 - - - 16 17 18 19 20 21 22", [*range(1, 11), *range(14, 21)]),  # places not filled
+    ],
+)
+def test_author_numbers_count_insertions_and_gaps(tmp_path, numbers, index):
+    protein = renumbered(tmp_path / "x.pdb", ["" if n == "-" else n for n in numbers.split()])
+    assert list(protein.residue_index) == index
+    counts = quality.assess(protein)
+    assert counts["bond_violations"] == counts["clash_violations"] == 0
+    assert counts["chain_breaks"] == ("-" in numbers.split())
+
+
+@pytest.mark.parametrize(
+    ("numbers", "index"),
+    [
+        (("7", "9"), [7, 9]),
+        (("-2147483647", "2147483647"), [-2147483647, 2147483647]),
+        (("7", "x"), [0, 1]),
+        (("2147483647", "3"), [0, 1]),  # one more than an int32 holds
+        (("7" * 5000 + "A", "9"), [0, 1]),
+    ],
+)
+def test_numbers_that_cannot_be_counted(tmp_path, numbers, index):
+    rows = [f"CA GLY Q . C {place} 2 3 {number}\n" for place, number in enumerate(numbers)]
+    (tmp_path / "x.cif").write_text(f"{CIF}_atom_site.auth_seq_id\n{''.join(rows)}")
+    assert list(read_structure(tmp_path / "x.cif").residue_index) == index
 
 
 def _line(serial, name, residue, number, x, *, alternate=" ", element="", record="ATOM", insertion=" "):

@@ -92,6 +92,28 @@ def test_break_in_space_and_in_the_numbering(proteins):
     assert quality.assess(skipped)["bond_violations"] == 0
 
 
+@pytest.mark.parametrize("lacking", [["C"], ["N"], ["C", "N"], ["C", "N", "CA"]])
+def test_a_missing_atom_is_no_break(proteins, lacking):
+    """What the missing atoms leave decides: CA atoms, else the numbering."""
+    protein = proteins["1l2y_A"]
+    mask, positions = protein.atom37_mask.copy(), protein.atom37_positions.copy()
+    mask[6:8, [rc.ATOM37_ID[name] for name in lacking]] = False
+    positions[7:] += 5.0
+    lacks, apart = (
+        dataclasses.replace(protein, atom37_mask=mask, atom37_positions=x)
+        for x in (protein.atom37_positions, positions)
+    )
+    assert quality.assess(lacks)["chain_breaks"] == 0
+    assert quality.backbone(lacks).bonded.all()
+    assert list(quality.backbone(apart).breaks) == ([] if "CA" in lacking else [6])
+
+
+def test_a_trace_of_ca_atoms_is_one_chain(proteins):
+    protein = proteins["1l2y_A"]
+    trace = np.arange(37) == rc.ATOM37_ID["CA"]
+    assert quality.assess(dataclasses.replace(protein, atom37_mask=protein.atom37_mask & trace))["chain_breaks"] == 0
+
+
 def test_two_atoms_in_one_place_clash(proteins):
     protein = proteins["1l2y_A"]
     positions = protein.atom37_positions.copy()

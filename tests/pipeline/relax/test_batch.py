@@ -12,9 +12,10 @@ import pytest
 from pipeline.errors import StageError
 from pipeline.protein import read_structure
 from pipeline.protein_writer import write_mmcif
+from pipeline.ranking import RANKING_SCHEMA
 from pipeline.records import read_json, write_json
 from pipeline.relax import stage, worker
-from pipeline.relax.files import RANKING_SCHEMA
+from pipeline.relax.files import SCHEMA, is_relaxed
 from pipeline.relax.settings import RelaxFailure, Settings
 from pipeline.relax.stage import Places, Relaxer, main, relax, relax_target
 from pipeline.relax.worker import Worker
@@ -130,20 +131,106 @@ def test_strict_names_the_target_and_keeps_its_files(folders):
         Relaxer(Settings(strict=True, iterations=1), relax).relax_all(Places.of(folders[0]), None)
 
 
-def test_all_models_are_relaxed_once(folders, tmp_path):
-    for name in ("m1-0", "m2-0"):
-        other = folders[0] / "models" / name
-        other.mkdir(parents=True)
-        (other / "predicted.cif").write_bytes((folders[1] / "predicted.cif").read_bytes())
-    ranked = [{"folder": f"models/{name}"} for name in ("m1-0", "m2-0")]
-    write_json(folders[0] / "ranking.json", {"ranked": ranked}, RANKING_SCHEMA)
+def rank(folder, *predictions):
+    """Give a target several predictions, the first one its own: the files of these."""
+    names = [f"m{number}-0" for number in range(1, len(predictions) + 1)]
+    for name, prediction in zip(names, predictions, strict=True):
+        (folder / "models" / name).mkdir(parents=True, exist_ok=True)
+        (folder / "models" / name / "predicted.cif").write_bytes(prediction)
+    (folder / "predicted.cif").write_bytes(predictions[0])
+    write_json(folder / "ranking.json", {"ranked": [{"folder": f"models/{name}"} for name in names]}, RANKING_SCHEMA)
+    return [folder / "models" / name for name in names]
+
+
+def test_all_models_are_relaxed_once(folders):
+    models = rank(folders[0], *((folder / "predicted.cif").read_bytes() for folder in folders[:2]))
     run(folders[:1], "--models", "all")
-    files = [folders[0] / "models" / name / "relax.json" for name in ("m1-0", "m2-0")]
+    files = [folder / "relax.json" for folder in models]
     before = [path.stat().st_mtime_ns for path in files]
     files[0].unlink()
     run(folders[:1], "--models", "all")
     after = [path.stat().st_mtime_ns for path in files]
     assert (after[0] > before[0], after[1]) == (True, before[1])
+
+
+def test_the_best_of_several_is_relaxed_once(folders):
+    models = rank(folders[0], *((folder / "predicted.cif").read_bytes() for folder in folders[:2]))
+    seen = []
+
+    def physics(protein, settings):
+        seen.append(protein)
+        return stage.handed_on(protein, settings, "for a test")
+
+    Relaxer(Settings(models="all", pdb=True), physics).relax_all(Places.of(folders[0]), folders[0] / "ranking.json")
+    assert len(seen) == 2
+    for name in ("relaxed.cif", "relaxed.pdb", "relax.json"):
+        own, best, other = ((folder / name).read_bytes() for folder in (folders[0], *models))
+        assert own == best != other
+    assert all(is_relaxed(Places.of(folder), Settings(models="all", pdb=True)) for folder in models)
+    relax_target(folders[0], Relaxer(Settings(models="all", pdb=True), physics), {})
+    assert len(seen) == 2
+
+
+def test_a_copy_of_another_name_is_told_by_its_record(folders, tmp_path):
+    (copied, _) = rank(folders[0], *((folder / "predicted.cif").read_bytes() for folder in folders[:2]))
+    words = ["--structure", str(folders[0] / "predicted.cif"), "--output", str(tmp_path / "y.cif")]
+    words += ["--report", str(tmp_path / "y.json"), "--ranking", str(folders[0] / "ranking.json"), "--models", "all"]
+    assert main([*words, "--no-isolate", *QUICK]) == 0
+    assert list(read_json(tmp_path / "y.json", SCHEMA)["files"]) == ["y.cif"]
+    assert list(read_json(copied / "relax.json", SCHEMA)["files"]) == ["relaxed.cif"]
+    assert (copied / "relaxed.cif").read_bytes() == (tmp_path / "y.cif").read_bytes()
+
+
+def test_the_record_says_which_predictions_are_relaxed_now(folders):
+    models = rank(folders[0], *((folder / "predicted.cif").read_bytes() for folder in folders[:2]))
+    for which in ("all", "best", "all"):
+        run(folders[:1], "--models", which)
+        record = read_json(folders[0] / "relax.json", SCHEMA)
+        assert (record["settings"]["models"], record["status"]) == (which, "relaxed")
+        assert all((folder / "relax.json").exists() == (which == "all") for folder in models)
+
+
+def test_a_damaged_ranking_costs_one_target(folders):
+    write_json(folders[0] / "ranking.json", {"ranked": [{"model": "m"}]}, RANKING_SCHEMA)
+    said = run(folders[:1])["a"]
+    assert (said["status"], "expected the folder of each prediction" in said["reason"]) == ("failed", True)
+
+
+def test_no_pdb_file_of_an_earlier_prediction_stays(folders):
+    run(folders[:1], "--pdb", "--min-plddt", "100")
+    assert (folders[0] / "relaxed.pdb").is_file()
+    run(folders[:1], "--min-plddt", "100")  # of the same prediction
+    assert (folders[0] / "relaxed.pdb").is_file()
+    (folders[0] / "predicted.cif").write_bytes((folders[1] / "predicted.cif").read_bytes())
+    assert run(folders[:1], "--min-plddt", "100")["a"]["status"] == "ok"
+    assert not (folders[0] / "relaxed.pdb").exists()
+    assert list(read_json(folders[0] / "relax.json", SCHEMA)["files"]) == ["relaxed.cif"]
+
+
+def test_a_pdb_file_that_is_not_ours_stays(folders, tmp_path):
+    """Beside files that the user names, only the record tells which one an earlier relaxation wrote."""
+
+    def relaxed(structure, *more):
+        words = [
+            "--structure",
+            str(structure),
+            "--output",
+            str(tmp_path / "x.cif"),
+            "--report",
+            str(tmp_path / "x.json"),
+        ]
+        assert main([*words, "--models", "none", *more]) == 0
+
+    own = tmp_path / "x.pdb"
+    own.write_text("mine")
+    relaxed(folders[0] / "predicted.cif")
+    assert own.read_text() == "mine"
+    relaxed(folders[0] / "predicted.cif", "--pdb")
+    relaxed(own)  # which is what is read now
+    assert own.is_file()
+    relaxed(folders[0] / "predicted.cif", "--pdb")
+    relaxed(folders[1] / "predicted.cif")
+    assert not own.exists()
 
 
 def test_one_process_does_all_until_it_ends(folders, monkeypatch):

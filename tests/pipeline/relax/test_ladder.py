@@ -12,9 +12,9 @@ from pipeline import quality
 from pipeline.errors import ConfigError, StageError
 from pipeline.protein import read_structure
 from pipeline.protein_writer import write_mmcif
+from pipeline.ranking import RANKING_SCHEMA
 from pipeline.records import write_json
 from pipeline.relax import build, ladder
-from pipeline.relax.files import RANKING_SCHEMA
 from pipeline.relax.settings import FAILURES, PROTOCOLS, RelaxFailure
 from pipeline.relax.stage import Settings, main, relax
 

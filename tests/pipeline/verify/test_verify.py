@@ -1,17 +1,20 @@
 """`foldline verify` on a small run whose network is a stand-in: what is missing, changed or of another run is named."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
 from pipeline import provenance
-from pipeline.batch_record import BATCH_SCHEMA
+from pipeline.batch_record import BATCH_SCHEMA, outcome, write_batch
 from pipeline.cli import main
 from pipeline.config import load_config, merged, write_config
-from pipeline.errors import StageError
+from pipeline.errors import RecordError, StageError
 from pipeline.fasta import write_target
 from pipeline.features import RawFeatures
+from pipeline.featurize.stage import SCHEMA as FEATURES_SCHEMA
+from pipeline.outcomes import MADE, groups_of
 from pipeline.plan import plan_run
 from pipeline.predict import stage
 from pipeline.predict.network import Predictor
@@ -74,8 +77,10 @@ def results(request, tmp_path, monkeypatch, network):
     write_config(tmp_path / "out/config.yaml", config)
     folder, out = tmp_path / "out/targets/one", tmp_path / "out"
     features().save(folder / "features.npz")
-    for name in ("msa.a3m", "templates.json", "report.html", "../../report.html", "../../summary.tsv"):
+    texts = ("msa.a3m", "templates.json", "templates.tsv", "report.html", "../../report.html", "../../summary.tsv")
+    for name in texts:
         (folder / name).write_text(name)
+    write_json(folder / "features.json", {"files": provenance.checksums(folder, ["features.npz"])}, FEATURES_SCHEMA)
     (out / "summary.json").write_text("{}")
     databases = [{"name": "library", "version": "1", "seconds": 2}]
     write_json(folder / "search.json", {"databases": databases, "settings": {"rounds": 3}}, "foldline.search/1")
@@ -84,12 +89,13 @@ def results(request, tmp_path, monkeypatch, network):
     write_json(out / "batches/0032-001.json", {"batch": "0032-001", "targets": records}, BATCH_SCHEMA)
     digests = {"msa_sha256": provenance.sha256(folder / "msa.a3m")}
     digests |= {"templates_sha256": provenance.sha256(folder / "templates.json")}
-    search = {"batch": "0001", "targets": [{"name": "one", "status": "ok", "reason": "", **digests}]}
-    write_json(out / "batches/search-0001.json", search, BATCH_SCHEMA)
+    write_batch(out / "batches/search-0001.json", [outcome("one", **digests)])
     (folder / "relaxed.cif").write_text("relaxed")
     relax = {"made_from": {"structure_sha256": provenance.sha256(folder / "predicted.cif")}}
     relax["files"] = {"relaxed.cif": provenance.sha256(folder / "relaxed.cif")}
     write_json(folder / "relax.json", relax, "foldline.relax/1")
+    for name in ("featurize-0001", "relax-0032-001-01", "report-0032-001"):
+        write_batch(out / f"batches/{name}.json", [outcome("one")])
     return out
 
 
@@ -116,7 +122,8 @@ def test_the_record_says_where_the_prediction_comes_from(results):
     assert record["predict_settings"]["seeds"] == len(record["seeds"])
 
 
-NAMES = ("msa.a3m", "search.json", "target.fasta", "features.npz", "predicted.cif", "confidence.npz", "relaxed.cif")
+NAMES = ("msa.a3m", "templates.tsv", "search.json", "target.fasta", "features.json", "features.npz")
+NAMES += ("predicted.cif", "confidence.npz", "confidence.json", "provenance.json", "relaxed.cif", "relax.json")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,8 +142,59 @@ def test_what_has_changed_is_named(results, name):
 def test_what_is_cut_short_is_named(results):
     path = results / "targets/one/confidence.npz"
     path.write_bytes(path.read_bytes()[:-40])
-    ((file, problem),) = found(results)
-    assert (file, "damaged" in problem) == ("confidence.npz", True)
+    said = found(results)
+    assert {file for file, _ in said} == {"confidence.npz"}
+    assert "damaged" in said[0][1]
+
+
+def test_one_damaged_record_hides_nothing(results):
+    folder = results / "targets/one"
+    (folder / "msa.a3m").write_text("other")
+    (folder / "confidence.json").write_text("{")
+    (folder / "templates.tsv").unlink()
+    (folder / "relaxed.cif").write_text("other")
+    (results / "batches/relax-0032-001-01.json").unlink()
+    said = found(results)
+    assert ("templates.tsv", "missing") in said
+    assert ("msa.a3m", "is not the file that its search names") in said
+    assert ("msa.a3m", "is not the file that provenance.json names") in said
+    assert ("relaxed.cif", "is not the file that relax.json names") in said
+    assert [problem for file, problem in said if file == "confidence.json" and "damaged" in problem]
+    assert [
+        problem for file, problem in said if file.endswith("relax-0032-001-01.json") and "does not exist" in problem
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "lacking"),
+    [
+        ("targets/one/confidence.json", "files"),
+        ("targets/one/confidence.json", "made_from"),
+        ("targets/one/provenance.json", "outputs"),
+        ("targets/one/provenance.json", "weights"),
+        ("targets/one/relax.json", "made_from"),
+        ("targets/one/features.json", "files"),
+        ("batches/0032-001.json", "targets"),
+    ],
+)
+def test_a_record_that_lacks_a_part_is_named(results, file, lacking):
+    path = results / file
+    path.write_text(json.dumps({k: value for k, value in json.loads(path.read_text()).items() if k != lacking}))
+    assert [(name, problem) for name, problem in found(results) if file.endswith(name) or name == str(path)]
+    assert main(["verify", "out"]) == 1
+
+
+def test_a_ranking_without_folders_is_named(results):
+    path = results / "targets/one/ranking.json"
+    write_json(path, {"ranked": [{"model": "mini"}]}, "foldline.ranking/1")
+    assert ("ranking.json", "expected the folder of each prediction") in found(results)
+
+
+def test_a_rerun_of_a_record_that_lacks_a_part_is_refused(results):
+    path = results / "targets/one/confidence.json"
+    path.write_text(json.dumps({k: value for k, value in json.loads(path.read_text()).items() if k != "settings"}))
+    with pytest.raises(RecordError, match=r"confidence\.json: expected the settings of a prediction"):
+        rerun.rerun(path.parent, 32, results)
 
 
 def test_a_relaxation_of_another_prediction_is_named(results):
@@ -156,6 +214,35 @@ def test_what_failed_says_why(results):
     record = {"batch": "0032-001", "targets": [{"name": "one", "status": "failed", "reason": "no memory"}]}
     write_json(results / "batches/0032-001.json", record, BATCH_SCHEMA)
     assert found(results) == [("", "failed: no memory")]
+
+
+@pytest.mark.parametrize("record", ["relax-0032-001-01", "report-0032-001"])
+def test_what_failed_after_the_prediction_says_why_too(results, record):
+    write_batch(results / f"batches/{record}.json", [outcome("one", "not fully relaxed")])
+    assert found(results) == [("", "failed: not fully relaxed")]
+    (results / "targets/one/relaxed.cif").unlink()
+    assert set(found(results)) == {("", "failed: not fully relaxed"), ("relaxed.cif", "missing")}
+
+
+def test_what_is_named_is_made_anew_once_it_is_deleted(results):
+    """The message says so: of what changed, a run sees nothing where the system tells no other time."""
+    plan = plan_run(load_config(results / "config.yaml"))
+    stage_of = {name: stage for stage, names in MADE.items() for name in names}
+
+    def undone():
+        return {group.stage for group in groups_of(results, plan) if not group.is_done()}
+
+    assert undone() == set()
+    made = [path for path in (results / "targets/one").rglob("*") if path.is_file()]
+    made = [path for path in made if path.name not in ("target.fasta", "target.json")]  # every run writes them
+    assert len(made) >= 12
+    for path in made:
+        held, times = path.read_bytes(), path.stat()
+        path.unlink()
+        assert undone() == {stage_of.get(path.name, "predict")}
+        path.write_bytes(held)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert undone() == set()
 
 
 def test_the_command_lists_and_fails(results, capsys):
