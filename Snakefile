@@ -10,10 +10,11 @@ sys.path.insert(0, str(workflow.basedir))
 
 from pipeline import costs
 from pipeline.config import check_config
+from pipeline.config_stages import check_stages
 from pipeline.databases.places import searched_bytes
 from pipeline.endings import shell_prefix
 from pipeline.errors import FoldlineError
-from pipeline.plan import cache_flag, cost_of_search, data_of, plan_run, predict_memory
+from pipeline.plan import cache_flag, cost_of_search, data_of, plan_run, predict_memory, written_plan
 from pipeline.resources import memory, minutes
 from pipeline.run import closing_commands, failures_said, use_own_commands
 from pipeline.settings import to_flags
@@ -24,7 +25,9 @@ configfile: Path(workflow.basedir) / "config/config.yaml"
 
 try:
     check_config(config)
-    PLAN = plan_run(config)
+    check_stages(config)
+    # a job of a scheduler reads this file too: it finds the targets as they were when the run began, and writes none
+    PLAN = plan_run(config) if workflow.is_main_process else written_plan(Path(config["outdir"]))
     DATA = data_of(config, *workflow.overwrite_configfiles[-1:])
     SEARCHED = searched_bytes(config)
 except FoldlineError as error:
@@ -93,7 +96,8 @@ def predict_cost(wildcards):
 
 def relax_cost(wildcards):
     """Return what a relaxation is expected to need."""
-    return costs.relax_cost([len(PLAN.targets[name].sequence) for name in PLAN.relaxations[wildcards.relax]])
+    lengths = [len(PLAN.targets[name].sequence) for name in PLAN.relaxations[wildcards.relax]]
+    return costs.relax_cost(lengths, costs.relaxing(config["relax"], config["predict"]))
 
 
 def report_cost(wildcards):
@@ -221,7 +225,7 @@ rule relax:
     threads: config["relax"]["threads"]
     resources:
         mem_mb=lambda wildcards, attempt: memory(relax_cost(wildcards), attempt),
-        runtime=lambda wildcards, attempt: minutes(relax_cost(wildcards), attempt),
+        runtime=lambda wildcards, attempt, threads: minutes(relax_cost(wildcards), attempt, threads),
     params:
         folders=of_relax(TARGET),
         settings=to_flags(config["relax"]),

@@ -3,13 +3,15 @@
 import datetime
 import difflib
 import functools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
 from pipeline.errors import ConfigError
+from pipeline.paths import expanded
 from pipeline.records import write_text
 
 if TYPE_CHECKING:
@@ -90,27 +92,36 @@ def check_config(config: Mapping[str, Any]) -> None:
     """Check a whole config against the schema.
 
     Raises:
-        ConfigError: A setting is unknown, missing, of the wrong type or out of range; the text names it.
+        ConfigError: A setting is unknown, missing, of the wrong type, out of range or no finite number; the text names
+            it.
     """
     import jsonschema  # noqa: PLC0415 - most stages read no config, and it takes a tenth of a second
 
-    validator = jsonschema.Draft202012Validator(schema())
+    base = jsonschema.Draft202012Validator
+    kinds = base.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)  # a flag takes no 3.0 for it
+    validator = jsonschema.validators.extend(base, type_checker=kinds)(schema())
     errors = sorted(validator.iter_errors(dict(config)), key=lambda error: [str(key) for key in error.absolute_path])
     if errors:
         raise _explained(errors[0])
+    for place, value in _endless(config):
+        raise ConfigError(f"'{place}' must be a finite number, found {value}")
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
     """Write the values of a run, unless the file holds them already."""
     text = "# What this run used; `foldline run --config` takes it again.\n"
     text += yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():  # it may be no text at all
         write_text(path, text)
 
 
 def find(path: str) -> Path:
-    """Look for a relative path in the working folder first, then in the repository."""
-    here = Path(path)
+    """Look for a path: from the home folder where it begins with `~`, else in the working folder, then the repository.
+
+    Raises:
+        ConfigError: There is no such home folder.
+    """
+    here = expanded(path)
     if here.is_absolute() or here.exists() or not (ROOT / here).exists():
         return here
     return ROOT / here
@@ -163,6 +174,15 @@ def _explained(error: "jsonschema.ValidationError") -> ConfigError:
     if rule == "enum":
         return ConfigError(f"'{place}' must be one of {', '.join(map(str, expected))}; found {found}")
     return ConfigError(f"'{place}' {_LIMITS.get(rule, rule)} {expected}, found {found}")
+
+
+def _endless(values: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    """Give the numbers that are not finite, by their places."""
+    if isinstance(values, float) and not math.isfinite(values):
+        yield place, values
+    inner = values.items() if isinstance(values, Mapping) else enumerate(values if isinstance(values, list) else ())
+    for key, value in inner:
+        yield from _endless(value, _joined(place, key))
 
 
 def _expected(error: "jsonschema.ValidationError") -> Any:

@@ -29,3 +29,15 @@ def refuse_braces(paths: Iterable[str | Path]) -> None:
         if not {"{", "}"}.isdisjoint(path):
             problem = "a run takes no path with braces, which are wildcards of Snakemake"
             raise ConfigError(problem, path, "rename it, or give a link to it")
+
+
+def refuse_dashes(paths: Iterable[str | Path]) -> None:
+    """Refuse paths that a command would take for options.
+
+    Raises:
+        ConfigError: A path begins with `-`.
+    """
+    for path in map(str, paths):
+        if path.startswith("-"):
+            problem = "a run takes no path that begins with '-', as an option does"
+            raise ConfigError(problem, path, "rename it, or give a link to it")

@@ -5,7 +5,7 @@ import dataclasses
 import difflib
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,23 @@ from pipeline.batches import (
     members_of,
 )
 from pipeline.config import ROOT, find
-from pipeline.databases.places import located
+from pipeline.databases.places import located, profiles
 from pipeline.databases.records import LIBRARY
 from pipeline.errors import ConfigError, FastaError, LibraryError, NumberingError, RecordError
 from pipeline.fasta import Limits, Target, read_target, read_targets, write_target
 from pipeline.numbering import PDB_NUMBERS, too_wide_for_pdb
 from pipeline.numbering_table import numbered
 from pipeline.own_templates import parse_own
-from pipeline.paths import refuse_braces
+from pipeline.paths import expanded, refuse_braces, refuse_dashes
 from pipeline.predict.settings import check_draws, from_section
 from pipeline.predict.weights import weights_files
 from pipeline.records import read_json, write_json, write_text
 from pipeline.search.own_msa import check_entries
-from pipeline.target import TARGET_SCHEMA
+from pipeline.target import TARGET_SCHEMA, read_target_record
 
 PLAN_SCHEMA = "foldline.plan/1"
 _LEAST_MB = 3000
+_HOME = re.compile(r"~[\w.-]*(?=/|$)")
 _NAMES = {"batches": r"[0-9]+-[0-9]+", "searches": r"[0-9]+", "relaxations": r"[0-9]+-[0-9]+-[0-9]+"}
 
 
@@ -66,7 +67,14 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run reads beside its FASTA files: the library's folder, weights, databases, the user's own templates."""
+    """What a run reads beside its FASTA files.
+
+    Args:
+        library: Folder of the template library.
+        weights: File of each model.
+        databases: A file of each database, and the profiles that databases are searched with.
+        templates: The user's own.
+    """
 
     library: Path
     weights: list[Path]
@@ -83,8 +91,8 @@ def data_of(config: Mapping[str, Any], source: Path | None = None) -> Data:
 
     Raises:
         LibraryError: There is no library, or a database does not exist or is empty.
-        ConfigError: A setting of predict or of a database has no meaning, a template of the user does not exist, or a
-            path has a brace.
+        ConfigError: A setting of predict or of a database has no meaning, a template of the user or a profile does not
+            exist, or a path is in no home, has a brace or begins with a dash.
         WeightsError: There are no weights of a chosen model.
     """
     library, predict = find(config["databases"]["library"]), from_section(config["predict"])
@@ -93,9 +101,11 @@ def data_of(config: Mapping[str, Any], source: Path | None = None) -> Data:
         raise LibraryError("there is no library here", str(library), "set databases.library to its folder")
     weights = weights_files(predict.model_names)
     templates = dict.fromkeys(own.path for own in parse_own(config["search"]["own_templates"]))
-    databases = [database.anchor for database in located(config, source)]
-    refuse_braces([library, *weights.values(), *databases, *templates])
-    return Data(library, list(weights.values()), databases, list(templates))
+    databases = located(config, source)
+    files = [*(database.anchor for database in databases), *profiles(config, databases)]
+    refuse_braces([library, *weights.values(), *files, *templates])
+    refuse_dashes([config["outdir"], library, expanded(config["databases"]["cache"] or "")])
+    return Data(library, list(weights.values()), files, list(templates))
 
 
 def cost_of_search(
@@ -137,13 +147,16 @@ def predict_memory(config: Mapping[str, Any], bucket: int) -> int:
 def cache_flag(config: Mapping[str, Any]) -> str:
     """Return the flag that says where searches are kept, for the shell; nothing where they are not.
 
-    The shell expands a leading `~/`, so that another user's run has the same parameters.
+    The shell expands a leading `~` or `~NAME`, so that another user's run has the same parameters.
     """
     folder = config["databases"]["cache"]
     if not folder:
         return ""
-    home, name = ("~/", folder[2:]) if folder.startswith("~/") else ("", folder)
-    return f"--cache {home}{shlex.quote(name)}"
+    home = _HOME.match(folder)
+    if not home:
+        return f"--cache {shlex.quote(folder)}"
+    name = folder[home.end() + 1 :]
+    return f"--cache {home[0]}" + (f"/{shlex.quote(name)}" if name else "")
 
 
 def targets_of(config: Mapping[str, Any]) -> list[Target]:
@@ -172,7 +185,8 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
 
     Raises:
         FastaError: A FASTA file or record cannot be used.
-        ConfigError: A pattern of the config matches no file, or an alignment of the user's own belongs to no target.
+        ConfigError: A pattern of the config matches no file, or an alignment of the user's own or another setting names
+            no target.
         RecordError: The plan of an earlier run is damaged.
     """
     plan, record = _planned(config)
@@ -184,39 +198,68 @@ def plan_run(config: Mapping[str, Any]) -> Plan:
     return plan
 
 
+def written_plan(out: Path) -> Plan:
+    """Return the plan that `plan_run` wrote: a job of the run reads it, whatever becomes of the FASTA files meanwhile.
+
+    Args:
+        out: Output folder of the run.
+
+    Raises:
+        RecordError: What was written is missing or damaged.
+        NumberingError: So are the residue numbers of a target.
+    """
+    path = out / "plan.json"
+    assigned, names = _earlier(path), _names_in(out / "targets.txt")
+    targets = [read_target_record(out / "targets" / name / "target.json") for name in names]
+    try:
+        groups = {key: {name: assigned[key][name] for name in names} for key in _NAMES}
+        msas = {str(name): Path(file) for name, file in read_json(path, PLAN_SCHEMA)["msas"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RecordError("expected the plan of this run's targets", str(path), "run it again") from error
+    return _plan(targets, groups, msas)
+
+
 def plan_of(config: Mapping[str, Any]) -> Plan:
     """Plan as `plan_run` does, and write nothing.
 
     Raises:
         FastaError: A FASTA file or record cannot be used.
-        ConfigError: A pattern of the config matches no file, or an alignment of the user's own belongs to no target.
+        ConfigError: A pattern of the config matches no file, or an alignment of the user's own or another setting names
+            no target.
         RecordError: The plan of an earlier run is damaged.
     """
     return _planned(config)[0]
 
 
 def _planned(config: Mapping[str, Any]) -> tuple[Plan, dict[str, dict[str, str]]]:
-    """Return the plan, and the record of it and of the earlier ones."""
+    """Return the plan, and the record of it; groups of the earlier plans stay in the record."""
     targets, settings = targets_of(config), Settings(**config["plan"])
     names = [target.name for target in targets]
     msas = check_entries(config["search"]["own_msas"], names)
     _check_templates(config["search"]["own_templates"], names)
+    _check_untemplated(config["search"]["no_templates_for"], names)
     earlier = _earlier(Path(config["outdir"]) / "plan.json")
     batch_of = assign_batches(targets, settings, earlier["batches"])
     search_of = assign_searches(targets, settings, earlier["searches"])
-    relax_of = assign_relaxations(targets, batch_of, settings, earlier["relaxations"])
-    plan = Plan(
+    how = costs.relaxing(config["relax"], config["predict"])
+    relax_of = assign_relaxations(targets, batch_of, settings, earlier["relaxations"], how)
+    now = {"batches": batch_of, "searches": search_of, "relaxations": relax_of}
+    record = {key: {**earlier[key], **assigned} for key, assigned in now.items()}
+    return _plan(targets, now, msas), {**record, "msas": {name: str(path) for name, path in msas.items()}}
+
+
+def _plan(targets: Sequence[Target], groups: Mapping[str, Mapping[str, str]], msas: Mapping[str, Path]) -> Plan:
+    """Return the plan of some targets, whose groups have the keys of `plan.json`."""
+    return Plan(
         targets={target.name: target for target in targets},
-        batches=batches_of(batch_of),
-        batch_of=batch_of,
-        searches=members_of(search_of),
-        search_of=search_of,
-        relaxations=members_of(relax_of),
-        relax_of=relax_of,
+        batches=batches_of(groups["batches"]),
+        batch_of=groups["batches"],
+        searches=members_of(groups["searches"]),
+        search_of=groups["searches"],
+        relaxations=members_of(groups["relaxations"]),
+        relax_of=groups["relaxations"],
         msas=msas,
     )
-    now = {"batches": batch_of, "searches": search_of, "relaxations": relax_of}
-    return plan, {key: {**earlier[key], **assigned} for key, assigned in now.items()}
 
 
 def fasta_files(patterns: Iterable[str]) -> list[Path]:
@@ -242,7 +285,12 @@ def _matches(pattern: str) -> list[Path]:
     path = find(pattern)
     if path.exists() or not any(mark in pattern for mark in "*?["):
         return [path]
-    found = _glob(Path(), pattern) or _glob(ROOT, pattern)
+    whole = str(expanded(pattern))
+    try:
+        found = _glob(Path(), whole) or _glob(ROOT, whole)
+    except ValueError as error:  # which Python says of `**` beside other letters
+        problem = f"the pattern '{pattern}' has no meaning ({str(error).lower()})"
+        raise ConfigError(problem, mend="name your FASTA files: foldline run my.fasta") from error
     if not found:
         raise ConfigError(f"no file matches '{pattern}'", mend="name your FASTA files: foldline run my.fasta")
     return found
@@ -256,10 +304,22 @@ def _glob(folder: Path, pattern: str) -> list[Path]:
 
 def _check_templates(texts: Iterable[str], targets: Sequence[str]) -> None:
     for own in parse_own(texts):
-        if own.target and own.target not in targets:
-            near = difflib.get_close_matches(own.target, targets, n=1)
-            mend = f"did you mean {near[0]!r}?" if near else "a target is named by its header: targets.txt"
-            raise ConfigError(f"{own.path} is a template of {own.target!r}, which is no target of this run", mend=mend)
+        if own.target:
+            _check_name(own.target, targets, f"{own.path} is a template of {own.target!r}, which is")
+
+
+def _check_untemplated(names: Iterable[str], targets: Sequence[str]) -> None:
+    known = frozenset(targets)  # both may be many
+    for name in names:
+        _check_name(name, known, f"search.no_templates_for: {name!r} is")
+
+
+def _check_name(name: str, targets: Collection[str], what: str) -> None:
+    """Refuse a name that no target has; `what` is how the sentence begins that says so."""
+    if name not in targets:
+        near = difflib.get_close_matches(name, targets, n=1)
+        mend = f"did you mean {near[0]!r}?" if near else "a target is named by its header: targets.txt"
+        raise ConfigError(f"{what} no target of this run", mend=mend)
 
 
 def _earlier(path: Path) -> dict[str, dict[str, str]]:
@@ -270,6 +330,14 @@ def _earlier(path: Path) -> dict[str, dict[str, str]]:
         if not (isinstance(names, dict) and all(re.fullmatch(pattern, str(name)) for name in names.values())):
             raise RecordError("expected the batches of an earlier plan", str(path), "delete it to plan anew")
     return {key: record[key] for key in _NAMES}
+
+
+def _names_in(path: Path) -> list[str]:
+    """Return the names of a run's targets, one a line."""
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError("expected the names of the targets", str(path), "run it again") from error
 
 
 def _write_target(folder: Path, target: Target) -> None:
@@ -296,5 +364,5 @@ def _write_if_changed(path: Path, record: Mapping[str, Any], schema: str) -> Non
 
 def _write_names(path: Path, names: Sequence[str]) -> None:
     text = "".join(f"{name}\n" for name in names)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if not path.exists() or path.read_bytes() != text.encode():  # it may be no text at all
         write_text(path, text)

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.command_line import Parser, add_run, positive
 from pipeline.config import ROOT, check_config, load_config, merged, write_config
+from pipeline.config_stages import check_stages
 from pipeline.errors import FoldlineError, StageError
 from pipeline.lock import take_lock
 from pipeline.obstacles import first_error, obstacle
@@ -178,6 +179,7 @@ def effective_config(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     config = merged(load_config(arguments.config), from_command_line(arguments))
     check_config(config)
+    check_stages(config)
     outdir = _one_spelling(config["outdir"])
     refuse_braces([outdir])
     return {**config, "outdir": outdir}
@@ -202,9 +204,12 @@ def _one_spelling(folder: str) -> str:
 
 
 def snakemake_command(out: Path, profile: Path | None, cores: int | None, passed_on: Sequence[str]) -> list[str]:
-    """Return the command that starts Snakemake; what the user passes on comes last and so wins."""
-    command = [sys.executable, "-P", LAUNCHER, "--snakefile", str(SNAKEFILE)]
-    command += ["--configfile", str(out / "config.yaml")]
+    """Return the command that starts Snakemake; what the user passes on comes last and so wins.
+
+    It never follows `--configfile`, which takes all words up to the next option.
+    """
+    command = [sys.executable, "-P", LAUNCHER, "--configfile", str(out / "config.yaml")]
+    command += ["--snakefile", str(SNAKEFILE)]
     if profile:
         command += profile_flags(profile, out)
     if cores:

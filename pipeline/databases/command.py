@@ -20,6 +20,7 @@ from pipeline.databases.records import LIBRARY
 from pipeline.download.fetch import check_url, in_words
 from pipeline.errors import ConfigError, LibraryError
 from pipeline.paths import expanded
+from pipeline.text_table import aligned, printable
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +53,10 @@ def config_lines(databases: Iterable[Installed]) -> str:
     return notes + yaml.safe_dump({"search": section}, sort_keys=False, allow_unicode=True)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as text, in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "".join(f"{line}\n" for line in lines)
-
-
 def _list(arguments: argparse.Namespace) -> None:
     folder = expanded(arguments.folder or default_folder())
     rows = [_LIST_HEADINGS, *(_offer_row(offer, folder) for offer in read_catalogue().values())]
-    sys.stdout.write(f"{table(rows)}\nfolder: {folder}\n")
+    sys.stdout.write(f"{aligned(rows)}\nfolder: {printable(str(folder))}\n")
 
 
 def _offer_row(offer: Offer, folder: Path) -> tuple[str, ...]:
@@ -106,7 +100,7 @@ def _check(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
     check_config(config)
     states = check(config, arguments.config, quick=arguments.quick)
-    sys.stdout.write(_as_json(states) if arguments.json else table([_CHECK_HEADINGS, *map(_row, states)]))
+    sys.stdout.write(_as_json(states) if arguments.json else aligned([_CHECK_HEADINGS, *map(_row, states)]))
     problems = [f"{state.problem} ({state.place})" for state in states if state.problem]
     if len(problems) == 1:
         raise LibraryError(problems[0])

@@ -23,7 +23,7 @@ from pipeline.lock import alone
 from pipeline.records import read_json, write_json
 
 SCHEMA, ARCHIVE_SCHEMA = "foldline.fetched/1", "foldline.archive/1"
-RECORD, INCOMING = "foldline.json", "incoming"
+RECORD, INCOMING, UNPACKED = "foldline.json", "incoming", "unpacked"
 _LARGEST = 3  # times the size that the table says: releases grow, and a bomb is larger
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ def _one(offer: Offer, folder: Path, patience: Patience) -> Installed:
             return here
         log.info("%s (%s). Please cite %s", offer.name, offer.licence, offer.citation)
         (place / INCOMING).mkdir(exist_ok=True)
+        shutil.rmtree(place / INCOMING / UNPACKED, ignore_errors=True)  # of a command that was ended: it takes room
         said = statement(offer, place / INCOMING, patience)
         version = version_of(offer, said, datetime.datetime.now(datetime.UTC).date().isoformat())
         archive, received = _fetched(offer, said, place / INCOMING, patience)
@@ -117,8 +118,7 @@ def _unpacked(offer: Offer, archive: Path, version: str) -> dict[str, Written]:
     Raises:
         LibraryError: It is none. The archive is removed, for the next attempt must not meet it again.
     """
-    folder = archive.parent / "unpacked"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = archive.parent / UNPACKED
     folder.mkdir()
     log.info("%s: unpacking", archive)
     most = _LARGEST * offer.unpacked
@@ -138,7 +138,7 @@ def _unpacked(offer: Offer, archive: Path, version: str) -> dict[str, Written]:
 
 def _settle(place: Path) -> None:
     """Give the files their final names."""
-    unpacked = place / INCOMING / "unpacked"
+    unpacked = place / INCOMING / UNPACKED
     (place / RECORD).unlink(missing_ok=True)
     for path in sorted(unpacked.iterdir()):
         target = place / path.name
@@ -164,12 +164,21 @@ def _record(
 
 
 def _check_room(offers: Sequence[Offer], folder: Path) -> None:
-    """Refuse to begin what does not fit: each database needs room for its archive and what is made of it."""
+    """Refuse to begin what does not fit: each database needs room for its archive and what is made of it.
+
+    What an earlier command left counts: an archive that is here, or a part of it, and what was unpacked, which is
+    removed first.
+    """
     needed = kept = 0
     for offer in offers:
-        here = _size(folder / offer.name / INCOMING / f"{offer.name}{offer.suffix}.part") or 0
-        needed = max(needed, kept + offer.bytes - here + offer.unpacked)
-        kept += offer.unpacked
+        incoming = folder / offer.name / INCOMING
+        archive = incoming / f"{offer.name}{offer.suffix}"
+        part = _size(archive.with_name(f"{archive.name}.part")) or 0
+        to_come = 0 if _size(archive) else max(0, offer.bytes - part)
+        unpacked = (path for path in (incoming / UNPACKED).rglob("*") if not path.is_symlink())
+        to_make = offer.unpacked - sum(_size(path) or 0 for path in unpacked)
+        needed = max(needed, kept + to_come + to_make)
+        kept += to_make
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     if free < needed:
         names = ", ".join(offer.name for offer in offers)

@@ -26,6 +26,7 @@ LARGEST_HASHED = 1 << 30  # bytes
 _ANCHORS = (".dbtype", ".h3m", "_hhm.ffindex", "_a3m.ffindex", ".pal", ".pin")
 _INDICES = (".pal", ".pin")  # which makeblastdb leaves beside a FASTA file; they are not part of it
 _BLOCK = 1 << 20
+_PROFILE = "profile"  # the setting of a search that is a path
 _SHOWN = 60  # letters of a path that is none
 
 
@@ -162,7 +163,11 @@ def _from_mapping(text: str) -> Database:
     if missing:
         raise ConfigError(f"a database without {missing[0]!r}: {text}")
     _check_types(values)
-    return _checked(Database(**{**values, "path": _path(values["path"])}), has_version=bool(values.get("version")))
+    settings = dict(values.get("settings", {}))
+    if isinstance(profile := settings.get(_PROFILE), str) and profile:
+        settings[_PROFILE] = str(_path(profile))
+    values |= {"path": _path(values["path"]), "settings": settings}
+    return _checked(Database(**values), has_version=bool(values.get("version")))
 
 
 def _check_types(values: Mapping[str, Any]) -> None:

@@ -143,8 +143,12 @@ def check_url(url: str, context: str = "") -> None:
     Raises:
         DownloadError: It is something else.
     """
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.hostname:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname, parts.port  # which is looked at only when it is asked for
+    except ValueError as error:
+        raise DownloadError(f"this is no address ({error}){context}", url) from error
+    if parts.scheme not in _SCHEMES or not host:
         raise DownloadError(f"expected an address that starts with http:// or https://{context}", url)
 
 
@@ -347,7 +351,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         """Check the target, then do as usual."""
-        target = urllib.parse.urljoin(req.full_url, headers.get("Location", ""))
+        target = headers.get("Location", "")
+        with contextlib.suppress(ValueError):  # which says the check, of the target alone
+            target = urllib.parse.urljoin(req.full_url, target)
         check_url(target, f"; {req.full_url} redirects there")
         return super().http_error_302(req, fp, code, msg, headers)
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pipeline.progress.display import Display
@@ -56,7 +57,7 @@ class Watch:
         with self.log_file.open("wb") as out, contextlib.closing(_Lines(reader)) as lines:
             command = [*command, *flags, str(writer)]
             options: dict[str, Any] = {"stdout": out, "stderr": subprocess.STDOUT, "pass_fds": (*keep_open, writer)}
-            with subprocess.Popen(command, **options) as process, told(process) as interrupted:
+            with subprocess.Popen(command, **options) as process, told(process) as interrupted, _ended(process, lines):
                 os.close(writer)
                 self._follow(process, lines, interrupted)
         if interrupted:
@@ -116,21 +117,42 @@ class _Lines:
             seconds = 0.0
 
     def close(self) -> None:
-        """Close this end."""
-        os.close(self._reader)
+        """Close this end, once."""
+        if self._reader >= 0:
+            os.close(self._reader)
+            self._reader, self._open = -1, False
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[Any], lines: _Lines) -> Iterator[None]:
+    """End a process whose events nobody can take any more: it would wait for ever for room in the pipe."""
+    try:
+        yield
+    except BaseException:
+        lines.close()
+        process.terminate()
+        process.wait()
+        raise
 
 
 @contextlib.contextmanager
 def told(process: subprocess.Popen[Any]) -> Iterator[list[int]]:
-    """Pass a SIGTERM on to a process and note a SIGINT, of which the terminal tells it, too.
+    """Pass a SIGTERM and a SIGINT on to a process, and note the latter.
+
+    Where a terminal tells the process of a SIGINT, too, it comes twice: see `launch.heed_interrupts_once`.
 
     Yields:
         A list that holds the signals that were noted.
     """
     noted: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        noted.append(number)
+        process.send_signal(number)
+
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate())}
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as it is in the background of a script
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield noted
     finally:

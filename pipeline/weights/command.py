@@ -14,6 +14,7 @@ from pipeline.command_line import Parser, said
 from pipeline.download.fetch import in_words
 from pipeline.errors import WeightsError
 from pipeline.lock import alone
+from pipeline.text_table import aligned, printable
 from pipeline.weights.archive import Extracted
 from pipeline.weights.install import Fetch, Import, fetch, import_files, now, recorded
 from pipeline.weights.records import (
@@ -104,11 +105,10 @@ def _import(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:  # noqa: ARG001 - as the other actions
     rows = [("MODEL", "STATE", "SIZE", "LICENCE", "FILE"), *map(_row, PRESETS)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        sys.stdout.write("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() + "\n")
+    sys.stdout.write(aligned(rows))
     for published in SETS.values():
-        sys.stdout.write(f"\n{published.name}: {published.title}\n  folder: {published.folder}\n")
+        folder = printable(str(published.folder))
+        sys.stdout.write(f"\n{published.name}: {published.title}\n  folder: {folder}\n")
         sys.stdout.write(f"  {published.notice}\n  Please cite {published.citation}\n")
 
 

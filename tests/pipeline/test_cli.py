@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -157,8 +158,21 @@ def test_run_passes_on_what_follows_two_dashes(tmp_path, monkeypatch):
     assert cli.main(["run", "x.fasta", "--outdir", "out", "--cores", "3", "--", "--dry-run", "-p"]) == 0
     (command,) = started
     assert command[-4:] == ["--cores", "3", "--dry-run", "-p"]
-    assert command[command.index("--configfile") + 1] == os.path.join("out", "config.yaml")  # noqa: PTH118
+    place = command.index("--configfile")
+    assert command[place + 1] == os.path.join("out", "config.yaml")  # noqa: PTH118
+    assert command[place + 2] == "--snakefile"  # not what is passed on: the option before it takes many words
     assert "- x.fasta" in (tmp_path / "out/config.yaml").read_text()
+
+
+@pytest.mark.parametrize("words", [["pages", "--profile", "mine"], ["pages"]])
+def test_words_that_are_passed_on_are_no_configs(words):
+    from snakemake.cli import get_argument_parser  # noqa: PLC0415 - it takes a second
+
+    command = run.snakemake_command(Path("out"), None, None, words)
+    found = get_argument_parser().parse_args(command[command.index(run.LAUNCHER) + 1 :])
+    assert found.configfile == [Path("out/config.yaml")]
+    assert list(found.targets) == ["pages"]
+    assert found.snakefile == str(run.SNAKEFILE)
 
 
 @pytest.mark.parametrize(
@@ -367,6 +381,8 @@ def test_rules_find_the_command_of_this_python(monkeypatch):
 
 INTERRUPTED = """
 import sys, time
+from pipeline.progress.launch import heed_interrupts_once
+heed_interrupts_once()
 try:
     print("ready", flush=True)
     time.sleep(60)
@@ -377,8 +393,12 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_waits_for_snakemake(which, code):
+@pytest.mark.parametrize(
+    ("send", "which", "code"),
+    [(os.killpg, signal.SIGINT, 130), (os.kill, signal.SIGINT, 130), (os.kill, signal.SIGTERM, 143)],
+    ids=["Ctrl-C", "an interrupt of the process alone", "SIGTERM"],
+)
+def test_an_interrupted_run_waits_for_snakemake(send, which, code):
     ours = f"""
 import signal
 import sys
@@ -391,10 +411,7 @@ sys.exit(cli.main(["run"]))
         [sys.executable, "-c", ours], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdout.readline() == "ready\n"
-    if which == signal.SIGINT:
-        os.killpg(process.pid, which)
-    else:
-        process.send_signal(which)
+    send(process.pid, which)
     out, err = process.communicate(timeout=30)
     assert process.returncode == code
     assert (out, err) == (("tidied\n", "error: interrupted\n") if which == signal.SIGINT else ("", ""))

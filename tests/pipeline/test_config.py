@@ -27,6 +27,8 @@ def test_default_config_is_valid():
             "'plan.zzz' is no setting; known are search_targets, batch_targets, batch_cost, compilation_cost",
         ),
         ({"predict": {"seed": "x"}}, "'predict.seed' must be of type integer, found 'x'"),
+        ({"predict": {"seed": 1.0}}, "'predict.seed' must be of type integer, found 1.0"),
+        ({"plan": {"relax_seconds": float("inf")}}, "'plan.relax_seconds' must be a finite number, found inf"),
         ({"predict": {"seed": 1.5}}, "'predict.seed' must be of type integer, found 1.5"),
         ({"predict": {"pdb": 1}}, "'predict.pdb' must be of type boolean, found 1"),
         ({"predict": {"seed": True}}, "'predict.seed' must be of type integer, found True"),
@@ -109,6 +111,20 @@ def test_a_written_config_reads_back_and_is_written_once(tmp_path):
     before = path.stat().st_mtime_ns
     write_config(path, load_config())
     assert path.stat().st_mtime_ns == before
+
+
+def test_what_is_no_text_is_written_anew(tmp_path):
+    (tmp_path / "config.yaml").write_bytes(b"\xff\xfe")
+    write_config(tmp_path / "config.yaml", load_config())
+    assert read_yaml(tmp_path / "config.yaml") == load_config()
+
+
+def test_find_looks_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find("~/data/x.fasta") == tmp_path / "data/x.fasta"
+    assert str(find("data/~")) == "data/~"
+    with pytest.raises(ConfigError, match="~nobody-here/x: there is no home folder '~nobody-here'"):
+        find("~nobody-here/x")
 
 
 def test_find_prefers_the_working_folder(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from pipeline.databases.catalogue import default_folder
 from pipeline.databases.check import records_folder
 from pipeline.errors import ConfigError
-from pipeline.paths import expanded, refuse_braces
+from pipeline.paths import expanded, refuse_braces, refuse_dashes
 from pipeline.predict.folders import default_cache
 from pipeline.weights.records import user_folder
 
@@ -73,3 +73,10 @@ def test_braces_are_refused(path):
     with pytest.raises(ConfigError, match=r": a run takes no path with braces, .*; rename it") as caught:
         refuse_braces(["fine", path])
     assert caught.value.where == str(path)
+
+
+def test_leading_dashes_are_refused():
+    refuse_dashes(["out-1", "/-x", ""])
+    with pytest.raises(ConfigError, match=r"^-out: a run takes no path that begins with '-', .*; rename it") as caught:
+        refuse_dashes(["fine", Path("./-out")])
+    assert caught.value.where == "-out"

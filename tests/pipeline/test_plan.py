@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import re
@@ -13,9 +14,11 @@ from pipeline.plan import (
     fasta_files,
     plan_run,
     predict_memory,
+    written_plan,
 )
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQ"
+HMMSEARCH = {"name": "own", "path": "in.fasta", "engine": "hmmsearch"}
 
 
 @pytest.fixture
@@ -87,6 +90,53 @@ def test_a_second_plan_writes_nothing(config, tmp_path):
     assert digests(tmp_path / "out") == before
 
 
+def without_places(plan):
+    """Return a plan that does not say where its targets were read."""
+    targets = {name: dataclasses.replace(target, source="") for name, target in plan.targets.items()}
+    return dataclasses.replace(plan, targets=targets)
+
+
+def test_a_job_reads_the_plan_that_was_written(config, tmp_path):
+    """Also of a second run of fewer targets in another order, with alignments and residue numbers of the user's own."""
+    plan_run(config)
+    (tmp_path / "c.a3m").touch()
+    (tmp_path / "in.fasta").write_text(f">c numbering=7\n{SEQUENCE * 2}W\n>a first\n{SEQUENCE[::-1]}\n")
+    plan = plan_run(merged(config, {"search": {"own_msas": ["c=c.a3m"]}}))
+    assert plan.msas == {"c": Path("c.a3m")}
+    (tmp_path / "in.fasta").unlink()
+    (tmp_path / "c.a3m").unlink()
+    before = digests(tmp_path / "out")
+    found = written_plan(Path("out"))
+    assert without_places(found) == without_places(plan)
+    assert list(found.targets) == ["c", "a"]
+    assert digests(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("plan.json", b'{"schema": "foldline.plan/1", "batches": {}, "msas": {}}', "expected the plan of this run's t"),
+        ("plan.json", b"{", "expected a foldline.plan/1 file"),
+        ("targets.txt", b"\xff", "expected the names of the targets; run it again"),
+        ("targets.txt", None, "expected the names of the targets; run it again"),
+        ("targets/a/target.json", None, "expected a foldline.target/2 file: it does not exist"),
+    ],
+)
+def test_a_written_plan_that_is_damaged_is_named(config, tmp_path, name, content, message):
+    plan_run(config)
+    path = tmp_path / "out" / name
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(RecordError, match=re.escape(f"out/{name}: {message}")):
+        written_plan(Path("out"))
+
+
+def test_a_list_of_targets_that_is_no_text_is_written_anew(config, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/targets.txt").write_bytes(b"\xff\xfe")
+    plan_run(config)
+    assert (tmp_path / "out/targets.txt").read_text() == "a\nb\nc\n"
+
+
 def test_a_damaged_target_file_is_written_anew(config, tmp_path):
     plan_run(config)
     fasta, record = tmp_path / "out/targets/a/target.fasta", tmp_path / "out/targets/a/target.json"
@@ -142,6 +192,44 @@ def test_a_pattern_without_a_file(tmp_path, monkeypatch):
         fasta_files(["x/*.fa"])
 
 
+def test_a_pattern_without_meaning(tmp_path, monkeypatch):
+    """Pythons before 3.13 refuse it, later ones look for it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"(the pattern|no file matches) 'x/\*\*y\*\.fa'.*; name your FASTA files"):
+        fasta_files(["x/**y*.fa"])
+
+
+def test_files_in_the_home_folder(config, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    (home / "x.fasta").write_text(f">x\n{SEQUENCE}\n")
+    (home / "x.a3m").touch()
+    (home / "numbers.tsv").write_text("target\tnumbering\nx\t7\n")
+    assert fasta_files(["~/x.fasta"]) == fasta_files(["~/*.fasta"]) == [home / "x.fasta"]
+    over = {
+        **{"input": {"fasta": ["~/x.fasta"], "numbering": "~/numbers.tsv"}},
+        **{"search": {"own_msas": ["x=~/x.a3m"]}},
+    }
+    plan = plan_run(merged(config, over))
+    assert plan.targets["x"].chain.numbering == "7-28"
+    assert plan.msas == {"x": home / "x.a3m"}
+    (home / "lib").mkdir()
+    (home / "lib/library.json").touch()
+    assert data_of(merged(config, {"databases": {"library": "~/lib"}})).library == home / "lib"
+
+
+def test_targets_without_templates_are_targets(config):
+    plan_run(merged(config, {"search": {"no_templates_for": ["a", "c"]}}))
+    message = r"search\.no_templates_for: 'kinase' is no target of this run; a target is named by its header"
+    with pytest.raises(ConfigError, match=message):
+        plan_run(merged(config, {"search": {"no_templates_for": ["a", "kinase"]}}))
+    Path("t.fasta").write_text(f">kinase\n{SEQUENCE}\n")
+    over = {"input": {"fasta": ["t.fasta"]}, "search": {"no_templates_for": ["kinas"]}}
+    with pytest.raises(ConfigError, match=r"'kinas' is no target of this run; did you mean 'kinase'\?"):
+        plan_run(merged(config, over))
+
+
 def test_missing_library_and_weights(config, tmp_path):
     with pytest.raises(LibraryError, match="nowhere: there is no library here"):
         data_of(merged(config, {"databases": {"library": "nowhere"}}))
@@ -181,6 +269,36 @@ def test_databases_are_files_that_are_there(config, tmp_path):
         data_of(merged(config, {"search": {"databases": own}}))
 
 
+def test_the_profile_of_a_search_is_a_file_of_the_run(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "own.fasta").write_text(f">a\n{SEQUENCE}\n")
+    for name in ("p.hmm", "pressed.h3m", "home/q.hmm"):
+        (tmp_path / name).touch()
+    entries = [
+        {"name": str(i), "path": "own.fasta", "engine": "hmmsearch", "settings": {"profile": profile}}
+        for i, profile in enumerate(["p.hmm", "pressed", "~/q.hmm", "p.hmm"])
+    ]
+    found = data_of(merged(config, {"search": {"databases": ["library", *entries]}})).databases
+    profiles = ["p.hmm", "pressed.h3m", str(tmp_path / "home/q.hmm")]
+    assert [str(path) for path in found] == [*["own.fasta"] * 4, *profiles]
+
+
+@pytest.mark.parametrize(
+    "over", [{"outdir": "-out"}, {"databases": {"library": "./-lib"}}, {"databases": {"cache": "-c"}}]
+)
+def test_folders_that_look_like_options_are_refused(config, tmp_path, over):
+    (tmp_path / "-lib").mkdir()
+    (tmp_path / "-lib/library.json").touch()
+    with pytest.raises(ConfigError, match=r"^-\w+: a run takes no path that begins with '-'"):
+        data_of(merged(config, over))
+
+
+def test_a_cache_in_no_home_is_refused(config):
+    with pytest.raises(ConfigError, match="~nobody-here/x: there is no home folder '~nobody-here'"):
+        data_of(merged(config, {"databases": {"cache": "~nobody-here/x"}}))
+
+
 def test_templates_are_files_and_targets_that_are_there(config, tmp_path):
     (tmp_path / "x.pdb").touch()
     (tmp_path / "many").mkdir()
@@ -210,6 +328,7 @@ def test_templates_are_files_and_targets_that_are_there(config, tmp_path):
         {"search": {"own_templates": ["a={lab}/own.fasta"]}},
         {"search": {"own_templates": ["many"]}},
         {"search": {"own_msas": ["a={lab}/own.fasta"]}},
+        {"search": {"databases": [{**HMMSEARCH, "settings": {"profile": "{lab}/own.fasta"}}]}},
     ],
 )
 def test_paths_with_braces_are_refused_before_the_run(config, tmp_path, monkeypatch, over):
@@ -245,7 +364,13 @@ def test_memory_is_asked_for_by_network_and_length(config):
         ("", ""),
         ("~/.cache/x", "--cache ~/.cache/x"),
         ("~/my cache", "--cache ~/'my cache'"),
+        ("~", "--cache ~"),
+        ("~/", "--cache ~"),
+        ("~alice", "--cache ~alice"),
+        ("~alice/my cache", "--cache ~alice/'my cache'"),
+        ("~al ice/x", "--cache '~al ice/x'"),
         ("/a b", "--cache '/a b'"),
+        ("a/~", "--cache 'a/~'"),
     ],
 )
 def test_the_shell_expands_the_home_of_the_cache(folder, flag):

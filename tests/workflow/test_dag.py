@@ -188,6 +188,44 @@ def test_bad_fasta_stops_before_any_job(tmp_path):
     assert not (folder / "results/targets").exists()
 
 
+@pytest.mark.parametrize("change", ["another sequence", "gone"])
+def test_a_job_of_a_scheduler_reads_the_targets_as_they_were(finished, tmp_path, change):
+    """It reads the Snakefile again, while the user may edit the FASTA file for another run."""
+    folder = shutil.copytree(finished, tmp_path / "run")
+    fasta, out = folder / "data/examples/t.fasta", folder / "results"
+    files = [*out.glob("targets/*/target.*"), out / "plan.json", out / "targets.txt"]
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+    if change == "gone":
+        fasta.unlink()
+    else:
+        fasta.write_text(FASTA.replace(SEQUENCE, SEQUENCE[::-1]))
+    job = ("--mode", "remote", "--target-jobs", "featurize:search=0001", "--allowed-rules", "featurize", "--force")
+    done = snakemake(folder, "--dry-run", "--nolock", *job, "--configfile", "changes.yaml")
+    assert done.returncode == 0, done.stdout
+    assert "featurize" in done.stdout
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files} == before
+
+
+def test_what_a_stage_would_refuse_stops_before_any_job(tmp_path):
+    folder = working_folder(tmp_path)
+    (folder / "changes.yaml").write_text("relax: {bridges: [A5-A55]}\n")
+    done = snakemake(folder, "--dry-run", "--configfile", "changes.yaml")
+    assert done.returncode != 0
+    assert "relax.bridges: expected two residues such as A:5-A:55, found 'A5-A55'" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (folder / "results/targets").exists()
+
+
+def test_the_profile_of_a_search_is_an_input(tmp_path):
+    working_folder(tmp_path)
+    (tmp_path / "own.fasta").write_text(FASTA)
+    (tmp_path / "my.hmm").touch()
+    own = {"name": "own", "path": "own.fasta", "engine": "hmmsearch", "settings": {"profile": "my.hmm"}}
+    (tmp_path / "changes.yaml").write_text(yaml.safe_dump({"search": {"databases": ["library", own]}}))
+    done = snakemake(tmp_path, "--dry-run", "--configfile", "changes.yaml")
+    assert re.search(r"^rule search:\n +input: .*, own\.fasta, my\.hmm$", done.stdout, re.MULTILINE), done.stdout
+
+
 def test_a_database_that_is_missing_is_named_with_its_line(tmp_path):
     working_folder(tmp_path)
     (tmp_path / "my.yaml").write_text("search:\n  databases:\n    - library\n    - own=own.fasta:1\n")

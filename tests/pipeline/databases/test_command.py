@@ -14,6 +14,13 @@ def test_a_table(place, written, capsys):
     assert lines[2][0] == "library"
 
 
+def test_a_terminal_obeys_no_path(place, written, capsys, monkeypatch):
+    (place / "a\x1b[31m").mkdir()
+    monkeypatch.chdir(place)
+    assert main(["list", "--folder", "a\x1b[31m"]) == 0
+    assert "folder: a?[31m\n" in capsys.readouterr().out
+
+
 def test_json(place, written, capsys):
     assert main(["check", "--json", "--config", str(written(f"own={place}/plain.fasta:7"))]) == 0
     record = json.loads(capsys.readouterr().out)

@@ -285,6 +285,37 @@ def test_unpacking_that_was_interrupted_goes_on_with_what_came(shop, monkeypatch
         assert shop.asked == [None]
 
 
+def test_what_an_earlier_command_left_needs_no_room_again(shop, monkeypatch):
+    """The archive is here, and what was unpacked of it is removed before anything else."""
+    incoming = shop.folder / "uniref90/incoming"
+
+    def full(_archive, target, *_):
+        target.write_bytes(bytes(70_000))
+        raise DownloadError("the disk is full")
+
+    with shop.open(PACKED) as web:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "unpack_file", full)
+            with pytest.raises(DownloadError, match="the disk is full"):
+                shop.fetch(web)
+        assert (incoming / "unpacked/uniref90.fasta").stat().st_size == 70_000
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 129_999))
+        with pytest.raises(DownloadError, match=r"expected about 130\.0 kB of free disk for uniref90; there are 130"):
+            shop.fetch(web)
+        two = [shop.offer(web), shop.offer(web, name="other")]
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 429_999))
+        with pytest.raises(DownloadError, match=r"expected about 430\.0 kB of free disk for uniref90, other"):
+            fetch(two, shop.folder, QUICK)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 130_000))
+        seen, look = [], module.statement
+        monkeypatch.setattr(
+            module, "statement", lambda *words: seen.append((incoming / "unpacked").exists()) or look(*words)
+        )
+        assert shop.fetch(web).path.read_bytes() == FASTA
+    assert seen == [False]
+    assert shop.asked == [None]
+
+
 def test_two_at_once(shop):
     message = "another foldline databases is working in this folder; wait for it"
     with (
@@ -321,7 +352,7 @@ def test_the_command_prints_the_lines_of_the_config(shop, table, capsys, tmp_pat
     check_config(merged(load_config(), lines))
     (tmp_path / "my.yaml").write_text(f"databases: {{cache: {tmp_path}/cache/search}}\n{text}")
     assert command.main(["check", "--config", str(tmp_path / "my.yaml")]) == 0
-    assert "uniref90  2026_03" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[2].split()[:2] == ["uniref90", "2026_03"]
 
 
 def test_the_list(shop, table, capsys):

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline import run
 from pipeline.config import ROOT, line_of, load_config, merged
-from pipeline.databases.places import entries, located, searched_bytes
+from pipeline.databases.places import entries, located, profiles, searched_bytes
 from pipeline.errors import ConfigError, LibraryError
 
 
@@ -91,6 +91,43 @@ def test_settings_are_those_of_the_engine(place, config):
         located(config("library", entry))
     searched = merged(config("library", entry), {"search": {"engine": "prefilter"}})
     assert [database.name for database in located(searched)] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "problem"),
+    [
+        ("jackhmer", "no search engine is called 'jackhmer'; use one of jackhmmer, "),
+        (
+            "hmmsearch",
+            "the search engine 'hmmsearch' needs a profile for the database 'library'; name the database by a",
+        ),
+    ],
+)
+def test_the_engine_of_the_library_is_checked(written, config, engine, problem):
+    path = written("library")
+    path.write_text(f"{path.read_text()}  engine: {engine}\n")
+    with pytest.raises(ConfigError, match=rf"^{problem}.*: search\.engine, {path}:6$"):
+        located(load_config(path), path)
+    assert located(merged(config(), {"search": {"engine": engine}})) == []  # nothing is searched by it
+
+
+def test_profiles_are_files_that_are_there(place, config):
+    def entry(**settings):
+        return {"name": "own", "path": f"{place}/plain.fasta", "engine": "hmmsearch", "settings": settings}
+
+    found = config("library", entry(profile=f"{place}/text.hmm"))
+    assert profiles(found, located(found)) == [place / "text.hmm"]
+    pressed = config(entry(profile=f"{place}/pressed.hmm"))
+    assert profiles(pressed, located(pressed)) == [place / "pressed.hmm.h3m"]
+    other = config("library", f"a={place}/plain.fasta")
+    assert profiles(other, located(other)) == []
+    for settings, problem in [
+        ({}, "the search engine 'hmmsearch' needs a profile for the database 'own'; name the database by a mapping"),
+        ({"profile": f"{place}/none"}, f"{place}/none: there is no profile here to search the database 'own' with; "),
+        ({"profile": str(place)}, f"{place}: there is no profile here to search the database 'own' with; "),
+    ]:
+        with pytest.raises(ConfigError, match=rf"^{problem}.*: search\.databases\[1\]$"):
+            located(config("library", entry(**settings)))
 
 
 def test_what_a_search_reads_is_counted(place, config):

@@ -149,6 +149,9 @@ def test_paths_of_the_home_folder_and_of_the_repository(tmp_path, monkeypatch):
     assert locate("a=~/x.fasta").path == tmp_path / "x.fasta"
     monkeypatch.chdir(tmp_path)
     assert locate("a=data/library/sequences.fasta.gz").path == ROOT / "data/library/sequences.fasta.gz"
+    for word, path in (("~/p.hmm", tmp_path / "p.hmm"), ("data/library", ROOT / "data/library"), ("p.hmm", "p.hmm")):
+        entry = mapping(tmp_path / "x.fasta", engine="hmmsearch", settings={"profile": word, "rounds": 1})
+        assert locate(json.dumps(entry)).settings == {"profile": str(path), "rounds": 1}
 
 
 def problem_of(text):
@@ -173,6 +176,8 @@ MAPPINGS = st.dictionaries(st.sampled_from(["name", "path", "version", "kind", "
 @example("a=" + "x/" * 3000 + ":1")
 @example("a=~nobody-of-this-name/x")
 @example('{"name": "a", "path": "\\ud800"}')
+@example('{"name": "a", "path": "x", "settings": {"profile": "\\ud800"}}')
+@example('{"name": "a", "path": "x", "settings": {"profile": 3}}')
 @example('{"name": "a", "path": "' + "y" * 10_000 + '"}')
 def test_no_text_makes_a_traceback(text):
     assert "\n" not in problem_of(text).replace("\\n", "")

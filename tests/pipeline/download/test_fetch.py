@@ -279,6 +279,12 @@ def test_redirects_stay_on_the_web(misbehave, path, target):
         failing(web, path, f"^{target}: expected an address that starts with http:// or https://; .* redirects there")
 
 
+@pytest.mark.parametrize("target", ["http://[::1", "//[::1", "http://example.org:port/"])
+def test_redirects_to_no_address(misbehave, path, target):
+    with misbehave.Web(CONTENT, misbehave.redirect(target)) as web:
+        failing(web, path, r"this is no address \(.*\); .* redirects there")
+
+
 def test_redirects_are_followed(misbehave, path):
     with misbehave.Web(CONTENT, misbehave.redirect("/elsewhere"), misbehave.serve) as web:
         assert get(web, path).sha256 == SHA256
@@ -293,6 +299,14 @@ def test_redirects_that_go_round(misbehave, path):
 def test_only_web_addresses(url, path):
     with pytest.raises(DownloadError, match="expected an address that starts with http"):
         download(url, path)
+    assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://[x]/", "https://example.org:port/x", "http://a:99999/"])
+def test_no_address_at_all(url, path):
+    with pytest.raises(DownloadError, match=r"this is no address \(.+\)$") as caught:
+        download(url, path)
+    assert caught.value.where == url
     assert not path.parent.exists()
 
 

@@ -1,5 +1,6 @@
 """Watching a Snakemake: a stand-in that says what a real one does, and the real one on a small workflow."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,6 +26,15 @@ with os.fdopen(int(sys.argv[-1]), "w") as events:
     print('{"event": "nothing"}', file=events, end="")  # cut off
 sys.exit(int(sys.argv[1]))
 """
+TALKS_ON = """
+import os, pathlib, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: None)  # it waits for its jobs
+try:
+    for _ in range(20_000):
+        os.write(int(sys.argv[-1]), b'{"event": "planned", "jobs": {"relax": 2}}\\n')
+except BrokenPipeError:
+    pathlib.Path(sys.argv[1]).touch()
+"""
 WORKFLOW = """
 rule all:
     input: "a.txt"
@@ -32,6 +42,16 @@ rule relax:
     output: "{target}.txt"
     log: "{target}.log"
     shell: "echo $$ > pid; sleep {seconds}; touch {output}"
+"""
+TWO_JOBS = """
+rule second:
+    input: "a.txt"
+    output: "b.done"
+    shell: "touch {output}"
+rule relax:
+    output: "{target}.txt"
+    log: "{target}.log"
+    shell: "echo $$ > pid; sleep {seconds}; touch ended {output}"
 """
 WATCHED = """
 import signal
@@ -104,11 +124,54 @@ def test_a_failed_job_is_named(small):
     assert said == "1 0 ['relax'] False\n"
 
 
-def test_an_interrupt_ends_everything(small, tmp_path):
-    process = small(seconds=60)
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+def until_it_works(process, folder):
+    while not (folder / "pid").exists() or not (folder / "pid").read_text():
         assert process.poll() is None
         time.sleep(0.05)
+
+
+def test_nobody_waits_for_one_whose_events_nobody_takes(watch, tmp_path):
+    """As where what reads the events of `foldline run --json` has ended."""
+
+    def gone(_):
+        raise BrokenPipeError
+
+    watch.jobs = Jobs(types.SimpleNamespace(targets={}, searches={}, batches={}, relaxations={}), tmp_path, (), gone)
+    with pytest.raises(BrokenPipeError):
+        watch.start([sys.executable, "-c", TALKS_ON, str(tmp_path / "ended")], (), ())
+    assert (tmp_path / "ended").exists()
+
+
+def test_an_interrupt_of_the_process_alone_begins_no_job(small, tmp_path):
+    process = small(seconds=3, rule=TWO_JOBS)
+    until_it_works(process, tmp_path)
+    os.kill(process.pid, signal.SIGINT)
+    said, log = process.communicate(timeout=240)
+    assert said.startswith("130 ")
+    assert "interrupted: waiting for the jobs that run to end" in log
+    assert (tmp_path / "ended").exists()
+    assert not (tmp_path / "b.done").exists()
+
+
+def test_interrupts_that_follow_each_other_are_one(monkeypatch, clock):
+    monkeypatch.setattr(launch, "time", types.SimpleNamespace(monotonic=clock))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        launch.heed_interrupts_once()
+        for later, heeded in ((0.0, True), (0.0, False), (4.0, False), (2.0, True), (1.0, False)):
+            clock.now += later
+            with pytest.raises(KeyboardInterrupt) if heeded else contextlib.nullcontext():
+                signal.raise_signal(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a script
+        launch.heed_interrupts_once()
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_ends_everything(small, tmp_path):
+    process = small(seconds=60)
+    until_it_works(process, tmp_path)
     os.killpg(process.pid, signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     assert said == "130 0 [] False\n"

@@ -41,6 +41,14 @@ def test_list(tiny, folder, own, capsys):
     assert "Jumper et al. 2021" in "\n".join(lines)
 
 
+def test_a_terminal_obeys_no_path(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FOLDLINE_WEIGHTS", str(tmp_path / "a\x1b[31m"))
+    assert cli.main(["weights", "list"]) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "a?[31m" in said
+
+
 def test_states(tiny, folder, own, tmp_path, capsys):
     run(capsys, "import", own("params_model_1.npz", 1), own("params_model_1_ptm.npz", 2))
     os.utime(folder / "params_model_1.npz", (1, 1))
