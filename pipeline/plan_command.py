@@ -24,7 +24,7 @@ _LISTED, _LINES = ("search", "predict"), 50
 _NOTES = (
     f"Estimates: {costs.SOURCE}.",
     "On that machine predictions with mini are within a quarter of what was measured up to 640 residues; those with"
-    " AlphaFold 2 were measured at 64 and 128, the rest follows from these two.",
+    " AlphaFold 2 follow from two lengths, 64 and 128, and may take half as long again with full alignments.",
     "Searches assume that the cache holds nothing, and leave hhsearch out, which was not measured.",
     "Relaxation may take three times as long, or a third.",
     "What is done is told by its records and files: a setting that changed since makes its stage run again.",

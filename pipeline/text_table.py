@@ -1,21 +1,26 @@
 """Tables for a terminal: columns of equal width, whatever the cells hold."""
 
+import re
 from collections.abc import Sequence
+
+_NUMBER = re.compile(r"[-+.\d]|nan$|$")  # how one begins, with or without a unit; or nothing
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as lines, the first column to the left, the others to the right.
+    """Return rows of cells as lines, columns of numbers to the right, the others to the left.
 
     Args:
-        rows: Cells; characters that a terminal would act upon are shown as `?`.
+        rows: Cells, the first row those of the heading; characters that a terminal would act upon are shown as `?`.
     """
-    safe = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*safe, strict=True)]
-    lines = []
-    for first, *others in safe:
-        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines) + "\n"
+    columns = [[printable(cell) for cell in column] for column in zip(*rows, strict=True)]
+    return "".join("  ".join(line).rstrip() + "\n" for line in zip(*map(_equally_wide, columns), strict=True))
+
+
+def _equally_wide(column: Sequence[str]) -> list[str]:
+    """Return cells filled with spaces on one side."""
+    width = max(map(len, column))
+    numbers = all(_NUMBER.match(cell) for cell in column[1:])
+    return [cell.rjust(width) if numbers else cell.ljust(width) for cell in column]
 
 
 def printable(text: str) -> str:
