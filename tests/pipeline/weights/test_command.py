@@ -33,7 +33,7 @@ def test_list(tiny, folder, own, capsys):
     assert cli.main(["weights", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line for line in lines if line.startswith(("m", "M"))}
-    assert rows["mini"].split()[1:5] == ["embedded", "7.8", "MB", "Apache-2.0"]
+    assert rows["mini"].split()[1:5] == ["embedded", "7.9", "MB", "Apache-2.0"]
     assert " verified 20" in rows["model_1"]
     assert rows["model_1"].endswith(str(folder / "params_model_1.npz"))
     assert " absent " in rows["model_2"]
