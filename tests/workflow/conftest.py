@@ -16,6 +16,7 @@ OPAQUE = (
     "batches",
     "searches",
     "relaxations",
+    "msas",
     "made_from.software",
     "software",
     "inputs",

@@ -55,4 +55,4 @@ def test_what_is_taken_is_enough_to_plan_a_run(tmp_path):
     command = [sys.executable, "-c", code, "plan", "in.fasta", "--cores", "2"]
     done = subprocess.run(command, cwd=user, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
     assert done.returncode == 0, done.stderr
-    assert "1 targets, 5 jobs" in done.stdout
+    assert "1 target, 5 jobs and the run's page" in done.stdout
